@@ -1,0 +1,1 @@
+"""netwright trains deep vision networks and tells you why they train or don't."""

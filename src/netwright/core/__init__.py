@@ -1,0 +1,1 @@
+"""What everything else stands on: errors, the spec grammar, registries, symptoms. No torch; imports in milliseconds."""
