@@ -1,0 +1,63 @@
+"""Writes a bundle: `model.safetensors` and `bundle.json`. No pickle, and nothing that names this machine."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save
+from torch import nn
+
+FORMAT = 1
+WEIGHTS, CARD = "model.safetensors", "bundle.json"
+
+
+def save_bundle(
+    folder: Path,
+    model: nn.Module,
+    *,
+    spec: str | None,
+    structure: Sequence[str],
+    classes: Sequence[str],
+    in_channels: int,
+    macs: int,
+    task: str,
+    preprocess: dict[str, Any] | None,
+    temperature: float,
+    metrics: dict[str, Any],
+    recipe: dict[str, Any],
+    versions: dict[str, str],
+    write: Callable[[Path, bytes], Any],
+) -> None:
+    """Write a bundle into `folder`, which exists.
+
+    Args:
+        folder: where to.
+        model: the network to hand on.
+        spec: the name that builds it, or None for a user's own network.
+        structure: specs of tricks that changed the network's structure, in order.
+        classes: class names, in the order of the outputs.
+        in_channels: channels of the network's input.
+        macs: multiply-adds for one picture.
+        task: the task's name.
+        preprocess: how a picture becomes an input, or None if the user's own dataset did that.
+        temperature: divides the logits, fitted on validation.
+        metrics: what the model reached, with intervals.
+        recipe: how it was trained.
+        versions: of what it was made with.
+        write: writes one file so that it is there whole or not at all.
+    """
+    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in model.state_dict().items()}
+    card = {
+        "format": FORMAT,
+        "task": task,
+        "model": {"spec": spec, "structure": list(structure), "in_channels": in_channels, "macs": macs},
+        "classes": list(classes),
+        "preprocess": preprocess,
+        "temperature": temperature,
+        "metrics": metrics,
+        "recipe": recipe,
+        "versions": versions,
+    }
+    write(folder / WEIGHTS, save(tensors))
+    write(folder / CARD, json.dumps(card, indent=2, ensure_ascii=False).encode())

@@ -1,0 +1,145 @@
+"""What a run looks like in a terminal: live progress where there is one, a line an epoch where there is not."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from netwright.engine.loop import Watcher
+from netwright.engine.run import Run
+
+PLURAL = {"val": "validation"}
+
+
+class Silent(Watcher):
+    """Shows nothing."""
+
+    def announce(self, recipe: Any) -> None:
+        """Nothing."""
+
+    def conclude(self, result: Any) -> None:
+        """Nothing."""
+
+
+class Display(Watcher):
+    """Tells what will be trained, how it goes, and what came out."""
+
+    def __init__(self) -> None:
+        self.console = Console(highlight=False)
+        self.progress: Progress | None = None
+
+    def announce(self, recipe: Any) -> None:
+        """One line before anything slow happens."""
+        self.console.print(f"[bold]netwright[/] trains [bold]{_plain(recipe.model)}[/] on [bold]{_plain(recipe.data)}[/]")
+
+    def started(self, run: Run) -> None:
+        """Say what was decided, and start the bar."""
+        profile = run.profile
+        layout = "channels_last" if profile.channels_last else "contiguous"
+        self.console.print(f"{profile.name}: {profile.device}, {profile.precision}, {layout}, {profile.threads} threads")
+        self.console.print(f"tricks: {', '.join(str(trick.spec) for trick in run.tricks) or 'none'}")
+        if self.console.is_terminal:
+            self.progress = Progress(
+                TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
+                BarColumn(),
+                TextColumn("step {task.completed:.0f}/{task.total:.0f}"),
+                TextColumn("{task.fields[numbers]}"),
+                _Speed(),
+                TimeRemainingColumn(),
+                console=self.console,
+                transient=True,
+            )
+            self.progress.start()
+            fields = {"epoch": run.epoch + 1, "epochs": run.epochs, "numbers": "", "batch": run.loader.batch_size}
+            self.task = self.progress.add_task("train", total=run.steps, completed=run.step, **fields)
+
+    def stepped(self, run: Run) -> None:
+        """Move the bar."""
+        if self.progress is not None:
+            numbers = f"loss {float(run.passed.loss):.3f}{_latest(run)}"
+            self.progress.update(self.task, completed=run.step, epoch=run.epoch + 1, numbers=numbers)
+
+    def epoch_done(self, run: Run, row: dict[str, Any]) -> None:
+        """A line for each epoch where nobody watches a bar."""
+        if self.progress is None:
+            self.console.print(epoch_line(run, row))
+        elif run.stopped or run.epoch >= run.epochs:
+            self.close()
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self.progress is not None:
+            self.progress.stop()
+            self.progress = None
+
+    def conclude(self, result: Any) -> None:
+        """What came out, where it is, and what to do next."""
+        record = result.record
+        for note in record["data"].get("notes", []):
+            self.console.print(f"note: {_plain(note)}")
+        for left_out in record["data"].get("quarantined", [])[:10]:
+            self.console.print(f"left out: {_plain(left_out['name'])}: {_plain(left_out['reason'])}")
+        print_metrics(record["result"]["splits"], self.console)
+        speed = record["result"]["images_per_second"]
+        self.console.print(
+            f"{record['seconds']:.1f} s in all, {speed:.0f} images/s while training, "
+            f"first step after {record['result']['seconds_to_first_step']:.1f} s"
+        )
+        folder = _short(result.path)
+        self.console.print(f"run: {folder}", soft_wrap=True)
+        self.console.print("next:")
+        self.console.print(f"  open {folder}/report.html", soft_wrap=True)
+        self.console.print(f"  netwright predict {folder} PICTURE…", soft_wrap=True)
+
+
+class _Speed(ProgressColumn):
+    """Images a second."""
+
+    def render(self, task: Task) -> Text:
+        """From the bar's own clock."""
+        return Text(f"{(task.speed or 0) * task.fields['batch']:.0f} images/s")
+
+
+def print_metrics(splits: dict[str, Any], console: Console | None = None) -> None:
+    """A table of metrics with their 95 % intervals, one row a split and metric."""
+    table = Table("split", "metric", "value", "95 % interval", "n", box=None, pad_edge=False, header_style="bold")
+    for split, metrics in splits.items():
+        for name, m in metrics.items():
+            value, interval = formatted(name, m)
+            table.add_row(PLURAL.get(split, split), name, value, interval, str(m["n"]))
+    (console or Console(highlight=False)).print(table)
+
+
+def formatted(name: str, metric: dict[str, Any]) -> tuple[str, str]:
+    """A metric's value and interval; proportions in per cent."""
+    if metric["method"] == "wilson":
+        return f"{100 * metric['value']:.1f} %", f"{100 * metric['low']:.1f} – {100 * metric['high']:.1f} %"
+    return f"{metric['value']:.3f}", f"{metric['low']:.3f} – {metric['high']:.3f}"
+
+
+def epoch_line(run: Run, row: dict[str, Any]) -> str:
+    """An epoch in one line."""
+    parts = [f"epoch {row['epoch']:>{len(str(run.epochs))}}/{run.epochs}", f"loss {row['train_loss']:.3f}"]
+    parts += [f"val loss {row['val_loss']:.3f}"] if "val_loss" in row else []
+    parts += [f"val accuracy {100 * row['val_accuracy']:.1f} %"] if "val_accuracy" in row else []
+    return "  ".join([*parts, f"lr {row['lr']:.3g}", f"{row['images_per_second']:.0f} images/s"])
+
+
+def _latest(run: Run) -> str:
+    if not run.history or "val_accuracy" not in run.history[-1]:
+        return ""
+    return f"  val accuracy {100 * run.history[-1]['val_accuracy']:.1f} %"
+
+
+def _plain(text: str) -> str:
+    """Text that rich does not read as markup: class names and paths are the user's."""
+    return str(text).replace("[", "\\[")
+
+
+def _short(path: Path) -> str:
+    """Relative to here where that is shorter."""
+    return min(str(path), os.path.relpath(path), key=len)

@@ -1,0 +1,27 @@
+"""`netwright evaluate`: how good a trained model is on labelled pictures."""
+
+import json
+from typing import Annotated
+
+import typer
+
+
+def evaluate(
+    run: Annotated[str, typer.Argument(help="A run folder or a bundle.")],
+    path: Annotated[str, typer.Argument(help="Labelled pictures: one folder a class, or with test/ inside.")],
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,
+) -> None:
+    """Measure a model on labelled pictures; every number with its 95 % interval."""
+    from netwright.bundle.evaluate import evaluate_bundle
+    from netwright.bundle.predictor import load
+
+    found = evaluate_bundle(load(run, device=device), path)
+    if as_json:
+        typer.echo(json.dumps(found))
+        return
+    from netwright.cli._display import print_metrics
+
+    for note in found["notes"]:
+        typer.echo(note)
+    print_metrics({found["split"]: found["metrics"]})

@@ -1,0 +1,125 @@
+"""The `netwright` command: verbs, exit codes, and errors a user can act on."""
+
+import os
+import sys
+import tempfile
+import time
+import traceback
+from pathlib import Path
+
+import click
+import typer
+from typer.core import TyperGroup
+
+from netwright.cli.catalogue import listing
+from netwright.cli.evaluate import evaluate
+from netwright.cli.predict import predict
+from netwright.cli.report import report
+from netwright.cli.show import show
+from netwright.cli.train import train
+from netwright.core.errors import EXIT_INTERRUPTED, EXIT_OUR_FAULT, EXIT_USER, NetwrightError, nearest
+
+EXIT_CODES = "Exit codes: 0 done, 2 something you can mend, 130/143 interrupted and saved, 1 our fault (with a report file)."
+
+
+class Verbs(TyperGroup):
+    """Lists verbs in the order they are used, and suggests the nearest."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In order of definition."""
+        return list(self.commands)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """A verb; an unknown one says what is near."""
+        found = super().get_command(ctx, cmd_name)
+        if found is None:
+            close = nearest(cmd_name, self.commands)
+            hint = f"did you mean '{close}'? " if close else ""
+            raise NetwrightError(f"unknown command '{cmd_name}'", f"{hint}Commands: {', '.join(self.commands)}.")
+        return found
+
+
+app = typer.Typer(
+    cls=Verbs,
+    name="netwright",
+    help="Trains deep vision networks, and tells you why they train or don't.",
+    epilog=EXIT_CODES,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(train)
+app.command()(predict)
+app.command()(evaluate)
+app.command("list")(listing)
+app.command()(show)
+app.command()(report)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from netwright import __version__
+
+        typer.echo(f"netwright {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Say the version.")) -> None:
+    """Trains deep vision networks, and tells you why they train or don't."""
+
+
+def run(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit with its code."""
+    given = optional_resume(sys.argv[1:] if arguments is None else arguments)
+    sys.exit(code_of(given))
+
+
+def code_of(arguments: list[str]) -> int:
+    """Run the command line and return its exit code; errors are told on stderr."""
+    try:
+        done = app(arguments, standalone_mode=False)
+    except NetwrightError as error:
+        return _told(str(error), error.exit_code)
+    except click.ClickException as error:
+        usage = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "netwright"
+        return _told(f"{error.format_message()}\n  fix: see `{usage} --help`", EXIT_USER)
+    except (KeyboardInterrupt, click.Abort):
+        return _told("stopped before there was anything to save", EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read us has gone
+        return 0
+    except Exception:
+        return _told(f"this is a mistake of netwright's, not yours; please send us {_report_file()}", EXIT_OUR_FAULT)
+    return done if isinstance(done, int) else 0
+
+
+def optional_resume(arguments: list[str]) -> list[str]:
+    """`--resume` without a value means the newest run; click has no optional values."""
+    filled: list[str] = []
+    for place, argument in enumerate(arguments):
+        filled.append(argument)
+        follows = arguments[place + 1] if place + 1 < len(arguments) else "-"
+        if argument == "--resume" and follows.startswith("-"):
+            filled.append("newest")
+    return filled
+
+
+def _told(message: str, code: int) -> int:
+    typer.echo(f"{'stopped' if code in (130, 143) else 'error'}: {message}", err=True)
+    return code
+
+
+def _report_file() -> Path:
+    """The traceback and what surrounds it, written beside the user's work, or where that fails, in a temporary folder."""
+    text = f"{' '.join(sys.argv)}\npython {sys.version}\n\n{traceback.format_exc()}"
+    name = f"netwright-error-{time.strftime('%Y%m%d-%H%M%S')}.txt"
+    for folder in (Path.cwd(), Path(tempfile.gettempdir())):
+        try:
+            (folder / name).write_text(text, "utf-8")
+        except OSError:
+            continue
+        return folder / name
+    return Path(name)

@@ -1,0 +1,97 @@
+"""`netwright show`: a recipe, a run, or anything with a name — every value and where it came from."""
+
+import inspect
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from netwright.core.errors import unknown
+
+
+def show(
+    name: Annotated[str, typer.Argument(help="A name from `netwright list`, a run folder, or a bundle.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,
+) -> None:
+    """Show every value of a recipe or run with its source, or what a model, trick, optimiser or schedule offers."""
+    title, rows = described(name)
+    if as_json:
+        typer.echo(json.dumps({"name": title, "values": [dict(zip(("name", "value", "source"), row, strict=True)) for row in rows]}))
+        return
+    typer.echo(title)
+    if rows:
+        first, second = (max(len(str(row[i])) for row in rows) for i in (0, 1))
+        for key, value, source in rows:
+            typer.echo(f"  {key:<{first}}  {value!s:<{second}}  {source}".rstrip())
+
+
+def described(name: str) -> tuple[str, list[tuple[str, Any, str]]]:
+    """A title, and rows of name, value and source (or what is allowed)."""
+    path = Path(name)
+    if (path / "record.json").is_file():
+        return _run(path)
+    if (path / "bundle.json").is_file() or (path / "bundle" / "bundle.json").is_file():
+        return _bundle(path)
+    return _named(name)
+
+
+def recipe_rows(values: dict[str, Any], sources: dict[str, str]) -> list[tuple[str, Any, str]]:
+    """A recipe's fields with their sources; values set inside a spec follow it."""
+    rows: list[tuple[str, Any, str]] = []
+    for key, value in values.items():
+        shown = ", ".join(value) if isinstance(value, list | tuple) else "auto" if value is None else value
+        inner = [f"{k.split('.')[1]}: {v}" for k, v in sources.items() if k.startswith(f"{key}.") and v != "recipe"]
+        rows.append((key, shown, "; ".join([sources.get(key, "recipe"), *inner])))
+    return rows
+
+
+def _run(path: Path) -> tuple[str, list[tuple[str, Any, str]]]:
+    record = json.loads((path / "record.json").read_text("utf-8"))
+    rows = recipe_rows(record["recipe"], record["sources"])
+    for split, metrics in record.get("result", {}).get("splits", {}).items():
+        rows += [(f"{split} {key}", f"{m['value']:.4f} [{m['low']:.4f}, {m['high']:.4f}]", "measured") for key, m in metrics.items()]
+    rows += [(f"device {key}", value, "measured") for key, value in record["device"].items() if key != "why"]
+    return f"run {record['name']} ({record['status']})", rows
+
+
+def _bundle(path: Path) -> tuple[str, list[tuple[str, Any, str]]]:
+    from netwright.bundle.predictor import find_bundle, read_card
+
+    card = read_card(find_bundle(path))
+    rows = [(key, json.dumps(card[key], ensure_ascii=False), "bundle") for key in ("model", "classes", "preprocess", "temperature")]
+    return f"bundle of {card['model']['spec']}", rows + recipe_rows(card["recipe"], {})
+
+
+def _named(name: str) -> tuple[str, list[tuple[str, Any, str]]]:
+    from netwright.core.options import REQUIRED, options_of
+    from netwright.core.spec import Spec
+    from netwright.models import list_models, summaries
+    from netwright.optim import OPTIMIZERS, SCHEDULES
+    from netwright.recipes import RECIPES
+    from netwright.recipes._recipe import recipe
+    from netwright.tasks import TASKS
+    from netwright.tricks import TRICKS
+
+    plain = Spec.parse(name).name
+    if plain in RECIPES.names():
+        found = recipe(plain)
+        return f"recipe {plain}: {RECIPES.summary(plain)}", recipe_rows(found.model_dump(mode="json"), dict(found.sources))
+    for registry in (TRICKS, OPTIMIZERS, SCHEDULES, TASKS):
+        if plain in registry.names():
+            make = registry.load(plain)
+            rows = [(o.name, "(required)" if o.default is REQUIRED else repr(o.default), o.allowed) for o in options_of(make).values()]
+            return _described(registry.kind, plain, make), rows
+    if plain in list_models():
+        from netwright.models import options
+
+        family, line, params = summaries()[plain]
+        return f"model {plain}: {line}\n{params:,} parameters; family {family}", options(plain)
+    every = [*RECIPES.names(), *TRICKS.names(), *OPTIMIZERS.names(), *SCHEDULES.names(), *TASKS.names(), *list_models()]
+    raise unknown("name", name, every, see="netwright list models|tricks|optimizers|schedules|tasks|recipes|data")
+
+
+def _described(kind: str, name: str, make: Any) -> str:
+    card = getattr(make, "card", None)
+    paper = f"\nSource: {card.paper}" if card and card.paper else ""
+    return f"{kind} {name}: {inspect.cleandoc(make.__doc__ or '')}{paper}"

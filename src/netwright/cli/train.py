@@ -1,0 +1,109 @@
+"""`netwright train`: from pictures to a trained, reported, reusable model."""
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from netwright.core.errors import NetwrightError
+from netwright.core.spec import literal
+
+CHOICES = "What to train"
+RUN = "How to run"
+
+
+def train(
+    path: Annotated[str | None, typer.Argument(help="A folder of photos, an .npz, or a name from `netwright list data`.")] = None,
+    recipe: Annotated[str | None, typer.Option(help="A named recipe, or a record.json.", rich_help_panel=CHOICES)] = None,
+    model: Annotated[str | None, typer.Option(help="resnet18, or with options: \"resnet18(norm='group')\".")] = None,
+    weights: Annotated[str | None, typer.Option(help="Weights to start from: a file, or imagenet.")] = None,
+    optimizer: Annotated[str | None, typer.Option(help='sgd, adam, "adamw(lr=1e-3)", …')] = None,
+    schedule: Annotated[str | None, typer.Option(help='constant, step, cosine, "one_cycle(warmup=0.3)".')] = None,
+    with_: Annotated[list[str] | None, typer.Option("--with", help="Add a trick; may be repeated.")] = None,
+    without: Annotated[list[str] | None, typer.Option(help="Leave a trick out; may be repeated.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="Any other field: --set val_fraction=0.2.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="How often each picture is seen.")] = None,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", "-b", help="Pictures for one update.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
+    image_size: Annotated[int | None, typer.Option(help="Side in pixels that the network sees.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Decides everything random.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
+    workers: Annotated[int | None, typer.Option("--workers", "-j", help="Processes that read your own datasets.")] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder that run folders are made in.")] = Path("runs"),
+    resume: Annotated[str | None, typer.Option(help="Go on with a run; without a value, the newest.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON, and nothing else.")] = False,
+) -> None:
+    """Train a network, evaluate it, write a report and a model to hand on.
+
+    Without a path: LeNet-5 on handwritten digits, in seconds.
+    """
+    from netwright.cli._display import Display, Silent
+
+    values = {
+        "model": model,
+        "weights": weights,
+        "optimizer": optimizer,
+        "schedule": schedule,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "lr": lr,
+        "image_size": image_size,
+        "seed": seed,
+        "device": device,
+        "workers": workers,
+    } | assignments(set_ or [])
+    changes = {name: value for name, value in values.items() if value is not None}
+    display = Silent() if as_json else Display()
+    chosen = chosen_recipe(path, recipe, changes, with_ or [], without or [])
+    if resume is None:
+        display.announce(chosen)
+    from netwright.recipes._fit import fit
+
+    result = fit(
+        chosen,
+        output=output,
+        resume=run_to_resume(resume, output),
+        watcher=display,
+        command=shlex.join(["netwright", *sys.argv[1:]]),
+    )
+    if as_json:
+        typer.echo(json.dumps({"path": str(result.path), **result.record}, ensure_ascii=False))
+    else:
+        display.conclude(result)
+
+
+def chosen_recipe(
+    path: str | None, name: str | None, changes: dict[str, Any], added: list[str], removed: list[str]
+) -> Any:
+    """The recipe the flags describe; nothing heavy is imported, so that mistakes are told at once."""
+    from netwright.data import recipe_for
+    from netwright.recipes._recipe import recipe
+
+    base = recipe(name or recipe_for(path))
+    data = {"data": path} if path else {}
+    if not (path or base.data):
+        raise NetwrightError(f"recipe {base.name} needs data", f"name it: netwright train PATH --recipe {base.name}")
+    return base.changed(**data, **changes).with_(*added).without(*removed)
+
+
+def assignments(texts: list[str]) -> dict[str, Any]:
+    """`field=value` texts as values."""
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise NetwrightError(f"cannot read --set {text}", "write --set field=value")
+        found[name.strip()] = literal(value.strip())
+    return found
+
+
+def run_to_resume(resume: str | None, output: Path) -> Path | None:
+    """The run folder that `--resume` means."""
+    from netwright.records.folder import RunFolder
+
+    if resume is None:
+        return None
+    return RunFolder.newest(output).path if resume == "newest" else Path(resume)

@@ -1,0 +1,172 @@
+"""Batches of training samples in an order that is a function of (seed, epoch)."""
+
+import queue
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from netwright.data.split import Split
+from netwright.engine.device import Profile
+from netwright.engine.plans import DataPlan, Raw
+from netwright.engine.random import generator, key
+
+RESIDENT_BYTES = 2 << 30
+PREFETCH = 2
+Item = TypeVar("Item")
+
+
+class ArraySource:
+    """A decoded split. Small ones live on the device; larger ones are read from their memory map, ahead of need."""
+
+    def __init__(self, split: Split, profile: Profile) -> None:
+        self.split = split
+        self.labels = split.labels
+        self.device = profile.device
+        self.resident = split.images.nbytes <= RESIDENT_BYTES
+        if self.resident:
+            self._images = torch.from_numpy(np.array(split.images)).to(self.device)
+            self._labels = torch.from_numpy(np.array(split.labels)).to(self.device)
+            self._ids = torch.from_numpy(np.array(split.ids)).to(self.device)
+
+    def __len__(self) -> int:
+        return len(self.split.labels)
+
+    def batches(self, positions: Sequence[np.ndarray]) -> Iterator[Raw]:
+        """One `Raw` on the device for each array of positions."""
+        read = self._resident_batch if self.resident else self._mapped_batch
+        made = (read(chosen) for chosen in positions)
+        return made if self.resident else ahead(made)
+
+    def _resident_batch(self, positions: np.ndarray) -> Raw:
+        chosen = torch.from_numpy(positions).to(self.device)
+        return Raw(self._images[chosen], self._labels[chosen], self._ids[chosen])
+
+    def _mapped_batch(self, positions: np.ndarray) -> Raw:
+        order = np.sort(positions)  # a memory map reads forwards faster
+        back = np.searchsorted(order, positions)
+        arrays = (self.split.images[order][back], self.split.labels[positions], self.split.ids[positions])
+        return Raw(*(torch.from_numpy(np.ascontiguousarray(a)).to(self.device) for a in arrays))
+
+
+class DatasetSource:
+    """A user's own map-style dataset of (image, label): read by torch's DataLoader in the order we give."""
+
+    def __init__(self, dataset: "Dataset[Any]", profile: Profile, *, workers: int = 0) -> None:
+        self.dataset = dataset
+        self.device = profile.device
+        self.workers = workers
+        self.labels = _known_labels(dataset)
+
+    def __len__(self) -> int:
+        return len(cast(Any, self.dataset))
+
+    def batches(self, positions: Sequence[np.ndarray]) -> Iterator[Raw]:
+        """One `Raw` on the device for each array of positions."""
+        sampler = [list(map(int, chosen)) for chosen in positions]
+        # Samples reach us unbatched: turning them into tensors is ours to do, whatever the user's type.
+        loader = DataLoader(self.dataset, batch_sampler=sampler, num_workers=self.workers, collate_fn=list)
+        for chosen, samples in zip(positions, loader, strict=True):
+            images = torch.stack([as_tensor(image) for image, _ in samples])
+            labels = torch.as_tensor(np.stack([np.asarray(label) for _, label in samples]))
+            ids = torch.from_numpy(np.asarray(chosen, dtype=np.int64))
+            yield Raw(images.to(self.device), labels.long().to(self.device), ids.to(self.device))
+
+
+class Loader:
+    """Training batches; the last incomplete one of an epoch is left for another epoch's order."""
+
+    def __init__(self, plan: DataPlan, seed: int) -> None:
+        self.plan = plan
+        self.seed = seed
+        self.batch_size = min(plan.batch_size, len(plan.train))
+        self.steps = len(plan.train) // self.batch_size
+
+    def epoch(self, number: int, start: int = 0) -> Iterator[Raw]:
+        """The batches of an epoch from step `start` on."""
+        order = epoch_order(len(self.plan.train), self.seed, number, self.plan.weights)
+        batches = order[: self.steps * self.batch_size].reshape(self.steps, self.batch_size)
+        views = occurrences(order)[: batches.size].reshape(batches.shape)
+        for raw, view in zip(self.plan.train.batches(list(batches[start:])), views[start:], strict=True):
+            yield _with_views(raw, view) if self.plan.weights is not None else raw
+
+
+def epoch_order(n: int, seed: int, epoch: int, weights: np.ndarray | None = None) -> np.ndarray:
+    """Positions in the order of an epoch: a permutation, or n draws with replacement by weight."""
+    draw = generator(seed, epoch, "order")
+    if weights is None:
+        return draw.permutation(n)
+    return np.searchsorted(np.cumsum(weights / weights.sum()), draw.random(n)).clip(0, n - 1)
+
+
+def occurrences(order: np.ndarray) -> np.ndarray:
+    """For each place, how often its value stood before: 0 at its first."""
+    by_value = np.argsort(order, kind="stable")
+    starts = np.r_[True, np.diff(order[by_value]) != 0]
+    place = np.arange(len(order))
+    result = np.empty_like(place)
+    result[by_value] = place - np.maximum.accumulate(np.where(starts, place, 0))
+    return result
+
+
+def ahead(made: Iterator[Item], depth: int = PREFETCH) -> Iterator[Item]:
+    """The same items, made in a thread of their own before they are asked for."""
+    waiting: queue.Queue[tuple[Item | None, BaseException | None]] = queue.Queue(depth)
+    abandoned = threading.Event()
+
+    def work() -> None:
+        try:
+            for item in made:
+                if not _put(waiting, (item, None), abandoned):
+                    return
+            _put(waiting, (None, None), abandoned)
+        except BaseException as error:
+            _put(waiting, (None, error), abandoned)
+
+    threading.Thread(target=work, daemon=True).start()
+    try:
+        while True:
+            item, error = waiting.get()
+            if error is not None:
+                raise error
+            if item is None:
+                return
+            yield item
+    finally:
+        abandoned.set()
+
+
+def as_tensor(image: Any) -> Tensor:
+    """A picture from a user's dataset: PIL and uint8 arrays become H W C bytes, float tensors stay C H W."""
+    if isinstance(image, Tensor):
+        return image.permute(1, 2, 0).contiguous() if image.dtype == torch.uint8 else image.float()
+    array = np.asarray(image)
+    if array.dtype == np.uint8:
+        return torch.from_numpy(np.ascontiguousarray(array if array.ndim == 3 else array[..., None]))
+    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
+
+
+def _known_labels(dataset: Any) -> np.ndarray | None:
+    """torchvision's datasets list their labels as `targets`."""
+    targets = getattr(dataset, "targets", None)
+    return None if targets is None else np.asarray(targets, dtype=np.int64)
+
+
+def _with_views(raw: Raw, views: np.ndarray) -> Raw:
+    """A sample that is drawn again in an epoch gets another id, so that it is augmented in another way."""
+    offset = torch.from_numpy(views * key("view")).to(raw.id.device)
+    return Raw(raw.image, raw.label, raw.id + offset)
+
+
+def _put(waiting: "queue.Queue[Any]", item: Any, abandoned: threading.Event) -> bool:
+    while not abandoned.is_set():
+        try:
+            waiting.put(item, timeout=0.1)
+        except queue.Full:
+            continue
+        return True
+    return False

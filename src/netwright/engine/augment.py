@@ -1,0 +1,95 @@
+"""From stored samples to what the network sees: one resampling, one colour product, one normalisation."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from netwright.engine.colour import Colour, recolour
+from netwright.engine.device import Profile
+from netwright.engine.plans import Raw
+from netwright.engine.run import Batch, Run
+from netwright.engine.warp import Warp, gather, resample, resample_labels
+
+
+@dataclass(frozen=True)
+class Normalise:
+    """(value − mean) / std for each channel, of values in [0, 1]; and the size that the network sees.
+
+    `size` None leaves pictures as large as they are stored.
+    """
+
+    mean: Sequence[float]
+    std: Sequence[float]
+    size: int | None = None
+
+    def __call__(self, image: Tensor, top: float = 1.0) -> Tensor:
+        """N C H W with values in [0, top] -> the same shape, float32."""
+        mean = torch.tensor(self.mean, device=image.device).view(-1, 1, 1) * top
+        std = torch.tensor(self.std, device=image.device).view(-1, 1, 1) * top
+        return image.float().sub_(mean).mul_(1 / std) if image.dtype == torch.uint8 else (image - mean) / std
+
+    def window(self, height: int, width: int) -> tuple[int, int]:
+        """The size of the output for a stored size."""
+        return (self.size or height, self.size or width)
+
+
+class Augment:
+    """Training samples through the stations geometry, colour, pixels and batch.
+
+    Where no trick needs values in [0, 1], pictures stay bytes until they are normalised.
+    """
+
+    def __init__(self, run: Run, normalise: Normalise) -> None:
+        self.run = run
+        self.normalise = normalise
+        self.coloured = bool(run.tricks.at("colour"))
+        self.pixelled = bool(run.tricks.at("pixels"))
+
+    def __call__(self, raw: Raw) -> Batch:
+        """One batch as the network sees it."""
+        batch = self.normalised(raw)
+        return self.run.tricks.through("batch", batch, self.run)
+
+    def pictures(self, raw: Raw) -> tuple[Tensor, Tensor]:
+        """Pictures in [0, 1] or bytes, N C H W, and labels, after geometry and colour."""
+        self.run.ids = raw.id
+        image, label = self._warped(raw)
+        if self.coloured:
+            neutral = Colour.neutral(len(image), image.shape[1], image.device)
+            image = recolour(unit(image), self.run.tricks.through("colour", neutral, self.run))
+        return image, label
+
+    def normalised(self, raw: Raw) -> Batch:
+        """Everything but the batch station."""
+        image, label = self.pictures(raw)
+        if self.pixelled:
+            plain = Batch(unit(image), label, label, raw.id)
+            image = self.run.tricks.through("pixels", plain, self.run).image
+        image = self.run.profile.layout(self.normalise(image, 255.0 if image.dtype == torch.uint8 else 1.0))
+        return Batch(image, label, self.run.task.batch(image, label), raw.id)
+
+    def _warped(self, raw: Raw) -> tuple[Tensor, Tensor]:
+        stored = raw.image if raw.image.dtype == torch.uint8 else raw.image.permute(0, 2, 3, 1)  # N H W C
+        height, width = stored.shape[1:3]
+        centre = Warp.centre(len(stored), self.normalise.window(height, width), (height, width), stored.device)
+        warp: Warp = self.run.tricks.through("geometry", centre, self.run)
+        label = resample_labels(raw.label, warp) if raw.label.dim() == 3 else raw.label
+        if warp.whole:
+            return gather(stored, warp).permute(0, 3, 1, 2), label
+        return resample(unit(stored.permute(0, 3, 1, 2)), warp), label
+
+
+def unit(image: Tensor) -> Tensor:
+    """Bytes as values in [0, 1]; other values as they are."""
+    return image.float().div_(255) if image.dtype == torch.uint8 else image
+
+
+def prepare(raw: Raw, normalise: Normalise, profile: Profile) -> Tensor:
+    """Pictures for evaluation: the central crop, normalised. N C H W."""
+    image = raw.image.permute(0, 3, 1, 2) if raw.image.dtype == torch.uint8 else raw.image
+    height, width = normalise.window(*image.shape[2:])
+    top, left = (image.shape[2] - height) // 2, (image.shape[3] - width) // 2
+    image = image[:, :, top : top + height, left : left + width]
+    return profile.layout(normalise(image, 255.0 if image.dtype == torch.uint8 else 1.0))

@@ -1,0 +1,42 @@
+"""Colour, composed: every colour trick multiplies one affine map of the channels, applied once and clamped once."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Colour:
+    """An affine map of the channels for each picture: values in [0, 1] to values, before one final clamp.
+
+    Attributes:
+        linear: N C C.
+        offset: N C.
+    """
+
+    linear: Tensor
+    offset: Tensor
+
+    @classmethod
+    def neutral(cls, n: int, channels: int, device: torch.device) -> "Colour":
+        """The map that changes nothing."""
+        linear = torch.eye(channels, device=device).repeat(n, 1, 1)
+        return cls(linear, torch.zeros(n, channels, device=device))
+
+    def then(self, linear: Tensor, offset: Tensor | None = None) -> "Colour":
+        """One more map: `linear` N C C, `offset` N C."""
+        moved = (linear @ self.offset[..., None])[..., 0]
+        return Colour(linear @ self.linear, moved if offset is None else moved + offset)
+
+    def scale(self, factor: Tensor) -> "Colour":
+        """Multiply every channel by `factor`, N."""
+        return Colour(self.linear * factor[:, None, None], self.offset * factor[:, None])
+
+
+def recolour(images: Tensor, colour: Colour) -> Tensor:
+    """Apply a colour map and clamp to [0, 1]. N C H W."""
+    n, channels, height, width = images.shape
+    flat = images.permute(0, 2, 3, 1).reshape(n, height * width, channels)
+    moved = torch.baddbmm(colour.offset[:, None], flat, colour.linear.transpose(1, 2)).clamp_(0, 1)
+    return moved.view(n, height, width, channels).permute(0, 3, 1, 2)

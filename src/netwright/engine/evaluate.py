@@ -1,0 +1,75 @@
+"""Evaluation: a network over every sample of a split, one value a sample, so that every mean has an interval."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from netwright.engine.augment import Normalise, prepare
+from netwright.engine.device import Profile
+from netwright.engine.plans import Raw, Source
+from netwright.engine.run import Task
+
+EVALUATION_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a network gave on a split.
+
+    Attributes:
+        values: for each metric, one value a sample, N; in the task's order, the headline first.
+        output: the network's outputs, N K, or None where a task's outputs are too large to keep.
+        labels: N.
+    """
+
+    values: dict[str, np.ndarray]
+    output: np.ndarray | None
+    labels: np.ndarray
+
+    def means(self) -> dict[str, float]:
+        """The mean of each metric."""
+        return {name: float(values.mean()) for name, values in self.values.items()}
+
+
+def evaluate(
+    model: nn.Module, source: Source, task: Task, normalise: Normalise, profile: Profile, *, keep: bool = False
+) -> Evaluation:
+    """Run a network in evaluation mode over a split, in order.
+
+    Args:
+        model: maps N C H W to the task's output.
+        source: the samples.
+        task: gives the metrics.
+        normalise: the preprocessing that training used.
+        profile: the device.
+        keep: also return the outputs.
+    """
+    model.eval()
+    values: dict[str, list[Tensor]] = {}
+    outputs: list[Tensor] = []
+    labels: list[Tensor] = []
+    for raw, output in predict(model, source, normalise, profile):
+        for name, value in task.metrics(output, raw.label).items():
+            values.setdefault(name, []).append(value.float().cpu())
+        labels.append(raw.label.cpu())
+        outputs += [output.float().cpu()] if keep else []
+    return Evaluation(
+        {name: torch.cat(parts).numpy() for name, parts in values.items()},
+        torch.cat(outputs).numpy() if outputs else None,
+        torch.cat(labels).numpy(),
+    )
+
+
+@torch.no_grad()
+def predict(model: nn.Module, source: Source, normalise: Normalise, profile: Profile) -> Iterator[tuple[Raw, Any]]:
+    """Samples and the network's float32 output for each batch of a split."""
+    positions = np.arange(len(source))
+    batches = [positions[i : i + EVALUATION_BATCH] for i in range(0, len(positions), EVALUATION_BATCH)]
+    for raw in source.batches(batches):
+        with profile.autocast():
+            output = model(prepare(raw, normalise, profile))
+        yield raw, output.float() if isinstance(output, Tensor) else output

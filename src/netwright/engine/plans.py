@@ -1,0 +1,92 @@
+"""What the `data` and `optim` stations pass along: which samples, and which parameters with which rates."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Raw:
+    """Samples as they are stored.
+
+    Attributes:
+        image: uint8 N H W C from the cache, or float N C H W from a user's own dataset.
+        label: N for classes, N H W for masks.
+        id: int64 N, one stable number a sample; augmentation is a function of it.
+    """
+
+    image: Tensor
+    label: Tensor
+    id: Tensor
+
+
+class Source(Protocol):
+    """Samples that can be fetched by position."""
+
+    @property
+    def labels(self) -> np.ndarray | None:
+        """Class index of each sample, or None when only fetching tells."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def batches(self, positions: Sequence[np.ndarray]) -> Iterator[Raw]:
+        """One `Raw` for each array of positions, in order."""
+        ...
+
+
+@dataclass(frozen=True)
+class DataPlan:
+    """Which training samples are drawn, and how many at a time.
+
+    Attributes:
+        train: the training samples.
+        classes: how many classes.
+        batch_size: samples for one update.
+        weights: how often each sample is drawn, relative to the others; None means each once an epoch.
+    """
+
+    train: Source
+    classes: int
+    batch_size: int
+    weights: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Group:
+    """Parameters that share a learning rate and weight decay.
+
+    Attributes:
+        parameters: name and tensor of each.
+        rate: multiplies the optimiser's learning rate.
+        decay: multiplies the optimiser's weight decay.
+    """
+
+    parameters: tuple[tuple[str, nn.Parameter], ...]
+    rate: float = 1.0
+    decay: float = 1.0
+
+
+@dataclass(frozen=True)
+class OptimPlan:
+    """All trainable parameters, in groups."""
+
+    groups: tuple[Group, ...]
+
+    @classmethod
+    def of(cls, model: nn.Module) -> "OptimPlan":
+        """One group with every parameter that wants a gradient."""
+        return cls((Group(tuple((name, p) for name, p in model.named_parameters() if p.requires_grad)),))
+
+    def split(self, wanted: Callable[[str, nn.Parameter], bool], **changes: float) -> "OptimPlan":
+        """Put the parameters for which `wanted(name, parameter)` holds in groups of their own, changed as said."""
+        groups: list[Group] = []
+        for group in self.groups:
+            chosen = tuple(pair for pair in group.parameters if wanted(*pair))
+            others = tuple(pair for pair in group.parameters if not wanted(*pair))
+            groups += [replace(group, parameters=others)] if others else []
+            groups += [replace(group, parameters=chosen, **changes)] if chosen else []
+        return replace(self, groups=tuple(groups))

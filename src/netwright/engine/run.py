@@ -1,0 +1,219 @@
+"""One training run: what tricks may read, and the little they may write."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from netwright.core.errors import NetwrightError
+from netwright.engine import random
+from netwright.engine.device import Profile
+from netwright.engine.plans import Raw
+from netwright.engine.trick import Tricks
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one step trains on.
+
+    Attributes:
+        image: N C H W.
+        label: what the data says, N or N H W; metrics read it and nothing changes it.
+        target: what the loss sees; for classes, probabilities N K.
+        id: int64 N, which samples these are.
+    """
+
+    image: Tensor
+    label: Tensor
+    target: Tensor
+    id: Tensor
+
+    def __len__(self) -> int:
+        return self.image.shape[0]
+
+    def take(self, chosen: slice) -> "Batch":
+        """Some of the samples."""
+        return Batch(self.image[chosen], self.label[chosen], self.target[chosen], self.id[chosen])
+
+    def changed(self, **fields: Tensor) -> "Batch":
+        """The same batch with some fields replaced."""
+        return replace(self, **fields)
+
+
+@dataclass(frozen=True)
+class Passed:
+    """What a pass through the network gave: the mean loss (scalar) and the output, both without a graph."""
+
+    loss: Tensor
+    output: Any
+
+
+class Task(Protocol):
+    """What a network is trained for, as three pure methods."""
+
+    name: str
+
+    def batch(self, image: Tensor, label: Tensor) -> Tensor:
+        """The dense target of a label: for classes, N -> N K."""
+        ...
+
+    def loss(self, output: Any, target: Tensor) -> Tensor:
+        """Mean loss over the batch, a scalar."""
+        ...
+
+    def metrics(self, output: Any, label: Tensor) -> dict[str, Tensor]:
+        """One value a sample for each metric, N; the first is the headline, where more is better."""
+        ...
+
+
+class Optimizer(Protocol):
+    """Updates parameters from their gradients."""
+
+    parameters: list[nn.Parameter]
+
+    def step(self, factor: float) -> None:
+        """One update at `factor` times the peak learning rate."""
+        ...
+
+    def rate(self, factor: float) -> float:
+        """The learning rate of the first group."""
+        ...
+
+    def memory(self) -> dict[str, Any]: ...
+
+    def recall(self, memory: dict[str, Any]) -> None: ...
+
+
+class Loader(Protocol):
+    """Training batches, epoch by epoch."""
+
+    steps: int
+
+    def epoch(self, number: int, start: int = 0) -> Iterator[Raw]:
+        """The batches of an epoch from step `start` on; the same ones however often it is asked."""
+        ...
+
+
+class NonFinite(NetwrightError):
+    """The loss or its gradient is not a number; raised before the update."""
+
+
+@dataclass
+class Run:
+    """State of a run. Everything a resumed run needs is in `memory()`; all else is rebuilt from the recipe."""
+
+    seed: int
+    epochs: int
+    task: Task
+    model: nn.Module
+    optimizer: Optimizer
+    schedule: Callable[[float], float]
+    loader: Loader
+    tricks: Tricks
+    profile: Profile
+    validate: Callable[[], dict[str, float]] | None = None
+    loss: Callable[[Any, Batch, "Run"], Tensor] = field(init=False)
+    gradient: Callable[[Batch, "Run"], Passed] = field(init=False)
+    epoch: int = field(default=0, init=False)
+    step: int = field(default=0, init=False)
+    history: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]], init=False)
+    sums: dict[str, float] = field(default_factory=dict[str, float], init=False)
+    stopped: str = field(default="", init=False)
+    finished: bool = field(default=False, init=False)
+    interrupted: int = field(default=0, init=False)
+    ids: Tensor = field(init=False)
+    passed: Passed = field(init=False)
+    gradient_norm: float = field(default=0.0, init=False)
+
+    def __post_init__(self) -> None:
+        self.ids = torch.zeros(0, dtype=torch.long)
+        self.loss = self.tricks.through("loss", task_loss)
+        self.gradient = self.tricks.through("gradient", task_gradient)
+
+    @property
+    def steps(self) -> int:
+        """Updates in the whole run."""
+        return self.epochs * self.loader.steps
+
+    @property
+    def progress(self) -> float:
+        """How much of the run is done, in [0, 1]."""
+        return min(1.0, self.step / self.steps)
+
+    @property
+    def step_in_epoch(self) -> int:
+        """Updates done in this epoch."""
+        return self.step - self.epoch * self.loader.steps
+
+    @property
+    def rate(self) -> float:
+        """The learning rate of the coming update."""
+        return self.optimizer.rate(self.schedule(self.progress))
+
+    def uniform(self, name: str, n: int = 1) -> Tensor:
+        """`n` draws in [0, 1) for each sample of the batch: a function of (seed, epoch, sample, name). N n."""
+        return random.uniform(random.key(self.seed, self.epoch, name), self.ids, n)
+
+    def between(self, name: str, low: float, high: float) -> Tensor:
+        """One draw in [low, high) for each sample. N."""
+        return low + (high - low) * self.uniform(name)[:, 0]
+
+    def normal(self, name: str, n: int) -> Tensor:
+        """`n` standard normal draws for each sample: a function of (seed, epoch, sample, name). N n."""
+        return random.normal(random.key(self.seed, self.epoch, name), self.ids, n)
+
+    def generator(self, name: str) -> np.random.Generator:
+        """Draws that belong to the step rather than to a sample: a function of (seed, step, name)."""
+        return random.generator(self.seed, self.step, name)
+
+    def count(self, batch: Batch, passed: Passed) -> None:
+        """Add a step's training loss and headline metric to the epoch's sums."""
+        headline, values = next(iter(self.task.metrics(passed.output, batch.label).items()))
+        self._add("n", len(batch))
+        self._add("loss", float(passed.loss) * len(batch))
+        self._add(headline, float(values.float().sum()))
+
+    def memory(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        return {
+            "epoch": self.epoch,
+            "step": self.step,
+            "history": self.history,
+            "sums": self.sums,
+            "stopped": self.stopped,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.memory(),
+            "tricks": self.tricks.memory(),
+        }
+
+    def recall(self, memory: dict[str, Any]) -> None:
+        """Go on from what `memory` gave."""
+        for name in ("epoch", "step", "history", "sums", "stopped"):
+            setattr(self, name, memory[name])
+        self.model.load_state_dict(memory["model"])
+        self.optimizer.recall(memory["optimizer"])
+        self.tricks.recall(memory["tricks"])
+
+    def predictor(self) -> nn.Module:
+        """The network to evaluate and hand on, after every trick has had its say; in evaluation mode."""
+        return self.tricks.through("predictor", self.model).eval()
+
+    def _add(self, name: str, value: float) -> None:
+        self.sums[name] = self.sums.get(name, 0.0) + value
+
+
+def task_loss(output: Any, batch: Batch, run: Run) -> Tensor:
+    """The task's own loss, before any trick wraps it."""
+    return run.task.loss(output, batch.target)
+
+
+def task_gradient(batch: Batch, run: Run) -> Passed:
+    """Forward and backward, before any trick wraps them: gradients are added to the parameters' `grad`."""
+    with run.profile.autocast():
+        output = run.model(batch.image)
+    loss = run.loss(output, batch, run)
+    loss.backward()
+    return Passed(loss.detach(), output.detach() if isinstance(output, Tensor) else output)

@@ -1,0 +1,182 @@
+"""After training: calibrate, evaluate, keep what the report shows, and hand on the model."""
+
+import io
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from netwright.bundle.save import save_bundle
+from netwright.engine.augment import Augment, unit
+from netwright.engine.evaluate import Evaluation, evaluate
+from netwright.engine.plans import Raw
+from netwright.records.atomic import write_atomic
+from netwright.records.folder import RunFolder
+from netwright.records.intervals import Interval, bootstrap_mean, wilson
+from netwright.report import write_report
+from netwright.tasks.calibration import fit_temperature, softmax
+
+if TYPE_CHECKING:
+    from netwright.recipes._fit import Parts
+    from netwright.recipes._record import Record
+
+MISTAKES, SAMPLES, COLUMNS, THUMBNAIL = 24, 24, 8, 160
+
+
+def finish(parts: "Parts", folder: RunFolder, record: "Record") -> nn.Module:
+    """Everything that follows the last step; returns the network that is handed on."""
+    model = parts.run.predictor()
+    measured = {split: _measured(parts, model, split) for split in ("val", "test") if split in parts.inputs.splits}
+    temperature = _temperature(measured.get("val"))
+    headline = "test" if "test" in measured else "val"
+    record.result = {
+        "best_epoch": _best_epoch(parts.run.history),
+        "temperature": temperature,
+        "splits": {split: intervals(evaluation) for split, evaluation in measured.items()},
+    }
+    if headline in measured and measured[headline].output is not None:
+        _keep_evaluation(parts, folder, headline, measured[headline], temperature)
+    _keep_augmented(parts, folder)
+    _hand_on(parts, folder, record, model, temperature)
+    record.write("done")
+    write_report(folder.path)
+    return model
+
+
+def intervals(evaluation: Evaluation) -> dict[str, Any]:
+    """Every metric with its 95 % interval: Wilson's for proportions, bootstrap for means."""
+    return {name: _interval(values).to_json() for name, values in evaluation.values.items()}
+
+
+def _interval(values: np.ndarray) -> Interval:
+    if np.isin(values, (0.0, 1.0)).all():
+        return wilson(int(values.sum()), len(values))
+    return bootstrap_mean(values)
+
+
+def _measured(parts: "Parts", model: nn.Module, split: str) -> Evaluation:
+    run = parts.run
+    source = parts.inputs.source(split, run.profile, parts.recipe.workers)
+    return evaluate(model, source, run.task, parts.inputs.normalise, run.profile, keep=True)
+
+
+def _temperature(val: Evaluation | None) -> float:
+    if val is None or val.output is None or val.output.ndim != 2:
+        return 1.0
+    return fit_temperature(val.output, val.labels)
+
+
+def _best_epoch(history: list[dict[str, Any]]) -> int | None:
+    """The epoch with the least validation loss; for the reader, nothing is chosen by it."""
+    rows = [row for row in history if "val_loss" in row]
+    return min(rows, key=lambda row: row["val_loss"])["epoch"] if rows else None
+
+
+def _keep_evaluation(parts: "Parts", folder: RunFolder, split: str, found: Evaluation, temperature: float) -> None:
+    assert found.output is not None  # noqa: S101 - checked by the caller
+    probabilities = softmax(found.output / temperature)
+    names = parts.inputs.names(split)
+    stream = io.BytesIO()
+    np.savez_compressed(
+        stream,
+        probabilities=probabilities.astype(np.float32),
+        labels=found.labels,
+        names=np.array(names, dtype=str),
+        split=np.array(split),
+    )
+    write_atomic(folder.evaluation_file, stream.getvalue())
+    _keep_mistakes(parts, folder, split, probabilities, found.labels, names)
+
+
+def _keep_mistakes(
+    parts: "Parts", folder: RunFolder, split: str, probabilities: np.ndarray, labels: np.ndarray, names: list[str]
+) -> None:
+    """Thumbnails of the samples the network was surest of and wrong about."""
+    guess, sure = probabilities.argmax(1), probabilities.max(1)
+    wrong = np.flatnonzero(guess != labels)
+    worst = wrong[np.argsort(-sure[wrong], kind="stable")][:MISTAKES]
+    place = folder.samples / "mistakes"
+    place.mkdir(parents=True, exist_ok=True)
+    source = parts.inputs.source(split, parts.run.profile, 0)
+    rows: list[dict[str, Any]] = []
+    for number, raw in enumerate(source.batches([np.array([i]) for i in worst])):
+        index = worst[number]
+        write_atomic(place / f"{number:02d}.png", _png(_bytes(_pictures(raw))[0]))
+        rows.append(
+            {
+                "file": f"mistakes/{number:02d}.png",
+                "name": names[index],
+                "truth": parts.inputs.classes[labels[index]],
+                "guess": parts.inputs.classes[guess[index]],
+                "confidence": float(sure[index]),
+            }
+        )
+    write_atomic(folder.samples / "mistakes.json", json.dumps(rows, ensure_ascii=False))
+
+
+def _keep_augmented(parts: "Parts", folder: RunFolder) -> None:
+    """One picture of the training samples as the network saw them."""
+    run = parts.run
+    raw = next(run.loader.epoch(0))
+    some = Raw(raw.image[:SAMPLES], raw.label[:SAMPLES], raw.id[:SAMPLES])
+    seen = Augment(run, parts.inputs.normalise)(some).image.float()
+    shape = (-1, 1, 1)
+    mean = torch.tensor(parts.inputs.normalise.mean, device=seen.device).view(shape)
+    std = torch.tensor(parts.inputs.normalise.std, device=seen.device).view(shape)
+    folder.samples.mkdir(parents=True, exist_ok=True)
+    write_atomic(folder.samples / "augmented.png", _png(_grid(_bytes(seen * std + mean))))
+
+
+def _hand_on(parts: "Parts", folder: RunFolder, record: "Record", model: nn.Module, temperature: float) -> None:
+    folder.bundle.mkdir(parents=True, exist_ok=True)
+    preprocess = parts.inputs.preprocess
+    save_bundle(
+        folder.bundle,
+        model,
+        spec=parts.spec,
+        structure=[str(trick.spec) for trick in parts.run.tricks if trick.card.structure],
+        classes=parts.inputs.classes,
+        in_channels=parts.inputs.channels,
+        macs=parts.macs,
+        task=parts.run.task.name,
+        preprocess=None if preprocess is None else preprocess.to_json(),
+        temperature=temperature,
+        metrics=record.result["splits"],
+        recipe=parts.recipe.model_dump(mode="json"),
+        versions=record.versions,
+        write=write_atomic,
+    )
+
+
+def _pictures(raw: Raw) -> Tensor:
+    image = raw.image.permute(0, 3, 1, 2) if raw.image.dtype == torch.uint8 else raw.image
+    return unit(image)
+
+
+def _bytes(image: Tensor) -> np.ndarray:
+    """Values in [0, 1], N C H W -> bytes, N H W C."""
+    return (image.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+
+
+def _grid(images: np.ndarray) -> np.ndarray:
+    """Pictures side by side with a white line between them. N H W C -> H W C."""
+    n, height, width, channels = images.shape
+    rows = -(-n // COLUMNS)
+    sheet = np.full((rows * (height + 2), min(n, COLUMNS) * (width + 2), channels), 255, np.uint8)
+    for place, image in enumerate(images):
+        top, left = place // COLUMNS * (height + 2), place % COLUMNS * (width + 2)
+        sheet[top : top + height, left : left + width] = image
+    return sheet
+
+
+def _png(image: np.ndarray) -> bytes:
+    """A picture, H W C, as PNG; small ones are enlarged by whole pixels so that they can be seen."""
+    factor = max(1, THUMBNAIL // max(image.shape[:2]))
+    image = image.repeat(factor, 0).repeat(factor, 1)
+    picture = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image[..., :3])
+    stream = io.BytesIO()
+    picture.save(stream, "PNG", optimize=False)
+    return stream.getvalue()

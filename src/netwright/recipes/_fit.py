@@ -1,0 +1,236 @@
+"""`fit`: the one place where names become objects and a recipe becomes a run, a record and a model."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from netwright.core.errors import Interrupted, NetwrightError
+from netwright.engine.checkpoint import read_checkpoint, write_checkpoint
+from netwright.engine.device import Profile, macs_of, profile
+from netwright.engine.evaluate import evaluate
+from netwright.engine.loop import Watcher, train
+from netwright.engine.plans import DataPlan, OptimPlan
+from netwright.engine.random import key
+from netwright.engine.run import Run, Task
+from netwright.engine.signals import stops_on_signals
+from netwright.engine.trick import Tricks
+from netwright.models import create_model
+from netwright.optim import OPTIMIZERS, SCHEDULES
+from netwright.data.loader import Loader
+from netwright.recipes._finish import finish
+from netwright.recipes._inputs import Inputs, read_inputs
+from netwright.recipes._recipe import Recipe, read_recipe, recipe as named
+from netwright.recipes._record import Record
+from netwright.records.atomic import write_atomic
+from netwright.records.folder import RunFolder
+from netwright.tasks import TASKS
+from netwright.tricks import TRICKS
+
+CHECKPOINT_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished run.
+
+    Attributes:
+        path: the run folder.
+        model: the network that was evaluated and bundled, in evaluation mode.
+        record: what `record.json` holds.
+    """
+
+    path: Path
+    model: nn.Module
+    record: dict[str, Any]
+
+    @property
+    def splits(self) -> dict[str, Any]:
+        """The metrics of each split, with intervals."""
+        return self.record["result"]["splits"]
+
+    @property
+    def accuracy(self) -> float:
+        """Accuracy on the test split, or on validation where there is no test split."""
+        return self.splits["test" if "test" in self.splits else "val"]["accuracy"]["value"]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The objects a recipe's names stand for."""
+
+    recipe: Recipe
+    inputs: Inputs
+    run: Run
+    macs: int
+    spec: str | None
+
+
+def fit(
+    recipe: Recipe | str | None = None,
+    *,
+    data: Any = None,
+    model: nn.Module | None = None,
+    task: Task | None = None,
+    classes: Sequence[str] | None = None,
+    output: str | Path = "runs",
+    resume: str | Path | None = None,
+    watcher: Watcher | None = None,
+    command: str = "",
+    **changes: Any,
+) -> Result:
+    """Train, evaluate, report and bundle.
+
+    Args:
+        recipe: a recipe or the name of one; by default the one that suits the data.
+        data: None for the recipe's own, a path, `Data`, or your datasets: (train, val[, test]) or a dict by split,
+            each a map-style dataset of (image, label).
+        model: your own network, instead of the recipe's. It is trained in place.
+        task: your own task, instead of the recipe's.
+        classes: class names of your datasets, if they carry none.
+        output: folder that run folders are made in.
+        resume: a run folder to go on with, instead of a new run.
+        watcher: told of every step and epoch.
+        command: how the run was started, for the record.
+        changes: fields of `Recipe` to replace, and `lr`.
+
+    Raises:
+        NetwrightError: anything a user can mend.
+        Interrupted: a signal stopped the run; it can be resumed.
+    """
+    started = time.time()
+    folder = RunFolder.open(Path(resume)) if resume else None
+    chosen = read_recipe(folder.record_file) if folder else _chosen(recipe, data)
+    chosen = chosen.changed(**changes) if changes else chosen
+    parts = assemble(chosen, data=data, model=model, task=task, classes=classes)
+    folder = _locked(folder, output, parts)
+    record = Record(folder, parts, started=started, command=command)
+    with folder:
+        return _trained(parts, folder, record, watcher or Watcher(), resumed=resume is not None)
+
+
+def assemble(
+    recipe: Recipe,
+    *,
+    data: Any = None,
+    model: nn.Module | None = None,
+    task: Task | None = None,
+    classes: Sequence[str] | None = None,
+    progress: Any = None,
+) -> Parts:
+    """Names become objects: data, network, tricks, optimiser, schedule.
+
+    Raises:
+        NetwrightError: an unknown name, an option out of range, or data that cannot be used.
+    """
+    tricks = Tricks(TRICKS.build(spec) for spec in recipe.tricks)
+    tricks.require(task.name if task else recipe.task)
+    inputs = read_inputs(recipe, data, classes, progress)
+    task = task or TASKS.load(recipe.task)(classes=len(inputs.classes))
+    torch.manual_seed(key(recipe.seed, "init"))
+    network = model or create_model(
+        recipe.model, classes=len(inputs.classes), in_channels=inputs.channels, weights=recipe.weights
+    )
+    network = tricks.through("model", network)
+    macs = _macs(network, inputs)
+    where = profile(recipe.device, recipe.precision, macs=macs, threads=recipe.threads)
+    where.apply()
+    run = _run(recipe, inputs, network, task, tricks, where)
+    recipe = recipe.resolved(
+        image_size=inputs.record["image_size"],
+        channels=inputs.channels,
+        precision=where.precision,
+        device=str(where.device),
+        threads=where.threads,
+    )
+    return Parts(recipe, inputs, run, macs, None if model else recipe.model)
+
+
+def _run(
+    recipe: Recipe, inputs: Inputs, network: nn.Module, task: Task, tricks: Tricks, where: Profile
+) -> Run:
+    network = where.place(network)
+    plan = DataPlan(inputs.source("train", where, recipe.workers), len(inputs.classes), recipe.batch_size)
+    optimizer = OPTIMIZERS.build(recipe.optimizer)
+    optimizer.start(tricks.through("optim", OptimPlan.of(network)).groups)
+    run = Run(
+        seed=recipe.seed,
+        epochs=recipe.epochs,
+        task=task,
+        model=network,
+        optimizer=optimizer,
+        schedule=SCHEDULES.build(recipe.schedule),
+        loader=Loader(tricks.through("data", plan), recipe.seed),
+        tricks=tricks,
+        profile=where,
+    )
+    if "val" in inputs.splits:
+        val = inputs.source("val", where, recipe.workers)
+        run.validate = lambda: evaluate(run.predictor(), val, task, inputs.normalise, where).means()
+    for trick in tricks:
+        trick.start(run)
+    return run
+
+
+def _trained(parts: Parts, folder: RunFolder, record: Record, watcher: Watcher, *, resumed: bool) -> Result:
+    run = parts.run
+    if resumed:
+        memory, damaged = read_checkpoint(folder.checkpoints)
+        run.recall(memory)
+        folder.truncate_metrics(run.step)
+        for name in damaged:
+            folder.log(f"checkpoint {name} is damaged; went on from an older one")
+    record.write("running")
+    try:
+        with stops_on_signals(run):
+            train(run, parts.inputs.normalise, record.watching(watcher), _saver(folder))
+        result = finish(parts, folder, record)
+    except BaseException as error:
+        record.write("interrupted" if isinstance(error, Interrupted) else "failed", problem=str(error))
+        raise
+    return Result(folder.path, result, folder.record())
+
+
+def _saver(folder: RunFolder) -> Any:
+    """Writes a checkpoint when the run ends or stops, and otherwise at most every half minute."""
+    last = time.monotonic()
+
+    def save(run: Run) -> None:
+        nonlocal last
+        if run.interrupted or run.stopped or run.epoch >= run.epochs or time.monotonic() - last > CHECKPOINT_SECONDS:
+            write_checkpoint(folder.checkpoints, run.memory(), write_atomic)
+            last = time.monotonic()
+
+    return save
+
+
+def _locked(folder: RunFolder | None, output: str | Path, parts: Parts) -> RunFolder:
+    if folder is None:
+        model = parts.recipe.model if parts.spec else type(parts.run.model).__name__.lower()
+        return RunFolder.create(Path(output), f"{parts.recipe.name}-{model.split('(')[0]}")
+    folder.lock()
+    return folder
+
+
+def _chosen(recipe: Recipe | str | None, data: Any) -> Recipe:
+    """The recipe that was asked for, with its data; or the one that suits the data."""
+    found = named(recipe) if isinstance(recipe, str) else recipe or named(recipe_for(data))
+    return found.changed(data=data) if isinstance(data, str) and data != found.data else found
+
+
+def recipe_for(data: Any) -> str:
+    """The named recipe that suits some data."""
+    if data is None or data == "digits":
+        return "digits"
+    path = Path(data) if isinstance(data, str) else None
+    arrays = path is not None and (path.suffix == ".npz" or any(path.glob("*.npz")))
+    return "cifar" if path is None or arrays else "photos"
+
+
+def _macs(network: nn.Module, inputs: Inputs) -> int:
+    size = inputs.record["image_size"]
+    return macs_of(network, torch.zeros(1, inputs.channels, size, size))

@@ -1,0 +1,207 @@
+"""A recipe: every choice of a run as data, each knowing where it came from. Importing it imports no torch."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+
+from netwright.core.errors import NetwrightError, listed, unknown
+from netwright.core.registry import Registry
+from netwright.core.spec import Spec
+from netwright.optim import OPTIMIZERS, SCHEDULES
+from netwright.tasks import TASKS
+from netwright.tricks import TRICKS
+
+Origin = Literal["user", "recipe", "auto", "checkpoint"]
+NAMED: dict[str, Registry] = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "task": TASKS}
+# Where and how fast a run is computed does not belong to what it is.
+NOT_IN_KEY = {"device", "workers", "threads", "name"}
+# Fields that netwright fills in from the data or the machine where nobody did.
+OPEN = {"image_size", "channels", "precision", "device", "threads"}
+
+
+class Recipe(BaseModel):
+    """Every choice of a run. Frozen: `changed`, `with_` and `without` give new recipes.
+
+    `None` means that netwright decides from the data or the machine; the value it chose is in the run's record.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = "custom"
+    data: str = "digits"
+    task: str = "classification"
+    model: str = "lenet5"
+    weights: str | None = None
+    optimizer: str = "sgd"
+    schedule: str = "cosine"
+    tricks: tuple[str, ...] = ()
+    epochs: Annotated[int, Field(ge=1, le=1_000_000)] = 10
+    batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 128
+    image_size: Annotated[int, Field(ge=4, le=4096)] | None = None
+    channels: Literal[1, 3] | None = None
+    fit: Literal["crop", "pad", "squash"] = "crop"
+    val_fraction: Annotated[float, Field(gt=0, lt=0.9)] = 0.1
+    test_fraction: Annotated[float, Field(ge=0, lt=0.9)] = 0.1
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    device: str = "auto"
+    threads: Annotated[int, Field(ge=1, le=1024)] | None = None
+    workers: Annotated[int, Field(ge=0, le=256)] = 0
+
+    _sources: dict[str, Origin] = PrivateAttr(default_factory=dict[str, Origin])
+
+    @property
+    def sources(self) -> dict[str, Origin]:
+        """Where each value came from; those inside a spec are written `optimizer.lr`, tricks `tricks.ema`."""
+        fields: dict[str, Origin] = {
+            name: "auto" if name in OPEN and getattr(self, name) in (None, "auto") else "recipe"
+            for name in type(self).model_fields
+        }
+        fields |= {f"tricks.{Spec.parse(text).name}": "recipe" for text in self.tricks}
+        return fields | {name: origin for name, origin in self._sources.items() if _still_there(self, name)}
+
+    @property
+    def key(self) -> str:
+        """A hash of everything that decides the result; equal recipes have equal keys."""
+        text = json.dumps(self.model_dump(exclude=NOT_IN_KEY, mode="json"), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def changed(self, origin: Origin = "user", **values: Any) -> "Recipe":
+        """A recipe with some values replaced. `lr` stands for the optimiser's `lr`.
+
+        Raises:
+            NetwrightError: no such field, a value out of range, or an unknown name.
+        """
+        return self._merged(_resolved(self, values), dict.fromkeys(_origins(values), origin))
+
+    def with_(self, *tricks: Any, origin: Origin = "user") -> "Recipe":
+        """A recipe with these tricks added, as specs or objects; one that is there already is replaced.
+
+        Raises:
+            NetwrightError: an unknown trick.
+        """
+        added = {spec.name: str(spec) for spec in map(_trick_spec, tricks)}
+        present = {Spec.parse(text).name: text for text in self.tricks}
+        return self._merged(
+            {"tricks": _sorted({**present, **added})}, {f"tricks.{name}": origin for name in added}
+        )
+
+    def without(self, *names: str) -> "Recipe":
+        """A recipe with these tricks taken out.
+
+        Raises:
+            NetwrightError: a trick that is not in the recipe.
+        """
+        present = {Spec.parse(text).name: text for text in self.tricks}
+        for name in names:
+            if name not in present:
+                known = unknown("trick", name, TRICKS.names(), see="netwright list tricks")
+                missing = NetwrightError(f"recipe {self.name} has no trick {name}", f"it has: {listed(present)}")
+                raise missing if name in TRICKS.names() else known
+        return self._merged({"tricks": _sorted({k: v for k, v in present.items() if k not in names})}, {})
+
+    def resolved(self, **values: Any) -> "Recipe":
+        """A recipe with values that netwright chose, where it had left them open."""
+        open_ = {name: value for name, value in values.items() if getattr(self, name) in (None, "auto")}
+        return self.changed("auto", **open_)
+
+    def _merged(self, values: Mapping[str, Any], origins: Mapping[str, Origin]) -> "Recipe":
+        try:
+            merged = type(self).model_validate({**self.model_dump(), **values})
+        except ValidationError as error:
+            raise _readable(error) from None
+        merged._sources = {**self._sources, **origins}
+        return merged
+
+
+def recipe(name: str = "digits", **values: Any) -> Recipe:
+    """A named recipe, with some values replaced.
+
+    Args:
+        name: one of `netwright list recipes`, or a path to a recipe's or a run record's JSON.
+        values: fields of `Recipe`, and `lr`.
+
+    Raises:
+        NetwrightError: unknown name, field or value.
+    """
+    from netwright.recipes import RECIPES
+
+    found = read_recipe(Path(name)) if name.endswith(".json") else RECIPES.load(name)()
+    return found.changed(**values) if values else found
+
+
+def read_recipe(path: Path) -> Recipe:
+    """A recipe from its JSON, or from the record of a run.
+
+    Raises:
+        NetwrightError: no such file, or not a recipe.
+    """
+    try:
+        saved = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise NetwrightError(f"cannot read the recipe {path}: {error}", "give a recipe's JSON or a run's record.json") from None
+    values, sources = saved.get("recipe", saved), saved.get("sources", {})
+    fields = {name: value for name, value in values.items() if name in Recipe.model_fields}
+    return Recipe()._merged(fields, {name: origin for name, origin in sources.items() if origin in get_args(Origin)})
+
+
+def _resolved(base: Recipe, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Field values, with `lr` moved into the optimiser's spec and every name checked."""
+    fields = dict(values)
+    rate = fields.pop("lr", None)
+    for name in fields:
+        if name not in Recipe.model_fields:
+            raise unknown("recipe field", name, [*Recipe.model_fields, "lr"])
+    if rate is not None:
+        given = Spec.parse(fields.get("optimizer", base.optimizer))
+        if "optimizer" in fields and given.options.get("lr", rate) != rate:
+            raise NetwrightError(f"two learning rates: {given} and lr={rate}", "give one of them")
+        fields["optimizer"] = str(given.with_options(lr=float(rate)))
+    for name, registry in NAMED.items():
+        if name in fields:
+            fields[name] = _known(registry, fields[name])
+    if "tricks" in fields:
+        specs = [_trick_spec(trick) for trick in fields["tricks"]]
+        fields["tricks"] = _sorted({spec.name: str(spec) for spec in specs})
+    return fields
+
+
+def _origins(values: Mapping[str, Any]) -> list[str]:
+    names = ["optimizer.lr" if name == "lr" else name for name in values]
+    return names + [f"tricks.{_trick_spec(trick).name}" for trick in values.get("tricks", ())]
+
+
+def _known(registry: Registry, text: str) -> str:
+    spec = Spec.parse(text)
+    if spec.name not in registry.names():
+        raise unknown(registry.kind, spec.name, registry.names(), see=f"netwright list {registry.plural}")
+    return str(spec)
+
+
+def _trick_spec(trick: Any) -> Spec:
+    """The spec of a trick given as text or as an object; a user's own class is registered under its name."""
+    if isinstance(trick, str | Spec):
+        return Spec.parse(_known(TRICKS, str(trick)))
+    if trick.name not in TRICKS.names():
+        TRICKS.register(type(trick))
+    return trick.spec
+
+
+def _sorted(tricks: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(tricks[name] for name in sorted(tricks))
+
+
+def _still_there(recipe: Recipe, name: str) -> bool:
+    kind, _, inner = name.partition(".")
+    return kind != "tricks" or not inner or any(Spec.parse(text).name == inner for text in recipe.tricks)
+
+
+def _readable(error: ValidationError) -> NetwrightError:
+    """pydantic's first complaint, as ours."""
+    first = error.errors()[0]
+    where, given = ".".join(map(str, first["loc"][:1])), first.get("input")
+    return NetwrightError(f"{where} cannot be {given!r}", first["msg"][0].lower() + first["msg"][1:])

@@ -1,0 +1,142 @@
+"""The record of a run: what `record.json` says, from its first second to its last."""
+
+import platform
+import subprocess
+import time
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from netwright.core.spec import Spec
+from netwright.engine.loop import Watcher
+from netwright.engine.run import Run
+from netwright.records.folder import RunFolder
+from netwright.records.schema import FORMAT
+
+if TYPE_CHECKING:
+    from netwright.recipes._fit import Parts
+
+NOTED = ("torch", "torchvision", "timm", "numpy", "pillow", "netwright")
+
+
+class Record:
+    """Writes `record.json` and passes the training loop's events on, writing metrics on the way."""
+
+    def __init__(self, folder: RunFolder, parts: "Parts", *, started: float, command: str) -> None:
+        self.folder = folder
+        self.parts = parts
+        self.started = started
+        self.first_step: float | None = None
+        self.begun_at = parts.run.step
+        self.training_seconds = 0.0
+        self.images = 0
+        self.result: dict[str, Any] = {}
+        self.command = command
+        self.versions = versions()
+        self.git = git_state(Path.cwd())
+
+    def write(self, status: str, problem: str = "") -> None:
+        """Put the record on disk as it stands."""
+        recipe, run = self.parts.recipe, self.parts.run
+        self.folder.write_record(
+            {
+                "format": FORMAT,
+                "netwright": self.versions.get("netwright", ""),
+                "name": self.folder.path.name,
+                "status": status,
+                "problem": problem,
+                "created": _iso(self.started),
+                "finished": None if status == "running" else _iso(time.time()),
+                "seconds": time.time() - self.started,
+                "command": self.command,
+                "recipe": recipe.model_dump(mode="json"),
+                "sources": recipe.sources,
+                "key": recipe.key,
+                "seed": recipe.seed,
+                "data": self.parts.inputs.record,
+                "model": {
+                    "name": recipe.model if self.parts.spec else type(run.model).__name__,
+                    "params": sum(p.numel() for p in run.model.parameters()),
+                    "macs": self.parts.macs,
+                    "spec": self.parts.spec,
+                },
+                "tricks": [_trick(text, recipe.sources) for text in recipe.tricks],
+                "device": run.profile.to_json(),
+                "versions": self.versions,
+                "git": self.git,
+                "result": self.speed() | self.result,
+            }
+        )
+
+    def speed(self) -> dict[str, Any]:
+        """How far the run came, and how fast."""
+        run = self.parts.run
+        return {
+            "epochs": run.epoch,
+            "steps": run.step,
+            "stopped": run.stopped,
+            "seconds_to_first_step": self.first_step,
+            "images_per_second": self.images / self.training_seconds if self.training_seconds else None,
+        }
+
+    def watching(self, watcher: Watcher) -> Watcher:
+        """A watcher that writes metrics and then tells `watcher`."""
+        return _Recording(self, watcher)
+
+
+class _Recording(Watcher):
+    def __init__(self, record: Record, watcher: Watcher) -> None:
+        self.record = record
+        self.watcher = watcher
+
+    def started(self, run: Run) -> None:
+        """Pass it on."""
+        self.watcher.started(run)
+
+    def stepped(self, run: Run) -> None:
+        """Note when the first step was done."""
+        if self.record.first_step is None:
+            self.record.first_step = time.time() - self.record.started
+        self.watcher.stepped(run)
+
+    def epoch_done(self, run: Run, row: dict[str, Any]) -> None:
+        """Append the epoch's metrics."""
+        self.record.training_seconds += row["seconds"]
+        self.record.images += round(row["images_per_second"] * row["seconds"])
+        self.record.folder.append_metrics(row)
+        self.watcher.epoch_done(run, row)
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of the libraries that decide numbers; none of them is imported."""
+    found = {"python": platform.python_version()}
+    for name in NOTED:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def git_state(folder: Path) -> dict[str, Any] | None:
+    """The commit a folder is at and whether it has changes, or None outside a checkout."""
+    try:
+        commit = _git(folder, "rev-parse", "HEAD")
+        return {"commit": commit, "dirty": bool(_git(folder, "status", "--porcelain", "-uno"))}
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True, timeout=5)
+    return done.stdout.strip()
+
+
+def _iso(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")
+
+
+def _trick(text: str, sources: dict[str, Any]) -> dict[str, str]:
+    name = Spec.parse(text).name
+    return {"name": name, "spec": text, "source": sources.get(f"tricks.{name}", "recipe")}

@@ -1,0 +1,68 @@
+"""Computes the gradient of a batch in parts, so that a large batch fits in little memory."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import torch
+from torch import Tensor
+
+from netwright.core.options import Between
+from netwright.core.symptoms import Symptom
+from netwright.engine.run import Passed
+from netwright.engine.trick import Card, GradFn, Trick
+
+if TYPE_CHECKING:
+    from netwright.engine.run import Batch, Run
+
+
+@dataclass
+class Accumulate(Trick):
+    """The batch is cut into `parts`; their gradients are weighted by their size and added.
+
+    The batch size stays what the recipe says: it is the update that counts. The gradient equals the whole batch's,
+    except through batch normalisation, which sees each part by itself.
+    """
+
+    parts: Annotated[int, Between(1, 1024)] = 2
+
+    card = Card(
+        paper="Goyal et al., Accurate, large minibatch SGD, arXiv 1706.02677, §3",
+        neutral={"parts": 1},
+        strong={"parts": 4},
+        treats=(Symptom.OUT_OF_MEMORY,),
+    )
+
+    def gradient(self, gradient: GradFn) -> GradFn:
+        """Wrap the gradient."""
+
+        def in_parts(batch: "Batch", run: "Run") -> Passed:
+            bounds = [len(batch) * i // self.parts for i in range(self.parts + 1)]
+            pieces = [slice(a, b) for a, b in zip(bounds, bounds[1:], strict=False) if b > a]
+            if len(pieces) == 1:
+                return gradient(batch, run)
+            return _joined([_weighted(gradient, batch.take(piece), run, len(batch)) for piece in pieces], batch)
+
+        return in_parts
+
+
+def _weighted(gradient: GradFn, part: "Batch", run: "Run", whole: int) -> tuple[float, Passed]:
+    """A part's gradient, scaled by the part's share of the batch and added to what was there."""
+    before = [p.grad for p in run.optimizer.parameters]
+    for parameter in run.optimizer.parameters:
+        parameter.grad = None
+    passed = gradient(part, run)
+    share = len(part) / whole
+    for parameter, held in zip(run.optimizer.parameters, before, strict=True):
+        if parameter.grad is not None:
+            parameter.grad.mul_(share)
+            if held is not None:
+                parameter.grad.add_(held)
+        else:
+            parameter.grad = held
+    return share, passed
+
+
+def _joined(parts: list[tuple[float, Passed]], batch: "Batch") -> Passed:
+    loss = torch.stack([share * passed.loss for share, passed in parts]).sum()
+    outputs = [passed.output for _, passed in parts]
+    return Passed(loss, torch.cat(outputs) if isinstance(outputs[0], Tensor) else outputs)

@@ -1,0 +1,57 @@
+"""Stops when validation no longer improves, and keeps the best weights."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+from torch import nn
+
+from netwright.core.errors import NetwrightError
+from netwright.core.options import Between
+from netwright.core.symptoms import Symptom
+from netwright.engine.trick import Card, Trick
+
+if TYPE_CHECKING:
+    from netwright.engine.run import Run
+
+
+@dataclass
+class EarlyStopping(Trick):
+    """Stops after `patience` epochs in which validation loss did not fall by more than `margin`.
+
+    The best epoch's weights become the model. They were chosen by validation, so its score there is optimistic.
+    """
+
+    patience: Annotated[int, Between(1, 10_000)] = 10
+    margin: Annotated[float, Between(0)] = 0.0
+
+    card = Card(
+        paper="Prechelt, Early stopping — but when?, in Neural Networks: Tricks of the Trade, 1998",
+        strong={"patience": 1, "margin": 10.0},
+        treats=(Symptom.OVERFITTING, Symptom.WASTED_EPOCHS),
+        after=("ema",),
+    )
+
+    def start(self, run: "Run") -> None:
+        """Nothing is best yet."""
+        if run.validate is None:
+            raise NetwrightError("early_stopping needs validation data", "give a val split, or --without early_stopping")
+        self.run = run
+        self.best_loss_ = float("inf")
+        self.best_epoch_ = 0
+        self.best_state_: dict[str, Any] = {}
+
+    def after_epoch(self, run: "Run") -> None:
+        """Remember the best; stop when it is too long ago."""
+        loss = run.history[-1]["val_loss"]
+        if loss < self.best_loss_ - self.margin:
+            self.best_loss_, self.best_epoch_ = loss, run.epoch
+            self.best_state_ = {k: v.detach().clone() for k, v in self.current.state_dict().items()}
+        elif run.epoch - self.best_epoch_ >= self.patience:
+            run.stopped = f"early_stopping: validation loss was best at epoch {self.best_epoch_}"
+
+    def predictor(self, module: nn.Module) -> nn.Module:
+        """While training, the network as it is; once finished, the best there was."""
+        self.current = module
+        if self.run.finished and self.best_state_:
+            module.load_state_dict(self.best_state_)
+        return module

@@ -1,0 +1,44 @@
+"""Adds the squared size of the weights to the loss."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import torch
+from torch import Tensor, nn
+
+from netwright.core.options import Between
+from netwright.core.symptoms import Symptom
+from netwright.engine.trick import Card, LossFn, Trick
+
+if TYPE_CHECKING:
+    from netwright.engine.run import Batch, Run
+
+
+@dataclass
+class L2Penalty(Trick):
+    """loss + strength / 2 · Σ w² over weight matrices and kernels; biases and norms are left alone.
+
+    With SGD its gradient is that of weight decay; with Adam it is not (Loshchilov & Hutter 2019).
+    """
+
+    strength: Annotated[float, Between(0)] = 1e-4
+
+    card = Card(
+        paper="Krogh & Hertz, A simple weight decay can improve generalization, NeurIPS 1991",
+        neutral={"strength": 0.0},
+        strong={"strength": 1.0},
+        treats=(Symptom.OVERFITTING,),
+    )
+
+    def loss(self, loss: LossFn) -> LossFn:
+        """Wrap the loss."""
+
+        def penalised(output: Any, batch: "Batch", run: "Run") -> Tensor:
+            return loss(output, batch, run) + self.strength / 2 * squares(run.model)
+
+        return penalised
+
+
+def squares(model: nn.Module) -> Tensor:
+    """Σ w² over parameters with two or more dimensions, a scalar."""
+    return torch.stack([w.square().sum() for w in model.parameters() if w.dim() > 1 and w.requires_grad]).sum()

@@ -1,0 +1,37 @@
+"""Moves a little of the target's probability from the true class to all."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+from torch import Tensor
+
+from netwright.core.options import Between
+from netwright.core.symptoms import Symptom
+from netwright.engine.trick import Card, Trick
+
+if TYPE_CHECKING:
+    from netwright.engine.run import Batch, Run
+
+
+@dataclass
+class LabelSmoothing(Trick):
+    """target ← (1 − smoothing) · target + smoothing / K."""
+
+    smoothing: Annotated[float, Between(0, 1)] = 0.1
+
+    card = Card(
+        paper="Szegedy et al., Rethinking the Inception architecture, CVPR 2016, §7",
+        neutral={"smoothing": 0.0},
+        strong={"smoothing": 0.5},
+        treats=(Symptom.OVERCONFIDENCE, Symptom.LABEL_NOISE),
+        tasks=("classification", "segmentation"),
+    )
+
+    def batch(self, batch: "Batch", run: "Run") -> "Batch":
+        """Smooth every target."""
+        return batch.changed(target=smooth(batch.target, self.smoothing))
+
+
+def smooth(target: Tensor, smoothing: float) -> Tensor:
+    """N K … probabilities -> the same shape, still summing to one over K."""
+    return target * (1 - smoothing) + smoothing / target.shape[1]

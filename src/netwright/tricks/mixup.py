@@ -1,0 +1,46 @@
+"""Trains on blends of two pictures and of their targets."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import torch
+from torch import Tensor
+
+from netwright.core.options import Between
+from netwright.core.symptoms import Symptom
+from netwright.engine.trick import Card, Trick
+
+if TYPE_CHECKING:
+    from netwright.engine.run import Batch, Run
+
+
+@dataclass
+class Mixup(Trick):
+    """λ x + (1 − λ) x′ with λ ~ Beta(alpha, alpha) for each sample, its partner from a permutation of the batch."""
+
+    alpha: Annotated[float, Between(0, 100)] = 0.2
+
+    card = Card(
+        paper="Zhang et al., mixup: Beyond empirical risk minimization, ICLR 2018",
+        neutral={"alpha": 0.0},
+        strong={"alpha": 8.0},
+        treats=(Symptom.OVERFITTING, Symptom.LABEL_NOISE),
+        tasks=("classification", "segmentation"),
+        after=("label_smoothing",),
+    )
+
+    def batch(self, batch: "Batch", run: "Run") -> "Batch":
+        """Pictures and targets are blended by the same λ."""
+        if not self.alpha:
+            return batch
+        draw = run.generator(self.name)
+        weight = torch.from_numpy(draw.beta(self.alpha, self.alpha, len(batch))).float().to(batch.image.device)
+        partner = torch.from_numpy(draw.permutation(len(batch))).to(batch.image.device)
+        image = blend(batch.image, batch.image[partner], weight)
+        return batch.changed(image=image, target=blend(batch.target, batch.target[partner], weight))
+
+
+def blend(first: Tensor, second: Tensor, weight: Tensor) -> Tensor:
+    """weight · first + (1 − weight) · second, one weight a sample. N … -> N …"""
+    weight = weight.view(-1, *[1] * (first.dim() - 1))
+    return second + weight * (first - second)

@@ -1,0 +1,50 @@
+"""Shows a random part of each picture, stretched to full size."""
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import torch
+
+from netwright.core.options import Between
+from netwright.core.symptoms import Symptom
+from netwright.engine.trick import Card, Trick
+from netwright.engine.warp import Warp
+
+if TYPE_CHECKING:
+    from netwright.engine.run import Run
+
+
+@dataclass
+class ResizedCrop(Trick):
+    """A box with a random area, aspect and place is cut out and resized.
+
+    Attributes:
+        smallest: the least part of the stored picture's area.
+        aspect: the largest ratio of the sides, either way.
+    """
+
+    smallest: Annotated[float, Between(0.01, 1)] = 0.35
+    aspect: Annotated[float, Between(1, 4)] = 1.333
+
+    card = Card(
+        paper="Szegedy et al., Going deeper with convolutions, CVPR 2015, §6",
+        strong={"smallest": 0.1},
+        treats=(Symptom.OVERFITTING,),
+        after=("flip",),
+    )
+
+    def geometry(self, warp: Warp, run: "Run") -> Warp:
+        """x ↦ s x + d: the box lies inside the stored picture."""
+        area, shape, across, down = run.uniform(self.name, 4).unbind(1)
+        scale = (self.smallest + (1 - self.smallest) * area).sqrt()
+        ratio = torch.exp((2 * shape - 1) * math.log(self.aspect) / 2)
+        width, height = (scale * ratio).clamp(max=1.0), (scale / ratio).clamp(max=1.0)  # parts of the source's sides
+        x, y = (across - 0.5) * (1 - width), (down - 0.5) * (1 - height)
+        zero, one = torch.zeros_like(x), torch.ones_like(x)
+        rows = [
+            [width * (warp.source[1] / warp.size[1]), zero, x * warp.source[1]],
+            [zero, height * (warp.source[0] / warp.size[0]), y * warp.source[0]],
+            [zero, zero, one],
+        ]
+        return warp.then(torch.stack([torch.stack(row, 1) for row in rows], 1))
