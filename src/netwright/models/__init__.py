@@ -1,0 +1,114 @@
+"""Model families, one a file: listed without importing them, created by name."""
+
+import ast
+from fnmatch import fnmatch
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from netwright.core.errors import unknown
+from netwright.core.options import check
+from netwright.core.spec import Spec
+
+if TYPE_CHECKING:  # these import torch, which listing must not
+    from netwright.models._family import Family, Variant
+
+TIMM = "timm/"
+
+
+class Summary(NamedTuple):
+    """What a list says about a variant: its family's file, that file's first line, its published parameter count."""
+
+    family: str
+    description: str
+    params: int
+
+
+def list_models(pattern: str = "*") -> list[str]:
+    """Names of models that match a pattern such as `resnet*`, sorted; `timm/…` asks timm, which takes seconds."""
+    if pattern.startswith(TIMM):
+        from netwright.models._timm import timm_names
+
+        return timm_names(pattern)
+    return sorted(name for name in summaries() if fnmatch(name, pattern))
+
+
+@cache
+def summaries() -> dict[str, Summary]:
+    """Every variant, read from the families' files without importing them."""
+    families = sorted(path for path in Path(__file__).parent.glob("*.py") if not path.stem.startswith("_"))
+    return {name: summary for path in families for name, summary in _rows(path)}
+
+
+def variant(name: str) -> "Variant":
+    """What is published about a variant.
+
+    Raises:
+        NetwrightError: nothing has this name.
+    """
+    return _module(name).VARIANTS[name]
+
+
+def create_model(
+    name: str | Spec, *, classes: int = 10, in_channels: int = 3, weights: str | Path | None = None
+) -> "Family":
+    """A model by name: `resnet18`, `resnet18(norm='group')`, `timm/resnet10t`.
+
+    Args:
+        name: a variant, with options where the default ones won't do.
+        classes: number of class scores.
+        in_channels: channels of the images.
+        weights: a weights file, or "imagenet" for the weights of the variant's reference.
+
+    Raises:
+        NetwrightError: unknown name or option, a value out of range, or weights that do not fit.
+    """
+    spec = Spec.parse(name)
+    options: dict[str, Any] = {"classes": classes, "in_channels": in_channels, **spec.options}
+    model = _timm_model(spec.name, options) if spec.name.startswith(TIMM) else _own_model(spec.name, options)
+    if weights is not None:
+        from netwright.models._weights import load_weights
+
+        load_weights(model, weights)
+    return model
+
+
+def _own_model(name: str, options: dict[str, Any]) -> "Family":
+    module, row = _module(name), variant(name)
+    wanted = summaries()[name].family.replace("_", "")  # resnet_cifar.py holds ResNetCifar
+    family = next(thing for thing in vars(module).values() if getattr(thing, "__name__", "").lower() == wanted)
+    model = family(**{**row.options, **check(name, family, options)})
+    model.reference = row.reference
+    return model
+
+
+def _timm_model(name: str, options: dict[str, Any]) -> "Family":
+    from netwright.models._timm import timm_model
+
+    return timm_model(name.removeprefix(TIMM), options.pop("classes"), options.pop("in_channels"), options)
+
+
+def _module(name: str) -> Any:
+    if name not in summaries():
+        raise unknown("model", name, summaries(), see="netwright list models")
+    return import_module(f"{__name__}.{summaries()[name].family}")
+
+
+def _rows(path: Path) -> list[tuple[str, Summary]]:
+    tree = ast.parse(path.read_text("utf-8"))
+    description = (ast.get_docstring(tree) or "").split("\n")[0]
+    table = next(table for node in tree.body if (table := _table(node)))
+    keys = [ast.literal_eval(key) for key in table.keys if key]
+    return [(key, Summary(path.stem, description, _params(row))) for key, row in zip(keys, table.values, strict=True)]
+
+
+def _table(node: ast.stmt) -> ast.Dict | None:
+    if not isinstance(node, ast.Assign) or ast.unparse(node.targets[0]) != "VARIANTS":
+        return None
+    return node.value if isinstance(node.value, ast.Dict) else None
+
+
+def _params(row: ast.expr) -> int:
+    keywords = row.keywords if isinstance(row, ast.Call) else []
+    return next(ast.literal_eval(keyword.value) for keyword in keywords if keyword.arg == "params")

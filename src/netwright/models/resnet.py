@@ -1,0 +1,220 @@
+"""Residual networks (He, Zhang, Ren & Sun 2015, arXiv:1512.03385), submodules named as in torchvision."""
+
+from typing import Literal
+
+from torch import Tensor, nn
+
+from netwright.core.errors import NetwrightError
+from netwright.models._family import Count, Family, Share, Variant
+from netwright.nn.activation import ActivationKind, make_activation
+from netwright.nn.norm import NormKind, make_norm
+
+
+def conv(in_channels: int, channels: int, kernel_size: int, stride: int, norm: NormKind) -> nn.Conv2d:
+    """A convolution that keeps the size but for its stride; a norm after it makes its bias needless."""
+    padding = kernel_size // 2
+    return nn.Conv2d(in_channels, channels, kernel_size, stride, padding, bias=norm == "none")
+
+
+class BasicBlock(nn.Module):
+    """y = activation(branch(x) + shortcut(x)), the branch two 3x3 convolutions; without a shortcut, no sum."""
+
+    expansion = 1
+    downsample: nn.Module | None
+
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        stride: int,
+        shortcut: nn.Module | None,
+        *,
+        norm: NormKind,
+        activation: ActivationKind,
+    ) -> None:
+        super().__init__()
+        self.conv1 = conv(in_channels, channels, 3, stride, norm)
+        self.bn1 = make_norm(norm, channels)
+        self.conv2 = conv(channels, channels, 3, 1, norm)
+        self.bn2 = make_norm(norm, channels)
+        self.activation = make_activation(activation)
+        self.downsample = shortcut
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N C H W -> N channels H/stride W/stride."""
+        y = self.activation(self.bn1(self.conv1(x)))
+        y = self.bn2(self.conv2(y))
+        return self.activation(y if self.downsample is None else y + self.downsample(x))
+
+    def zero_branch(self) -> None:
+        """Make the block start as its shortcut (Goyal et al. 2017, arXiv:1706.02677)."""
+        zero(self.bn2, self.conv2)
+
+
+class Bottleneck(nn.Module):
+    """As the basic block, the branch 1x1, 3x3, 1x1; the stride is on the 3x3, as in torchvision (ResNet v1.5)."""
+
+    expansion = 4
+    downsample: nn.Module | None
+
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        stride: int,
+        shortcut: nn.Module | None,
+        *,
+        norm: NormKind,
+        activation: ActivationKind,
+    ) -> None:
+        super().__init__()
+        self.conv1 = conv(in_channels, channels, 1, 1, norm)
+        self.bn1 = make_norm(norm, channels)
+        self.conv2 = conv(channels, channels, 3, stride, norm)
+        self.bn2 = make_norm(norm, channels)
+        self.conv3 = conv(channels, channels * self.expansion, 1, 1, norm)
+        self.bn3 = make_norm(norm, channels * self.expansion)
+        self.activation = make_activation(activation)
+        self.downsample = shortcut
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N C H W -> N 4·channels H/stride W/stride."""
+        y = self.activation(self.bn1(self.conv1(x)))
+        y = self.activation(self.bn2(self.conv2(y)))
+        y = self.bn3(self.conv3(y))
+        return self.activation(y if self.downsample is None else y + self.downsample(x))
+
+    def zero_branch(self) -> None:
+        """Make the block start as its shortcut (Goyal et al. 2017, arXiv:1706.02677)."""
+        zero(self.bn3, self.conv3)
+
+
+class ResNet(Family):
+    """A residual network for large images, or with `stem="cifar"` for small ones.
+
+    Args:
+        block: two 3x3 convolutions, or the bottleneck of three.
+        layers: blocks at each resolution.
+        classes: number of class scores.
+        in_channels: channels of the images.
+        norm: normalisation after each convolution; with none, convolutions get a bias.
+        activation: after each normalisation and each sum.
+        skip: whether blocks add their input; without, the network is the paper's "plain" one.
+        zero_init_residual: whether each block starts as its shortcut.
+        dropout: share of the pooled features that is dropped before `fc`.
+        stem: 7x7 of stride 2 and max-pooling, or one 3x3 of stride 1 for images of 32 to 64 pixels.
+    """
+
+    head_name = "fc"
+
+    def __init__(
+        self,
+        *,
+        block: Literal["basic", "bottleneck"] = "basic",
+        layers: tuple[int, ...] = (2, 2, 2, 2),
+        classes: Count = 1000,
+        in_channels: Count = 3,
+        norm: NormKind = "batch",
+        activation: ActivationKind = "relu",
+        skip: bool = True,
+        zero_init_residual: bool = False,
+        dropout: Share = 0.0,
+        stem: Literal["imagenet", "cifar"] = "imagenet",
+    ) -> None:
+        super().__init__()
+        refuse_nonsense(layers, skip, zero_init_residual)
+        make_block = BasicBlock if block == "basic" else Bottleneck
+        small = stem == "cifar"
+        self.stem = stem
+        self.conv1 = conv(in_channels, 64, 3 if small else 7, 1 if small else 2, norm)
+        self.bn1 = make_norm(norm, 64)
+        self.activation = make_activation(activation)
+        self.maxpool = nn.Identity() if small else nn.MaxPool2d(3, 2, 1)
+        self.layer_names = [f"layer{number}" for number in range(1, len(layers) + 1)]
+        width = 64
+        for index, name in enumerate(self.layer_names):
+            blocks = nn.Sequential()
+            for position in range(layers[index]):
+                stride = 2 if index > 0 and position == 0 else 1
+                channels = 64 * 2**index
+                shortcut = projection(width, channels * make_block.expansion, stride, norm) if skip else None
+                blocks.append(make_block(width, channels, stride, shortcut, norm=norm, activation=activation))
+                width = channels * make_block.expansion
+            self.add_module(name, blocks)
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
+        self.dropout = nn.Dropout(dropout)
+        self.fc = nn.Linear(width, classes)
+        self.apply(initialise)
+        if zero_init_residual:
+            self.apply(start_as_shortcut)
+
+    def stages(self, x: Tensor) -> list[Tensor]:
+        """The stem at 1/2 and each layer at 1/4, 1/8, …; with the small stem, each layer at 1/1, 1/2, …."""
+        x = self.activation(self.bn1(self.conv1(x)))
+        maps = [x] if self.stem == "imagenet" else []
+        x = self.maxpool(x)
+        for name in self.layer_names:
+            x = self.get_submodule(name)(x)
+            maps.append(x)
+        return maps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Class scores: N C H W -> N K."""
+        x = self.avgpool(self.stages(x)[-1]).flatten(1)
+        return self.fc(self.dropout(x))
+
+
+def projection(in_channels: int, channels: int, stride: int, norm: NormKind) -> nn.Sequential:
+    """The paper's option B: the identity where shapes agree, else a 1x1 convolution."""
+    if stride == 1 and in_channels == channels:
+        return nn.Sequential()
+    return nn.Sequential(conv(in_channels, channels, 1, stride, norm), make_norm(norm, channels))
+
+
+def initialise(layer: nn.Module) -> None:
+    """Convolutions as He et al. 2015 (arXiv:1502.01852), scaled by fan-out as torchvision has it."""
+    if isinstance(layer, nn.Conv2d):
+        nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
+
+
+def zero(norm: nn.Module, convolution: nn.Conv2d) -> None:
+    """Silence a branch at its last norm, or at its last convolution where that norm has no weight."""
+    weight = norm.weight if isinstance(norm, nn.BatchNorm2d | nn.GroupNorm | nn.InstanceNorm2d) else convolution.weight
+    nn.init.zeros_(weight)
+
+
+def start_as_shortcut(layer: nn.Module) -> None:
+    """Silence the branch of a residual block; leave anything else alone."""
+    if isinstance(layer, BasicBlock | Bottleneck):
+        layer.zero_branch()
+
+
+def refuse_nonsense(layers: tuple[int, ...], skip: bool, zero_init_residual: bool) -> None:
+    """Refuse option values that no network can be built from.
+
+    Raises:
+        NetwrightError: no layers, a layer without blocks, or silenced branches that nothing goes around.
+    """
+    if not layers or not all(type(blocks) is int and blocks >= 1 for blocks in layers):
+        raise NetwrightError(f"layers cannot be {layers!r}", "give whole numbers of at least 1: layers=(2, 2, 2, 2)")
+    if zero_init_residual and not skip:
+        raise NetwrightError(
+            "zero_init_residual=True with skip=False lets no signal through", "leave out one of the two options"
+        )
+
+
+VARIANTS = {
+    "resnet18": Variant(params=11_689_512, options={"layers": (2, 2, 2, 2)}, reference="torchvision/resnet18"),
+    "resnet34": Variant(params=21_797_672, options={"layers": (3, 4, 6, 3)}, reference="torchvision/resnet34"),
+    "resnet50": Variant(
+        params=25_557_032, options={"block": "bottleneck", "layers": (3, 4, 6, 3)}, reference="torchvision/resnet50"
+    ),
+    "resnet101": Variant(
+        params=44_549_160, options={"block": "bottleneck", "layers": (3, 4, 23, 3)}, reference="torchvision/resnet101"
+    ),
+    "resnet152": Variant(
+        params=60_192_808, options={"block": "bottleneck", "layers": (3, 8, 36, 3)}, reference="torchvision/resnet152"
+    ),
+}

@@ -1,0 +1,170 @@
+"""The maths of each family against its reference: torchvision's networks, the paper's table."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+import torchvision
+from torch import Tensor, nn
+
+from netwright.models import create_model, variant
+from netwright.models.lenet import C3_SEES, LeNet, PartialConv2d, Squash, Subsample
+from netwright.models.resnet_cifar import PaddedShortcut
+
+
+def relative_error(given: Tensor, wanted: Tensor) -> float:
+    return float((given - wanted).norm() / wanted.norm().clamp_min(1e-30))
+
+
+def randomise(model: nn.Module) -> None:
+    for layer in model.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            nn.init.uniform_(layer.weight, 0.5, 1.5)
+            nn.init.normal_(layer.bias, std=0.1)
+            nn.init.normal_(layer.running_mean, std=0.1)
+            nn.init.uniform_(layer.running_var, 0.5, 1.5)
+
+
+def output_and_gradients(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
+    x = x.clone().requires_grad_()
+    output = model(x)
+    F.cross_entropy(output, torch.arange(len(x))).backward()
+    gradients = {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
+    assert x.grad is not None
+    return {"output": output.detach(), "input": x.grad, **gradients}
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
+def test_a_resnet_is_torchvisions(name: str, training: bool) -> None:
+    torch.manual_seed(0)
+    reference = torchvision.models.get_model(name).train(training)
+    randomise(reference)
+    model = create_model(name, classes=1000).train(training)
+    model.load_state_dict(reference.state_dict())
+    x = torch.randn(4, 3, 96, 96)
+    wanted, given = output_and_gradients(reference, x), output_and_gradients(model, x)
+    assert given.keys() == wanted.keys()
+    assert max(relative_error(given[part], wanted[part]) for part in wanted) <= 1e-5
+
+
+@pytest.mark.parametrize("name", ["resnet34", "resnet101", "resnet152"])
+def test_the_other_resnets_have_torchvisions_tensors(name: str) -> None:
+    with torch.device("meta"):
+        reference, model = torchvision.models.get_model(name), create_model(name, classes=1000)
+    wanted = {key: tensor.shape for key, tensor in reference.state_dict().items()}
+    assert {key: tensor.shape for key, tensor in model.state_dict().items()} == wanted
+
+
+def test_resnet_weights_start_with_torchvisions_spread() -> None:
+    torch.manual_seed(0)
+    reference, model = torchvision.models.resnet18(), create_model("resnet18", classes=1000)
+    for (name, wanted), given in zip(reference.named_parameters(), model.parameters(), strict=True):
+        spread = wanted.std().item()
+        assert given.std().item() == pytest.approx(spread, rel=0.1), name
+        assert given.mean().item() == pytest.approx(wanted.mean().item(), abs=0.1 * spread + 1e-9), name
+
+
+def test_resnet18_halves_at_every_stage() -> None:
+    with torch.device("meta"):
+        maps = create_model("resnet18").stages(torch.rand(1, 3, 224, 224))
+    assert [tuple(map_.shape[1:]) for map_ in maps] == [
+        (64, 112, 112),
+        (64, 56, 56),
+        (128, 28, 28),
+        (256, 14, 14),
+        (512, 7, 7),
+    ]
+
+
+def test_the_padded_shortcut_takes_every_second_pixel_and_adds_zero_channels() -> None:
+    x = torch.randn(2, 16, 8, 8)
+    y = PaddedShortcut(16, 32, 2)(x)
+    assert y.shape == (2, 32, 4, 4)
+    assert torch.equal(y[:, 8:24], x[:, :, ::2, ::2])
+    assert not y[:, :8].any() and not y[:, 24:].any()
+
+
+LENET_TABLE = {"c1": 156, "s2": 12, "c3": 1516, "s4": 32, "c5": 48120, "f6": 10164, "output": 850}
+LENET_SHAPES = {
+    "c1": (6, 28, 28),
+    "s2": (6, 14, 14),
+    "c3": (16, 10, 10),
+    "s4": (16, 5, 5),
+    "c5": (120, 1, 1),
+    "f6": (84,),
+}
+
+
+def test_lenet_has_the_papers_parameters_layer_by_layer() -> None:
+    model = create_model("lenet5", in_channels=1)
+    counts = {name: sum(p.numel() for p in model.get_submodule(name).parameters()) for name in LENET_TABLE}
+    assert counts == LENET_TABLE
+    assert sum(counts.values()) == variant("lenet5").params
+
+
+def test_lenet_has_the_papers_shapes() -> None:
+    model, shapes = create_model("lenet5", in_channels=1), {}
+    for name in LENET_SHAPES:
+        layer = model.get_submodule(name)
+        layer.register_forward_hook(lambda _, __, y, name=name: shapes.__setitem__(name, tuple(y.shape[1:])))
+    model(torch.rand(2, 1, 32, 32))
+    assert shapes == LENET_SHAPES
+
+
+def test_lenet_table_one_connects_as_the_paper_says() -> None:
+    assert sorted(map(len, C3_SEES)) == [3] * 6 + [4] * 9 + [6]
+    assert [sum(source in maps for maps in C3_SEES) for source in range(6)] == [10] * 6
+    rows = [
+        "X...XXX..XXXX.XX",
+        "XX...XXX..XXXX.X",
+        "XXX...XXX..X.XXX",
+        ".XXX..XXXX..X.XX",
+        "..XXX..XXXX.XX.X",
+        "...XXX..XXXX.XXX",
+    ]
+    assert rows == ["".join("X" if source in maps else "." for maps in C3_SEES) for source in range(6)]
+
+
+def test_a_partial_convolution_sees_only_its_maps() -> None:
+    torch.manual_seed(0)
+    layer = PartialConv2d(6, C3_SEES, 5)
+    nn.init.normal_(layer.weight)
+    nn.init.normal_(layer.bias)
+    x = torch.randn(2, 6, 14, 14)
+    first = 0
+    for target, maps in enumerate(C3_SEES):
+        kernel = layer.weight[first : first + len(maps)][None]
+        wanted = F.conv2d(x[:, list(maps)], kernel, layer.bias[target : target + 1])
+        assert torch.allclose(layer(x)[:, target], wanted[:, 0], atol=1e-4)
+        first += len(maps)
+
+
+def test_subsampling_sums_scales_shifts_and_squashes() -> None:
+    layer = Subsample(1)
+    nn.init.constant_(layer.coefficient, 0.5)
+    nn.init.constant_(layer.bias, -4.0)
+    wanted = Squash()(torch.tensor([[[[0.5 * (1 + 2 + 3 + 4) - 4.0]]]]))
+    assert torch.allclose(layer(torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])), wanted)
+    assert wanted.item() == pytest.approx(1.0, abs=1e-4)  # the paper chose its constants so that f(1) = 1
+
+
+def test_lenet_starts_uniform_in_the_papers_bounds() -> None:
+    torch.manual_seed(0)
+    model = LeNet()
+    bounds = {"c1": 2.4 / 25, "c5": 2.4 / 400, "f6": 2.4 / 120, "output": 2.4 / 84}
+    for name, bound in bounds.items():
+        weight = model.get_submodule(name).weight
+        assert 0.95 * bound < weight.abs().max().item() <= bound, name
+    c3 = model.get_submodule("c3")
+    assert isinstance(c3, PartialConv2d)
+    for count, rows in {3: slice(0, 18), 4: slice(18, 54), 6: slice(54, 60)}.items():
+        bound = 2.4 / (25 * count)
+        assert 0.95 * bound < c3.weight[rows].abs().max().item() <= bound * (1 + 1e-6), count
+
+
+@pytest.mark.parametrize("side", [28, 32, 40, 96])
+@pytest.mark.parametrize("modern", [True, False])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_lenet_takes_other_images(side: int, modern: bool, channels: int) -> None:
+    model = create_model(f"lenet5(modern={modern})", in_channels=channels)
+    assert model(torch.rand(1, channels, side, side)).shape == (1, 10)

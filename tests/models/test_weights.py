@@ -1,0 +1,186 @@
+"""Loading weights: what fits is loaded, what does not is said, and code is never run."""
+
+import os
+from pathlib import Path
+from urllib.error import URLError
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from netwright.core.errors import NetwrightError
+from netwright.models import create_model
+from netwright.models._family import Family
+from netwright.models._weights import load_weights
+
+NAME = "resnet20(width=4)"
+
+
+@pytest.fixture
+def donor() -> Family:
+    torch.manual_seed(1)
+    return create_model(NAME)
+
+
+def assert_same(model: Family, donor: Family, but: str = "-") -> None:
+    for name, tensor in donor.state_dict().items():
+        assert name.startswith(but) or torch.equal(model.state_dict()[name], tensor), name
+
+
+def test_safetensors(donor: Family, tmp_path: Path) -> None:
+    save_file(donor.state_dict(), tmp_path / "weights.safetensors")
+    model = create_model(NAME)
+    result = load_weights(model, tmp_path / "weights.safetensors")
+    assert_same(model, donor)
+    assert result.loaded == list(model.state_dict())
+    assert result.fresh == []
+
+
+@pytest.mark.parametrize("wrap", ["state_dict", "model", "state_dict_ema", None])
+@pytest.mark.parametrize("prefix", ["", "module.", "module._orig_mod."])
+@pytest.mark.parametrize("suffix", [".th", ".pth", ".pt"])
+def test_wrapped_files(donor: Family, tmp_path: Path, wrap: str | None, prefix: str, suffix: str) -> None:
+    state = {prefix + name: tensor for name, tensor in donor.state_dict().items()}
+    path = tmp_path / f"weights{suffix}"
+    torch.save({wrap: state, "best": 92.3} if wrap else state, path)
+    assert_same(create_model(NAME, weights=path), donor)
+
+
+def test_files_from_before_batch_counters(donor: Family, tmp_path: Path) -> None:
+    state = {name: tensor for name, tensor in donor.state_dict().items() if "num_batches" not in name}
+    torch.save(dict(state), tmp_path / "old.th")
+    model = create_model(NAME)
+    result = load_weights(model, tmp_path / "old.th")
+    assert_same(model, donor)
+    assert result.loaded == list(state)
+
+
+class Trap:
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.mkdir, (str(self.mark),)
+
+
+def test_code_in_a_pickle_is_refused(tmp_path: Path) -> None:
+    path, mark = tmp_path / "trap.pt", tmp_path / "ran"
+    torch.save({"state_dict": Trap(mark)}, path)
+    with pytest.raises(NetwrightError, match="more than tensors") as caught:
+        create_model(NAME, weights=path)
+    assert "safetensors" in caught.value.fix
+    assert not mark.exists()
+
+
+def test_another_number_of_classes_keeps_the_head_fresh(donor: Family, tmp_path: Path) -> None:
+    torch.save(donor.state_dict(), tmp_path / "ten.pt")
+    model = create_model(NAME, classes=3)
+    head = {name: tensor.clone() for name, tensor in model.get_head().state_dict().items()}
+    result = load_weights(model, tmp_path / "ten.pt")
+    assert result.fresh == ["linear.weight", "linear.bias"]
+    assert set(result.loaded) | set(result.fresh) == set(model.state_dict())
+    assert_same(model, donor, but="linear")
+    assert all(torch.equal(tensor, head[name]) for name, tensor in model.get_head().state_dict().items())
+
+
+def test_grey_images_get_the_answer_of_the_coloured_model(donor: Family, tmp_path: Path) -> None:
+    torch.save(donor.state_dict(), tmp_path / "rgb.pt")
+    grey = create_model(NAME, in_channels=1, weights=tmp_path / "rgb.pt").eval()
+    x = torch.rand(2, 1, 32, 32)
+    assert torch.allclose(grey(x), donor.eval()(x.expand(-1, 3, -1, -1)), atol=1e-4)
+
+
+def test_other_channels_are_refused_with_a_fix(donor: Family, tmp_path: Path) -> None:
+    torch.save(donor.state_dict(), tmp_path / "rgb.pt")
+    with pytest.raises(NetwrightError, match="3 channels, the model for 4") as caught:
+        create_model(NAME, in_channels=4, weights=tmp_path / "rgb.pt")
+    assert "in_channels=3 or 1" in caught.value.fix
+
+
+def test_weights_of_another_model_are_refused_and_nothing_changes(donor: Family, tmp_path: Path) -> None:
+    state = donor.state_dict()
+    state["extra.weight"] = state.pop("conv1.weight")
+    state["bn1.weight"] = torch.ones(5)
+    torch.save(dict(state), tmp_path / "odd.pt")
+    model = create_model(NAME)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with pytest.raises(NetwrightError) as caught:
+        load_weights(model, tmp_path / "odd.pt")
+    for said in ("1 missing (conv1.weight)", "1 unexpected (extra.weight)", "1 of another shape (bn1.weight)"):
+        assert said in caught.value.problem
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_long_lists_of_names_are_cut(donor: Family, tmp_path: Path) -> None:
+    torch.save(donor.state_dict(), tmp_path / "shallow.pt")
+    with pytest.raises(NetwrightError, match=r"missing \(.*more\)"):
+        create_model("resnet32(width=4)", weights=tmp_path / "shallow.pt")
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(NetwrightError, match="no weights file") as caught:
+        create_model(NAME, weights=tmp_path / "none.pt")
+    assert "imagenet" in caught.value.fix
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pt", ".th"])
+@pytest.mark.parametrize("content", [b"", b"not weights", b"PK\x03\x04 cut short", bytes(64)])
+def test_a_damaged_file(tmp_path: Path, suffix: str, content: bytes) -> None:
+    path = tmp_path / f"bad{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(NetwrightError) as caught:
+        create_model(NAME, weights=path)
+    assert caught.value.fix
+
+
+def test_other_kinds_of_file(tmp_path: Path) -> None:
+    (tmp_path / "weights.onnx").write_bytes(b"x")
+    with pytest.raises(NetwrightError, match="cannot tell what"):
+        create_model(NAME, weights=tmp_path / "weights.onnx")
+    for content in ({}, [1, 2], {"epoch": 3}):
+        torch.save(content, tmp_path / "weights.pt")
+        with pytest.raises(NetwrightError, match="no state_dict"):
+            create_model(NAME, weights=tmp_path / "weights.pt")
+
+
+def test_models_without_a_reference_have_no_imagenet_weights() -> None:
+    with pytest.raises(NetwrightError, match="nobody publishes"):
+        create_model("resnet20", weights="imagenet")
+
+
+def test_imagenet_weights_come_from_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torchvision
+
+    torch.manual_seed(2)
+    donor = torchvision.models.resnet18()
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", lambda *_, **__: donor.state_dict())
+    model = create_model("resnet18", classes=5, weights="imagenet")
+    assert torch.equal(model.state_dict()["layer4.1.conv2.weight"], donor.layer4[1].conv2.weight)
+    assert model.get_head().weight.shape == (5, 512)
+
+
+def test_a_failed_download_says_how_to_pass_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(*_: object, **__: object) -> None:
+        raise URLError("no network")
+
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", unreachable)
+    with pytest.raises(NetwrightError, match=r"torchvision/resnet18.*no network") as caught:
+        create_model("resnet18", weights="imagenet")
+    assert "weights='resnet18.safetensors'" in caught.value.fix
+
+
+@pytest.mark.data
+def test_resnet20_reaches_its_accuracy_on_cifar10() -> None:
+    folder = os.environ.get("NETWRIGHT_DATA")
+    if folder is None:
+        pytest.skip("NETWRIGHT_DATA names no data folder")
+    model = create_model("resnet20", weights=Path(folder) / "weights" / "resnet20-12fca82f.th").eval()
+    data = np.load(Path(folder) / "cifar10_12k" / "cifar10_12k.npz")
+    x = torch.from_numpy(data["x_test"]).permute(0, 3, 1, 2) / 255
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    x = (x - mean.view(3, 1, 1)) / std.view(3, 1, 1)
+    with torch.no_grad():
+        guesses = torch.cat([model(part).argmax(1) for part in x.split(250)])
+    accuracy = (guesses == torch.from_numpy(data["y_test"])).float().mean().item()
+    assert accuracy >= 0.92
