@@ -66,7 +66,7 @@ class Display(Watcher):
     def epoch_done(self, run: Run, row: dict[str, Any]) -> None:
         """A line for each epoch where nobody watches a bar."""
         if self.progress is None:
-            self.console.print(epoch_line(run, row))
+            self.console.print(epoch_line(run, row), soft_wrap=True)
         elif run.stopped or run.epoch >= run.epochs:
             self.close()
 

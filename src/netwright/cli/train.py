@@ -79,8 +79,7 @@ def chosen_recipe(
     path: str | None, name: str | None, changes: dict[str, Any], added: list[str], removed: list[str]
 ) -> Any:
     """The recipe the flags describe; nothing heavy is imported, so that mistakes are told at once."""
-    from netwright.data import recipe_for
-    from netwright.recipes._recipe import recipe
+    from netwright.recipes._recipe import recipe, recipe_for
 
     base = recipe(name or recipe_for(path))
     data = {"data": path} if path else {}

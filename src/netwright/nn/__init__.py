@@ -1,0 +1,1 @@
+"""Layers that two or more families or tricks use."""

@@ -2,14 +2,14 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from netwright.core.errors import Interrupted, NetwrightError
+from netwright.core.errors import Interrupted
 from netwright.engine.checkpoint import read_checkpoint, write_checkpoint
 from netwright.engine.device import Profile, macs_of, profile
 from netwright.engine.evaluate import evaluate
@@ -19,12 +19,13 @@ from netwright.engine.random import key
 from netwright.engine.run import Run, Task
 from netwright.engine.signals import stops_on_signals
 from netwright.engine.trick import Tricks
+from netwright.data.loader import Loader
 from netwright.models import create_model
 from netwright.optim import OPTIMIZERS, SCHEDULES
-from netwright.data.loader import Loader
 from netwright.recipes._finish import finish
 from netwright.recipes._inputs import Inputs, read_inputs
-from netwright.recipes._recipe import Recipe, read_recipe, recipe as named
+from netwright.recipes._recipe import Recipe, read_recipe, recipe_for
+from netwright.recipes._recipe import recipe as named
 from netwright.recipes._record import Record
 from netwright.records.atomic import write_atomic
 from netwright.records.folder import RunFolder
@@ -220,15 +221,6 @@ def _chosen(recipe: Recipe | str | None, data: Any) -> Recipe:
     """The recipe that was asked for, with its data; or the one that suits the data."""
     found = named(recipe) if isinstance(recipe, str) else recipe or named(recipe_for(data))
     return found.changed(data=data) if isinstance(data, str) and data != found.data else found
-
-
-def recipe_for(data: Any) -> str:
-    """The named recipe that suits some data."""
-    if data is None or data == "digits":
-        return "digits"
-    path = Path(data) if isinstance(data, str) else None
-    arrays = path is not None and (path.suffix == ".npz" or any(path.glob("*.npz")))
-    return "cifar" if path is None or arrays else "photos"
 
 
 def _macs(network: nn.Module, inputs: Inputs) -> int:

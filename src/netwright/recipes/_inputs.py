@@ -81,7 +81,9 @@ def read_inputs(recipe: Recipe, data: Any, classes: Sequence[str] | None, progre
 def _own(data: Data) -> Inputs:
     preprocess = data.preprocess
     normalise = Normalise(preprocess.mean, preprocess.std, preprocess.image_size)
-    return Inputs(data.splits, data.classes, preprocess.channels, normalise, preprocess, data.summary())
+    record = data.summary()
+    record |= record.pop("preprocess")
+    return Inputs(data.splits, data.classes, preprocess.channels, normalise, preprocess, record)
 
 
 def _users(splits: Mapping[str, Any], classes: Sequence[str] | None) -> Inputs:

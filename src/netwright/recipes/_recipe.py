@@ -134,6 +134,15 @@ def recipe(name: str = "digits", **values: Any) -> Recipe:
     return found.changed(**values) if values else found
 
 
+def recipe_for(data: Any) -> str:
+    """The named recipe that suits some data."""
+    if data is None or data == "digits":
+        return "digits"
+    path = Path(data) if isinstance(data, str) else None
+    arrays = path is not None and (path.suffix == ".npz" or any(path.glob("*.npz")))
+    return "cifar" if path is None or arrays else "photos"
+
+
 def read_recipe(path: Path) -> Recipe:
     """A recipe from its JSON, or from the record of a run.
 

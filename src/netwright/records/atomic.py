@@ -1,0 +1,90 @@
+"""Files that are whole or absent: written beside their place, synced to disk, then renamed into it."""
+
+import errno
+import os
+import shutil
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from secrets import token_hex
+
+from netwright.core.errors import NetwrightError
+
+FULL = {errno.ENOSPC: "disk full", errno.EDQUOT: "disk quota used up"}
+CLOSED = {errno.EROFS: "read-only disk", errno.EACCES: "no permission", errno.EPERM: "no permission"}
+
+
+def write_atomic(path: Path, data: bytes | str) -> None:
+    """Put `data` at `path`; whoever reads meanwhile, or after a crash, finds the old content or the new, never a part.
+
+    Raises:
+        NetwrightError: the disk is full, the quota used up, or the place not writable.
+    """
+    # A file name that is not UTF-8 reaches us as lone surrogates; escaped like this they are still valid JSON.
+    content = data.encode("utf-8", "backslashreplace") if isinstance(data, str) else data
+    with replacing(path, needed=len(content)) as temporary:
+        temporary.write_bytes(content)
+
+
+@contextmanager
+def replacing(path: Path, *, needed: int = 0) -> Generator[Path]:
+    """A temporary path to write to; it takes the place of `path` if the block ends well and vanishes if not."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{token_hex(4)}")
+    with disk_errors(path, needed=needed):
+        try:
+            yield temporary
+            with temporary.open("r+b") as file:
+                os.fsync(file.fileno())
+            temporary.replace(path)
+            _sync_folder(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def disk_errors(path: Path, *, needed: int = 0) -> Generator[None]:
+    """Turn what a user can mend (full or closed disk) into a NetwrightError; other errors pass unchanged.
+
+    Args:
+        path: what is being written.
+        needed: its size in bytes, where it is known.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL:
+            raise NetwrightError(f"{FULL[error.errno]} while writing {path}", _make_room(path, needed)) from error
+        if error.errno in CLOSED:
+            problem = f"{CLOSED[error.errno]} while writing {path}"
+            raise NetwrightError(problem, "pass --output with a folder you may write to") from error
+        raise
+
+
+def _make_room(path: Path, needed: int) -> str:
+    need = f"{_size(needed)} are needed, " if needed else ""
+    free = _size(shutil.disk_usage(_existing(path)).free)
+    return f"{need}{free} are free: make room, or pass --output with a folder on another disk"
+
+
+def _existing(path: Path) -> Path:
+    return next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+
+
+def _size(count: float) -> str:
+    if count < 1000:
+        return f"{count:.0f} bytes"
+    for unit in ("kB", "MB"):
+        count /= 1000
+        if count < 1000:
+            return f"{count:.1f} {unit}"
+    return f"{count / 1000:.1f} GB"
+
+
+def _sync_folder(folder: Path) -> None:
+    # Makes the rename itself survive a power cut. Where a folder cannot be synced, nothing is left to do.
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

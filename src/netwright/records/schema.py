@@ -1,0 +1,154 @@
+"""What `record.json`, `metrics.jsonl`, `evaluation.npz` and `samples/mistakes.json` hold. Every key may be missing.
+
+`evaluation.npz` (read with `allow_pickle=False`) is about the headline split, which is test where there is one:
+`probabilities` float32 (N, K), calibrated; `labels` int64 (N,); `names` text (N,); `split` text.
+A number that is not finite is written as null.
+"""
+
+from typing import Any, Literal, TypedDict
+
+FORMAT = 1
+
+Status = Literal["running", "done", "interrupted", "failed"]
+Source = Literal["user", "recipe", "auto", "checkpoint"]
+
+
+class IntervalRecord(TypedDict, total=False):
+    """`Interval.to_json()`."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+    method: str
+
+
+class SplitRecord(TypedDict, total=False):
+    """One split of the data: its size, and the images of each class."""
+
+    n: int
+    per_class: dict[str, int]
+
+
+class QuarantinedRecord(TypedDict):
+    """A file that was left out, and why."""
+
+    name: str
+    reason: str
+
+
+class DataRecord(TypedDict, total=False):
+    """The data a run saw."""
+
+    name: str
+    root: str
+    classes: list[str]
+    fingerprint: str
+    splits: dict[str, SplitRecord]
+    quarantined: list[QuarantinedRecord]
+    notes: list[str]
+    image_size: int | list[int]
+    stored_size: int | list[int]
+    fit: str
+    channels: int
+    mean: list[float]
+    std: list[float]
+
+
+class ModelRecord(TypedDict, total=False):
+    """The network: its name, its parameters, its multiply-adds an image, and the spec that builds it."""
+
+    name: str
+    params: int
+    macs: int | None
+    spec: str
+
+
+class DeviceRecord(TypedDict, total=False):
+    """Where and how it was computed; `why` gives a sentence for each decision."""
+
+    device: str
+    name: str
+    precision: str
+    memory_format: str
+    threads: int
+    why: list[str]
+
+
+class GitRecord(TypedDict):
+    """The commit of the folder that the run was started in, and whether it had changes."""
+
+    commit: str
+    dirty: bool
+
+
+class ResultRecord(TypedDict, total=False):
+    """What came out: `splits` maps split to metric to interval; `stopped` says why a run ended early, or is empty."""
+
+    best_epoch: int
+    epochs: int
+    steps: int
+    images_per_second: float
+    seconds_to_first_step: float
+    stopped: str
+    splits: dict[str, dict[str, IntervalRecord]]
+    temperature: float
+
+
+class TrickRecord(TypedDict):
+    """A trick that was on, and who chose it."""
+
+    name: str
+    spec: str
+    source: Source
+
+
+class Record(TypedDict, total=False):
+    """`record.json`. Times are ISO 8601 with a zone; `key` is the hash of the recipe; `problem` says why a run failed."""
+
+    format: int
+    netwright: str
+    name: str
+    status: Status
+    problem: str
+    created: str
+    finished: str
+    seconds: float
+    command: str
+    recipe: dict[str, Any]
+    sources: dict[str, Source]
+    key: str
+    seed: int
+    data: DataRecord
+    model: ModelRecord
+    device: DeviceRecord
+    versions: dict[str, str]
+    git: GitRecord | None
+    result: ResultRecord
+    tricks: list[TrickRecord]
+
+
+class EpochRow(TypedDict, total=False):
+    """One row of `metrics.jsonl`; other metrics come as `train_NAME` and `val_NAME` too."""
+
+    kind: Literal["epoch"]
+    epoch: int
+    step: int
+    train_loss: float | None
+    train_accuracy: float | None
+    val_loss: float | None
+    val_accuracy: float | None
+    lr: float
+    seconds: float
+    images_per_second: float
+    gradient_norm: float | None
+
+
+class MistakeRecord(TypedDict):
+    """One entry of `samples/mistakes.json`: a thumbnail, and how sure the network was of its wrong guess."""
+
+    file: str
+    name: str
+    truth: str
+    guess: str
+    confidence: float
