@@ -66,7 +66,8 @@ def npz_of(path: Path) -> Path:
 
 def _read(path: Path) -> dict[str, NDArray[Any]]:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here, since numpy leaves a file that is no archive open.
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             return {key: file[key] for key in file.files}
     except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
         fix = "save it again with numpy.savez(…): numbers and fixed-length text only, no objects"
@@ -161,12 +162,12 @@ def _validated(parts: Mapping[str, Part], fractions: Fractions) -> tuple[dict[st
     """Part of train becomes val; the rows of each side keep their names and their order."""
     share, whole = check_fractions(fractions)[1], parts["train"]
     sides = np.array(assign(whole.digests, whole.labels, (1 - share, share, 0.0)))
-    taken = {side: _rows(whole, np.flatnonzero(sides == side)) for side in ("train", "val")}
+    taken = {side: _rows(whole, np.flatnonzero(sides == side).tolist()) for side in ("train", "val")}
     rest = {side: part for side, part in parts.items() if side != "train"}
     return {**taken, **rest}, f"no validation part: {share:.0%} of train is held out by content hash"
 
 
-def _rows(part: Part, rows: NDArray[np.intp]) -> Part:
+def _rows(part: Part, rows: list[int]) -> Part:
     return Part(
         part.images[rows],
         [part.labels[row] for row in rows],

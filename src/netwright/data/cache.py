@@ -63,11 +63,13 @@ class Index:
     """What is known of a data folder's files, so that those whose size and time did not change are not read again."""
 
     def __init__(self, root: Path, folder: Path) -> None:
-        self.root = root.resolve()
-        self.path = folder / f"index-{sha256(os.fsencode(self.root)).hexdigest()[:16]}.json"
+        self.root = root
+        self.path = folder / f"index-{sha256(os.fsencode(root.resolve())).hexdigest()[:16]}.json"
         document = _json(self.path)
-        self._files: dict[str, Any] = document.get("files") or {}
-        self._facts: dict[str, Any] = document.get("facts") or {}
+        known = document.get("known") if document.get("checksum") == _checksum(document.get("known")) else None
+        self._files: dict[str, Any]
+        self._facts: dict[str, Any]
+        self._files, self._facts = known or ({}, {})
 
     def digests(self, paths: Sequence[Path]) -> tuple[dict[Path, bytes], dict[Path, str]]:
         """Content hashes of the files that can be opened, and for the others the reason."""
@@ -84,15 +86,16 @@ class Index:
 
     def save(self) -> None:
         """Keep what is known. An index that cannot be written only costs time."""
-        text = json.dumps({"files": self._files, "facts": self._facts})
+        known = [self._files, self._facts]
+        text = json.dumps({"known": known, "checksum": _checksum(known)})
         with suppress(OSError):
             _replace(self.path, lambda file: file.write(text.encode()))
 
     def _digest(self, path: Path) -> bytes | str:
         try:
-            stat, key = path.stat(), os.fsencode(path).hex()
+            stat, key = path.stat(), path.relative_to(self.root).as_posix()
             known = self._files.get(key)
-            if isinstance(known, list) and known[:2] == [stat.st_size, stat.st_mtime_ns]:
+            if known and known[:2] == [stat.st_size, stat.st_mtime_ns]:
                 return bytes.fromhex(known[2])
             digest = sha256(read(path)).digest()
         except OSError as error:
@@ -288,6 +291,10 @@ def _json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return document if isinstance(document, dict) else {}
+
+
+def _checksum(document: Any) -> int:
+    return zlib.crc32(json.dumps(document).encode())
 
 
 def _pixels_of(stem: Path) -> Path:

@@ -63,7 +63,7 @@ _SIGNATURES = {
 }
 
 
-class UnreadableImage(NetwrightError):
+class UnreadableImage(NetwrightError):  # noqa: N818 - it names what the user has, as they would say it
     """A picture that cannot be used.
 
     Args:

@@ -55,10 +55,10 @@ def load(source: str, wanted: Wanted) -> Data:
     index.save()
     groups = _divided(sides, held_out)
     parts, lost, kept = _decoded(groups, geometry, root, wanted)
-    if lost and held_out:
-        # Without the damaged files a class may have an empty side, which the division mends when it knows.
-        again = {side: [item for item in group if item.path not in lost] for side, group in sides.items()}
-        parts, _, kept = _decoded(_divided(again, held_out), geometry, root, wanted)
+    again = _divided(_without(sides, lost), held_out)
+    if again != _without(groups, lost):
+        # Damaged files were all that a class had on some side; the division mends that once it knows.
+        parts, _, kept = _decoded(again, geometry, root, wanted)
     left_out = closed | lost
     _refuse_lost_classes(parts, classes, left_out)
     quarantined = [Quarantined(_name(path, root), reason) for path, reason in sorted(left_out.items())]
@@ -218,6 +218,10 @@ def _divided(sides: Mapping[str, list[Item]], held_out: Fractions | None) -> dic
         groups[side].append(item)
     groups |= {side: sides[side] for side in sides if side != "train"}
     return {side: groups[side] for side in SPLITS if side in groups}
+
+
+def _without(sides: Mapping[str, list[Item]], lost: Mapping[Path, str]) -> dict[str, list[Item]]:
+    return {side: [item for item in items if item.path not in lost] for side, items in sides.items()}
 
 
 def _hashed(items: Iterable[Item]) -> tuple[list[bytes], list[int]]:

@@ -63,7 +63,7 @@ def _listed(folder: Path) -> list[str]:
     try:
         return sorted(json.loads((folder / "latest.json").read_text("utf-8"))["kept"])
     except (OSError, ValueError, KeyError):
-        return sorted(path.stem for path in folder.glob("step-*.json"))
+        return sorted(path.stem for path in folder.glob(f"step-{'[0-9]' * 8}.json"))
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -184,6 +184,7 @@ class Run:
             "history": self.history,
             "sums": self.sums,
             "stopped": self.stopped,
+            "gradient_norm": self.gradient_norm,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.memory(),
             "tricks": self.tricks.memory(),
@@ -191,7 +192,7 @@ class Run:
 
     def recall(self, memory: dict[str, Any]) -> None:
         """Go on from what `memory` gave."""
-        for name in ("epoch", "step", "history", "sums", "stopped"):
+        for name in ("epoch", "step", "history", "sums", "stopped", "gradient_norm"):
             setattr(self, name, memory[name])
         self.model.load_state_dict(memory["model"])
         self.optimizer.recall(memory["optimizer"])

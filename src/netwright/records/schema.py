@@ -104,7 +104,7 @@ class TrickRecord(TypedDict):
 
 
 class Record(TypedDict, total=False):
-    """`record.json`. Times are ISO 8601 with a zone; `key` is the hash of the recipe; `problem` says why a run failed."""
+    """Times are ISO 8601 with a zone; `key` is the hash of the recipe; `problem` says why a run failed."""
 
     format: int
     netwright: str

@@ -108,7 +108,7 @@ def _finish(axes: Axes, series: Mapping[str, Sequence[float]]) -> None:
 def _bars(axes: Axes, bins: Sequence[Bin]) -> None:
     x, y = [each.confidence for each in bins], [each.accuracy.value for each in bins]
     axes.vlines(x, [each.accuracy.low for each in bins], [each.accuracy.high for each in bins], color=FIRST, alpha=0.5)
-    axes.plot(x, y, color=FIRST, marker="o", markersize=4, linewidth=1)
+    axes.plot(x, y, color=FIRST, marker="o", markersize=4, linewidth=0)
 
 
 def _nothing(value: float, place: int | None) -> str:

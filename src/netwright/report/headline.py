@@ -20,7 +20,8 @@ def headline(reading: Reading) -> Html:
 
 
 def _measured(reading: Reading, interval: Interval) -> list[Html]:
-    kicker = tag("p", f"{split_name(reading.split)} {metric_name(reading.metric)}".capitalize(), class_="kicker")
+    split = split_name(reading.split)
+    kicker = tag("p", f"{split[:1].upper()}{split[1:]} {metric_name(reading.metric)}", class_="kicker")
     if interval.method != "wilson" and reading.metric != "accuracy":
         return [kicker, tag("p", measured(reading.metric, interval), class_="headline")]
     baseline = _baseline(reading)

@@ -2,6 +2,7 @@
 
 import json
 import math
+import zlib
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from numpy.typing import NDArray
 
 from netwright.records.folder import RunFolder
 from netwright.records.intervals import Interval
+
+UNREADABLE = (OSError, EOFError, ValueError, TypeError, KeyError, BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ class Reading:
     def metric(self) -> str:
         """The metric that the headline is about: accuracy where there is one."""
         names = [*(self.at("result", "splits", self.split) or {})]
-        names += [key.removeprefix("val_") for row in self.epochs for key in row if key.startswith("val_")]
+        names = names or [key.removeprefix("val_") for row in self.epochs for key in row if key.startswith("val_")]
         return "accuracy" if not names or "accuracy" in names else next((n for n in names if n != "loss"), "loss")
 
     def interval(self, split: str, metric: str) -> Interval | None:
@@ -113,7 +116,8 @@ def _json(path: Path) -> Any:
 
 
 def _evaluation(path: Path) -> Evaluation | None:
-    with suppress(OSError, ValueError, KeyError, BadZipFile), np.load(path, allow_pickle=False) as arrays:
+    # All that a missing, torn or foreign file makes numpy raise; it leaves a file open that it could not read.
+    with suppress(*UNREADABLE), path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
         probabilities = np.asarray(arrays["probabilities"], np.float64)
         labels = np.asarray(arrays["labels"]).astype(np.int64)
         n, k = probabilities.shape

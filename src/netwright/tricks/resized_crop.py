@@ -38,7 +38,7 @@ class ResizedCrop(Trick):
         """x ↦ s x + d: the box lies inside the stored picture."""
         area, shape, across, down = run.uniform(self.name, 4).unbind(1)
         scale = (self.smallest + (1 - self.smallest) * area).sqrt()
-        ratio = torch.exp((2 * shape - 1) * math.log(self.aspect) / 2)
+        ratio = torch.exp((2 * shape - 1) * math.log(self.aspect) / 2).clamp(scale, 1 / scale)  # neither side above 1
         width, height = (scale * ratio).clamp(max=1.0), (scale / ratio).clamp(max=1.0)  # parts of the source's sides
         x, y = (across - 0.5) * (1 - width), (down - 0.5) * (1 - height)
         zero, one = torch.zeros_like(x), torch.ones_like(x)

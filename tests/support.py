@@ -1,0 +1,198 @@
+"""A tiny real run for tests: random pictures, a small network with every kind of layer, and the true engine."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from netwright.core.errors import EXIT_INTERRUPTED, Interrupted
+from netwright.data.loader import Loader
+from netwright.engine.augment import Normalise
+from netwright.engine.checkpoint import write_checkpoint
+from netwright.engine.device import Profile
+from netwright.engine.evaluate import evaluate
+from netwright.engine.loop import Watcher, train
+from netwright.engine.plans import DataPlan, OptimPlan, Raw
+from netwright.engine.random import key
+from netwright.engine.run import Run
+from netwright.engine.trick import Trick, Tricks
+from netwright.optim import OPTIMIZERS, SCHEDULES
+from netwright.tasks.classification import Classification
+from netwright.tricks import TRICKS
+
+CPU = Profile(torch.device("cpu"), "test", "fp32", channels_last=False, threads=1)
+NORMALISE = Normalise(mean=(0.5, 0.4, 0.3), std=(0.25, 0.2, 0.3))
+TIMING = ("seconds", "images_per_second")
+CLASSES = 4
+
+
+class Pictures:
+    """A source of random pictures in memory, bytes N H W C or floats N C H W; its classes are unbalanced."""
+
+    def __init__(self, n: int, size: int = 8, *, seed: int = 0, floats: bool = False) -> None:
+        draw = np.random.default_rng(seed)
+        self.labels = draw.choice(CLASSES, n, p=(0.4, 0.3, 0.2, 0.1))
+        pictures = draw.integers(0, 256, (n, size, size, 3), dtype=np.uint8)
+        pictures[..., 0] = pictures[..., 0] // 2 + 30 * self.labels[:, None, None]  # so that there is something to learn
+        images = torch.from_numpy(pictures)
+        self.images = images.permute(0, 3, 1, 2).float().div(255) if floats else images
+        self.ids = torch.arange(n) * 7 + 100
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def batches(self, positions: Sequence[np.ndarray]) -> Iterator[Raw]:
+        for chosen in positions:
+            yield Raw(self.images[chosen], torch.from_numpy(self.labels[chosen]), self.ids[chosen])
+
+
+def tiny_network() -> nn.Module:
+    """Convolutions with and without bias, batch normalisation, dropout and a linear layer."""
+    return nn.Sequential(
+        nn.Conv2d(3, 6, 3, padding=1, bias=False),
+        nn.BatchNorm2d(6),
+        nn.ReLU(),
+        nn.Conv2d(6, 8, 3, stride=2, padding=1),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Dropout(0.2),
+        nn.Linear(8, CLASSES),
+    )
+
+
+def trick(given: Trick | str) -> Trick:
+    return TRICKS.build(given) if isinstance(given, str) else given
+
+
+def tiny_run(
+    *tricks: Trick | str,
+    epochs: int = 2,
+    n: int = 64,
+    seed: int = 0,
+    batch_size: int = 16,
+    size: int = 8,
+    floats: bool = False,
+    optimizer: str = "sgd(lr=0.1, weight_decay=0.01)",
+    schedule: str = "one_cycle",
+    network: Callable[[], nn.Module] = tiny_network,
+    validates: bool = True,
+    train_source: Any = None,
+    normalise: Normalise = NORMALISE,
+) -> Run:
+    """A run assembled as `fit` assembles it, from objects in memory."""
+    chosen = Tricks(trick(given) for given in tricks)
+    task = Classification(CLASSES)
+    torch.manual_seed(key(seed, "init"))
+    model = chosen.through("model", network())
+    plan = DataPlan(train_source or Pictures(n, size, floats=floats), CLASSES, batch_size)
+    updates = OPTIMIZERS.build(optimizer)
+    updates.start(chosen.through("optim", OptimPlan.of(model)).groups)
+    run = Run(
+        seed=seed,
+        epochs=epochs,
+        task=task,
+        model=model,
+        optimizer=updates,
+        schedule=SCHEDULES.build(schedule),
+        loader=Loader(chosen.through("data", plan), seed),
+        tricks=chosen,
+        profile=CPU,
+    )
+    if validates:
+        held_out = Pictures(24, size, seed=1, floats=floats)
+        run.validate = lambda: evaluate(run.predictor(), held_out, task, normalise, CPU).means()
+    for each in chosen:
+        each.start(run)
+    return run
+
+
+def train_tiny(
+    run: Run, *, save: Callable[[Run], None] | None = None, watcher: Watcher | None = None, normalise: Normalise = NORMALISE
+) -> Run:
+    """Train to the end; returns the run."""
+    with one_thread():
+        train(run, normalise, watcher or Watcher(), save or (lambda _: None))
+    return run
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Threads that wait for each other cost these small tensors more than they save, the more on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+class StopAfter(Watcher):
+    """Interrupts the run after some steps, as a signal would."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+
+    def stepped(self, run: Run) -> None:
+        if run.step == self.steps:
+            run.interrupted = EXIT_INTERRUPTED
+
+
+def train_until(run: Run, steps: int, folder: Path) -> None:
+    """Train, interrupt after so many steps, and leave a checkpoint in the folder."""
+    try:
+        train_tiny(run, save=saver(folder), watcher=StopAfter(steps))
+    except Interrupted:
+        return
+    raise AssertionError(f"the run ended before step {steps}")
+
+
+def saver(folder: Path) -> Callable[[Run], None]:
+    """Writes checkpoints as files."""
+    return lambda run: write_checkpoint(folder, run.memory(), Path.write_bytes) and None
+
+
+def digest(run: Run) -> str:
+    """A hash over every weight and buffer."""
+    return hash_of(run.model.state_dict())
+
+
+def outputs(run: Run) -> np.ndarray:
+    """What the run's predictor gives for held-out pictures."""
+    with one_thread():
+        found = evaluate(run.predictor(), Pictures(24, seed=2), run.task, NORMALISE, CPU, keep=True)
+    assert found.output is not None
+    return found.output
+
+
+def hash_of(value: Any) -> str:
+    """A hash over tensors, numbers and words, however nested."""
+    total = hashlib.sha256()
+    _feed(value, total.update)
+    return total.hexdigest()
+
+
+def untimed(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of metrics without what the clock wrote."""
+    return [{name: value for name, value in row.items() if name not in TIMING} for row in history]
+
+
+def _feed(value: Any, take: Callable[[bytes], Any]) -> None:
+    if isinstance(value, Tensor):
+        take(f"{value.dtype}{tuple(value.shape)}".encode())
+        take(value.detach().contiguous().numpy().tobytes())
+    elif isinstance(value, dict):
+        for name in sorted(value):
+            take(repr(name).encode())
+            _feed(value[name], take)
+    elif isinstance(value, list | tuple):
+        take(f"[{len(value)}]".encode())
+        for part in value:
+            _feed(part, take)
+    else:
+        take(repr(value).encode())
