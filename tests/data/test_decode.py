@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from netwright.data.decode import UnreadableImage, decode, header
+from netwright.data.decode import UnreadableImage, _quiet, decode, header
 
 DATA = os.environ.get("NETWRIGHT_DATA")
 ROBUST = Path(DATA or ".") / "robust"
@@ -293,6 +293,18 @@ def test_threads_leave_the_warning_filters_as_they_were():
     for thread in threads:
         thread.join()
     assert warnings.filters == before
+
+
+def test_one_thread_that_leaves_does_not_unsilence_another():
+    def warn():
+        warnings.warn_explicit("Corrupt EXIF data", UserWarning, "TiffImagePlugin.py", 1, module="PIL.TiffImagePlugin")
+
+    with _quiet:
+        with _quiet:
+            warn()
+        warn()
+    with pytest.raises(UserWarning):
+        warn()
 
 
 def test_prediction_starts_without_heavy_imports():

@@ -2,6 +2,8 @@
 
 import os
 import shutil
+from collections import Counter
+from hashlib import sha256
 
 import numpy as np
 import pytest
@@ -103,9 +105,10 @@ def test_what_is_not_a_picture_is_counted_or_ignored(tmp_path):
 
 def test_links_in_a_circle_end(tmp_path):
     fill(tmp_path, SPLIT)
-    (tmp_path / "train/cat/again").symlink_to(tmp_path / "train", target_is_directory=True)
-    (tmp_path / "train/cat/self").symlink_to(tmp_path / "train/cat", target_is_directory=True)
-    assert len(opened(tmp_path).splits["train"]) >= 9
+    (tmp_path / "train/cat/deep").mkdir()
+    for name in ("train/cat/self", "train/cat/deep/up"):
+        (tmp_path / name).symlink_to(tmp_path / "train/cat", target_is_directory=True)
+    assert len(opened(tmp_path).splits["train"]) == 9
 
 
 def test_a_linked_class_folder_is_read(tmp_path):
@@ -132,12 +135,14 @@ def test_damaged_files_are_quarantined(tmp_path):
 
 def test_damaged_files_do_not_empty_a_side(tmp_path):
     """Whatever side the damaged ones fall on, three good pictures of a class serve all three sides."""
-    fill(tmp_path, {"a": 3, "b": 3})
-    for number in range(30):
-        (tmp_path / "a" / f"bad{number}.png").write_bytes(b"broken %d" % number)
+    fill(tmp_path, {"a": 3, "b": 3, "c": 3, "d": 3})
+    for number in range(120):
+        (tmp_path / "abcd"[number % 4] / f"bad{number}.png").write_bytes(b"broken %d" % number)
+    good = [sha256(path.read_bytes()).digest() for path in tmp_path.glob("*/?.png")]
+    assert Counter(split_of(digest, (0.8, 0.1, 0.1)) for digest in good)["val"] < 4, "or this shows nothing"
     data = opened(tmp_path)
-    assert len(data.quarantined) == 30
-    assert all(sorted(split.labels) == [0, 1] for split in data.splits.values())
+    assert len(data.quarantined) == 120
+    assert all(sorted(split.labels) == [0, 1, 2, 3] for split in data.splits.values())
 
 
 def test_a_few_damaged_files_do_not_decode_the_rest_twice(tmp_path):

@@ -16,11 +16,10 @@ from netwright.core.errors import NetwrightError, listed, nearest
 from netwright.data.assign import SPLITS, Fractions, assign, check_fractions
 from netwright.data.cache import Index, cache_folder, cached
 from netwright.data.decode import UnreadableImage, decode, header
+from netwright.data.files import EXTENSIONS
 from netwright.data.preprocess import Preprocess
 from netwright.data.split import NO_TEST, Data, Part, Quarantined, Wanted, assemble
 
-_PHOTOS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp")
-EXTENSIONS = (*_PHOTOS, ".gif", ".bmp", ".tif", ".tiff", ".pnm", ".ppm", ".pgm", ".pbm")
 SIDES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 IGNORED = ("__MACOSX", "Thumbs.db", "desktop.ini")
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
@@ -75,7 +74,7 @@ def scan(root: Path) -> tuple[Tree, list[str]]:
     """
     others: Counter[str] = Counter()
     sides = _side_folders(root)
-    tree = {side: _classes(folder, others) for side, folder in sides.items()} or {"train": _classes(root, others)}
+    tree = {side: pictures_by_class(folder, others) for side, folder in sides.items()} or {"train": pictures_by_class(root, others)}
     if not any(files for classes in tree.values() for files in classes.values()):
         _refuse_no_pictures(root, sides.get("train", root), others)
     _check_classes(tree, sides or {"train": root})
@@ -118,7 +117,8 @@ def _side_folders(root: Path) -> dict[str, Path]:
     return {side: sides[side] for side in SPLITS if side in sides}
 
 
-def _classes(folder: Path, others: Counter[str]) -> dict[str, list[Path]]:
+def pictures_by_class(folder: Path, others: Counter[str]) -> dict[str, list[Path]]:
+    """The pictures of each class folder; files that are none are counted in `others`."""
     return {entry.name: sorted(_pictures(entry, others)) for entry in _folders(folder)}
 
 

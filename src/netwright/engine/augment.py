@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from netwright.core.errors import NetwrightError, listed
 from netwright.engine.colour import Colour, recolour
 from netwright.engine.device import Profile
 from netwright.engine.plans import Raw
@@ -46,6 +47,7 @@ class Augment:
         self.normalise = normalise
         self.coloured = bool(run.tricks.at("colour"))
         self.pixelled = bool(run.tricks.at("pixels"))
+        self.unchecked = self.coloured or self.pixelled
 
     def __call__(self, raw: Raw) -> Batch:
         """One batch as the network sees it."""
@@ -55,6 +57,8 @@ class Augment:
     def pictures(self, raw: Raw) -> tuple[Tensor, Tensor]:
         """Pictures in [0, 1] or bytes, N C H W, and labels, after geometry and colour."""
         self.run.ids = raw.id
+        if self.unchecked:
+            self._check_range(raw.image)
         image, label = self._warped(raw)
         if self.coloured:
             neutral = Colour.neutral(len(image), image.shape[1], image.device)
@@ -69,6 +73,16 @@ class Augment:
             image = self.run.tricks.through("pixels", plain, self.run).image
         image = self.run.profile.layout(self.normalise(image, 255.0 if image.dtype == torch.uint8 else 1.0))
         return Batch(image, label, self.run.task.batch(image, label), raw.id)
+
+    def _check_range(self, image: Tensor) -> None:
+        """Colour and pixel tricks mean values in [0, 1]; a user's own dataset may have normalised already."""
+        self.unchecked = False
+        if image.dtype != torch.uint8 and not (image.min() >= 0 and image.max() <= 1):
+            names = [trick.name for trick in self.run.tricks.at("colour") + self.run.tricks.at("pixels")]
+            raise NetwrightError(
+                f"{listed(names)} need values in [0, 1]; this dataset gives {image.min():.2f} to {image.max():.2f}",
+                "leave normalising to the end: give pictures as bytes or values in [0, 1], or leave the tricks out",
+            )
 
     def _warped(self, raw: Raw) -> tuple[Tensor, Tensor]:
         stored = raw.image if raw.image.dtype == torch.uint8 else raw.image.permute(0, 2, 3, 1)  # N H W C

@@ -15,7 +15,7 @@ from netwright.engine.evaluate import Evaluation, evaluate
 from netwright.engine.plans import Raw
 from netwright.records.atomic import write_atomic
 from netwright.records.folder import RunFolder
-from netwright.records.intervals import Interval, bootstrap_mean, wilson
+from netwright.records.intervals import of_values
 from netwright.report import write_report
 from netwright.tasks.calibration import fit_temperature, softmax
 
@@ -41,20 +41,14 @@ def finish(parts: "Parts", folder: RunFolder, record: "Record") -> nn.Module:
         _keep_evaluation(parts, folder, headline, measured[headline], temperature)
     _keep_augmented(parts, folder)
     _hand_on(parts, folder, record, model, temperature)
-    record.write("done")
+    record.close("done")
     write_report(folder.path)
     return model
 
 
 def intervals(evaluation: Evaluation) -> dict[str, Any]:
     """Every metric with its 95 % interval: Wilson's for proportions, bootstrap for means."""
-    return {name: _interval(values).to_json() for name, values in evaluation.values.items()}
-
-
-def _interval(values: np.ndarray) -> Interval:
-    if np.isin(values, (0.0, 1.0)).all():
-        return wilson(int(values.sum()), len(values))
-    return bootstrap_mean(values)
+    return {name: of_values(values).to_json() for name, values in evaluation.values.items()}
 
 
 def _measured(parts: "Parts", model: nn.Module, split: str) -> Evaluation:

@@ -191,7 +191,7 @@ def _trained(parts: Parts, folder: RunFolder, record: Record, watcher: Watcher, 
             train(run, parts.inputs.normalise, record.watching(watcher), _saver(folder))
         result = finish(parts, folder, record)
     except BaseException as error:
-        record.write("interrupted" if isinstance(error, Interrupted) else "failed", problem=str(error))
+        record.close("interrupted" if isinstance(error, Interrupted) else "failed", problem=str(error))
         raise
     return Result(folder.path, result, folder.record())
 

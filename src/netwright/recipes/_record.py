@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from netwright.core.errors import NetwrightError
 from netwright.core.spec import Spec
 from netwright.engine.loop import Watcher
 from netwright.engine.run import Run
@@ -68,6 +69,32 @@ class Record:
                 "result": self.speed() | self.result,
             }
         )
+
+    def close(self, status: str, problem: str = "") -> None:
+        """The last word on a run: record and store."""
+        self.write(status, problem)
+        self.register(status)
+
+    def register(self, status: str) -> None:
+        """Put the ended run into the store beside its folder. A store that cannot be written loses no run."""
+        from netwright.records.store import RunStore  # SQLAlchemy takes a third of a second, which can wait until now
+
+        recipe, path = self.parts.recipe, str(self.folder.path.resolve())
+        try:
+            store = RunStore.beside(self.folder.path.parent)
+            known = [row.id for row in store.find(recipe.key) if row.path == path]
+            number = known[0] if known else store.add(
+                key=recipe.key,
+                name=self.folder.path.name,
+                path=path,
+                recipe=recipe.model_dump(mode="json"),
+                seed=recipe.seed,
+                model=recipe.model,
+                data=self.parts.inputs.record.get("fingerprint", ""),
+            )
+            store.finish(number, status=status, metrics=self.result.get("splits", {}))
+        except NetwrightError as error:
+            self.folder.log(f"the run store was not written: {error}")
 
     def speed(self) -> dict[str, Any]:
         """How far the run came, and how fast."""
