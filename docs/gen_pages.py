@@ -48,7 +48,7 @@ def tricks() -> str:
     """The bag of tricks, with everything their cards say."""
     names = TRICKS.names()
     start = (
-        "Each is added with `--with NAME` or `--with \"NAME(option=value)\"`, and taken out with `--without NAME`. "
+        'Each is added with `--with NAME` or `--with "NAME(option=value)"`, and taken out with `--without NAME`. '
         "A trick that is not in the recipe does not run at all.\n"
     )
     rows = [(f"[`{name}`](#{name})", stations(name), TRICKS.summary(name)) for name in names]
@@ -181,7 +181,12 @@ def entry(name: str, summary: str, make: Callable[..., Any], facts: dict[str, st
     text, described = docstring(make)
     known = [f"- **{key}:** {value}" for key, value in facts.items() if value]
     options = [
-        (f"`{o.name}`", "required" if o.default is REQUIRED else code(repr(o.default)), plain(o.allowed), described.get(o.name, ""))
+        (
+            f"`{o.name}`",
+            "required" if o.default is REQUIRED else code(repr(o.default)),
+            plain(o.allowed),
+            described.get(o.name, ""),
+        )
         for o in options_of(make).values()
     ]
     heads = ("option", "default", "allowed", "meaning")

@@ -7,11 +7,11 @@ from torch.utils.data import Dataset
 
 
 class Digits(Dataset):
-    """The project's own data: scikit-learn's digits as float tensors, every fourth one for testing."""
+    """The project's own data: scikit-learn's digits as float tensors, every fourth one held out."""
 
-    def __init__(self, *, testing: bool) -> None:
+    def __init__(self, *, held_out: bool) -> None:
         found = load_digits()
-        chosen = [i for i in range(len(found.target)) if (i % 4 == 0) == testing]
+        chosen = [i for i in range(len(found.target)) if (i % 4 == 0) == held_out]
         self.images = torch.tensor(found.images[chosen], dtype=torch.float32)[:, None] / 16
         self.targets = found.target[chosen].tolist()
 
@@ -42,5 +42,6 @@ if __name__ == "__main__":
     from netwright import fit, recipe
 
     plan = recipe("digits", epochs=10).without("rotate").with_("crop(pad=1)", "label_smoothing")
-    run = fit(plan, data=(Digits(testing=False), Digits(testing=True)), model=Network())
+    data = (Digits(held_out=False), Digits(held_out=True))
+    run = fit(plan, data=data, model=Network())
     print(f"accuracy {run.accuracy:.1%}; look at {run.path / 'report.html'}")

@@ -29,5 +29,6 @@ class Scanlines(Trick):
 if __name__ == "__main__":
     plain = recipe("digits", epochs=6)
     for plan in (plain, plain.with_(Scanlines(probability=0.8))):
-        accuracy = fit(plan).splits["test"]["accuracy"]
-        print(f"{', '.join(plan.tricks)}: {accuracy['value']:.1%}, between {accuracy['low']:.1%} and {accuracy['high']:.1%}")
+        run = fit(plan)
+        accuracy = run.splits["test"]["accuracy"]
+        print(f"{', '.join(plan.tricks)}: {accuracy['value']:.1%} [{accuracy['low']:.1%}, {accuracy['high']:.1%}]")

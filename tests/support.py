@@ -38,7 +38,9 @@ class Pictures:
         draw = np.random.default_rng(seed)
         self.labels = draw.choice(CLASSES, n, p=(0.4, 0.3, 0.2, 0.1))
         pictures = draw.integers(0, 256, (n, size, size, 3), dtype=np.uint8)
-        pictures[..., 0] = pictures[..., 0] // 2 + 30 * self.labels[:, None, None]  # so that there is something to learn
+        pictures[..., 0] = (
+            pictures[..., 0] // 2 + 30 * self.labels[:, None, None]
+        )  # so that there is something to learn
         images = torch.from_numpy(pictures)
         self.images = images.permute(0, 3, 1, 2).float().div(255) if floats else images
         self.ids = torch.arange(n) * 7 + 100
@@ -113,7 +115,11 @@ def tiny_run(
 
 
 def train_tiny(
-    run: Run, *, save: Callable[[Run], None] | None = None, watcher: Watcher | None = None, normalise: Normalise = NORMALISE
+    run: Run,
+    *,
+    save: Callable[[Run], None] | None = None,
+    watcher: Watcher | None = None,
+    normalise: Normalise = NORMALISE,
 ) -> Run:
     """Train to the end; returns the run."""
     with one_thread():
@@ -185,7 +191,7 @@ def untimed(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _feed(value: Any, take: Callable[[bytes], Any]) -> None:
     if isinstance(value, Tensor):
         take(f"{value.dtype}{tuple(value.shape)}".encode())
-        take(value.detach().contiguous().numpy().tobytes())
+        take(value.detach().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     elif isinstance(value, dict):
         for name in sorted(value):
             take(repr(name).encode())

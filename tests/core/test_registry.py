@@ -28,7 +28,9 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Registry]:
     (package / "small_hat.py").write_text(
         '"""A hat."""\nfrom dataclasses import dataclass\n@dataclass\nclass SmallHat:\n    size: int = 1\n'
     )
-    (package / "coat.py").write_text('"""A coat.\n\nLong."""\ndef coat(*, length: float = 1.5):\n    return ("coat", length)\n')
+    (package / "coat.py").write_text(
+        '"""A coat.\n\nLong."""\ndef coat(*, length: float = 1.5):\n    return ("coat", length)\n'
+    )
     (package / "broken.py").write_text('"""Never imported."""\nraise RuntimeError("imported")\n')
     monkeypatch.syspath_prepend(str(tmp_path))
     yield Registry("shop_of_things", "thing")

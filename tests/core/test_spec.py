@@ -12,7 +12,9 @@ from netwright.core.spec import Spec, literal
 
 NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_./-]{0,12}", fullmatch=True)
 OPTIONS = st.from_regex(r"[a-z_][a-z0-9_]{0,8}", fullmatch=True).filter(lambda word: not keyword.iskeyword(word))
-PLAIN = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=12)
+PLAIN = (
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=12)
+)
 LITERALS = st.recursive(
     PLAIN, lambda inner: st.lists(inner, max_size=3) | st.lists(inner, max_size=3).map(tuple), max_leaves=6
 )
@@ -60,9 +62,7 @@ def test_order_of_options_does_not_matter() -> None:
     assert str(one) == str(other) == "a(x=1, y=2)"
 
 
-@pytest.mark.parametrize(
-    ("one", "other"), [("a(x=1)", "a(x=1.0)"), ("a(x=1)", "a(x=True)"), ("a(x=0.0)", "a(x=-0.0)")]
-)
+@pytest.mark.parametrize(("one", "other"), [("a(x=1)", "a(x=1.0)"), ("a(x=1)", "a(x=True)"), ("a(x=0.0)", "a(x=-0.0)")])
 def test_equal_specs_have_equal_hashes(one: str, other: str) -> None:
     first, second = Spec.parse(one), Spec.parse(other)
     assert first != second or hash(first) == hash(second)
@@ -107,7 +107,7 @@ def test_nothing_but_literals(text: str, tmp_path, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_bare_word_is_told_to_be_quoted() -> None:
-    with pytest.raises(NetwrightError, match="option norm .* is not a literal: group") as caught:
+    with pytest.raises(NetwrightError, match=r"option norm .* is not a literal: group") as caught:
         Spec.parse("resnet18(norm=group)")
     assert "norm='group'" in caught.value.fix
 

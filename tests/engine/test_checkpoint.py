@@ -79,12 +79,6 @@ def test_what_is_read_shares_no_memory_with_what_was_written(tmp_path: Path) -> 
     assert hash_of(read_checkpoint(tmp_path)[0]) == hash_of(memory(1))
 
 
-def test_names_with_slashes_do_not_collide(tmp_path: Path) -> None:
-    given = {"step": 1, "a/b": torch.zeros(1), "a": {"b": torch.ones(1)}}
-    write_checkpoint(tmp_path, given, write_atomic)
-    assert_same(read_checkpoint(tmp_path)[0], given)
-
-
 def test_no_pickle(tmp_path: Path) -> None:
     write(tmp_path, 1)
     json.loads((tmp_path / "step-00000001.json").read_text("utf-8"))

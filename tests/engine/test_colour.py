@@ -29,7 +29,9 @@ def test_a_map_is_applied_pixel_by_pixel() -> None:
     given = images(4, 3)
     found = recolour(given, Colour.neutral(4, 3, CPU).then(linear, offset))
     expected = (torch.einsum("nij,njhw->nihw", linear.double(), given.double()) + offset[..., None, None]).clamp(0, 1)
-    torch.testing.assert_close(found.double(), expected, rtol=0, atol=1e-6)  # four roundings of values below 1, 6e-8 each
+    torch.testing.assert_close(
+        found.double(), expected, rtol=0, atol=1e-6
+    )  # four roundings of values below 1, 6e-8 each
     assert found.shape == given.shape
 
 

@@ -31,16 +31,20 @@ def ids(batches: Iterator[Raw]) -> list[list[int]]:
     return [raw.id.tolist() for raw in batches]
 
 
+def joined(batches: list[list[int]]) -> list[int]:
+    return [number for batch in batches for number in batch]
+
+
 def test_every_sample_once_an_epoch() -> None:
     found = ids(loader().epoch(3))
     assert [len(batch) for batch in found] == [16] * 4
-    assert sorted(sum(found, [])) == Pictures(64).ids.tolist()
+    assert sorted(joined(found)) == Pictures(64).ids.tolist()
 
 
 def test_the_incomplete_batch_is_left_out_but_not_always_the_same_one() -> None:
     some = loader(70)
     assert some.steps == 4
-    epochs = [set(sum(ids(some.epoch(number)), [])) for number in range(30)]
+    epochs = [set(joined(ids(some.epoch(number)))) for number in range(30)]
     assert {len(epoch) for epoch in epochs} == {64}
     assert set.union(*epochs) == set(Pictures(70).ids.tolist())
 
@@ -85,7 +89,7 @@ def test_weights_say_how_often() -> None:
 
 def test_a_sample_drawn_again_gets_another_id() -> None:
     some = loader(weights=np.r_[np.full(8, 50.0), np.ones(56)])
-    found = sum(ids(some.epoch(0)), [])
+    found = joined(ids(some.epoch(0)))
     assert len(set(found)) == len(found) == 64
     own = set(Pictures(64).ids.tolist())
     first_draws = [number for number in found if number in own]

@@ -34,7 +34,11 @@ def test_bits_are_splitmix64(stream: int) -> None:
 
 def test_published_values() -> None:
     # The first numbers of SplitMix64 from seed 1234567, as its authors' C program prints them.
-    assert unsigned(bits(1234567, torch.arange(1, 4))) == [6457827717110365317, 3203168211198807973, 9817491932198370423]
+    assert unsigned(bits(1234567, torch.arange(1, 4))) == [
+        6457827717110365317,
+        3203168211198807973,
+        9817491932198370423,
+    ]
 
 
 def test_uniform_is_the_top_24_bits_of_a_stream_for_each_id() -> None:

@@ -13,7 +13,14 @@ from netwright.engine.plans import Raw
 from netwright.engine.warp import IGNORE, PADDINGS, Warp, gather, resample, resample_labels
 from tests.support import CPU
 
-SIZES = [((8, 8), (8, 8)), ((8, 8), (11, 10)), ((7, 8), (8, 11)), ((9, 10), (6, 7)), ((5, 12), (8, 8)), ((1, 2), (3, 3))]
+SIZES = [
+    ((8, 8), (8, 8)),
+    ((8, 8), (11, 10)),
+    ((7, 8), (8, 11)),
+    ((9, 10), (6, 7)),
+    ((5, 12), (8, 8)),
+    ((1, 2), (3, 3)),
+]
 
 
 def pictures(n: int, source: tuple[int, int]) -> Tensor:
@@ -40,13 +47,12 @@ def test_gather_equals_resample(size: tuple[int, int], source: tuple[int, int], 
     draw = torch.Generator().manual_seed(1)
     warp = centre(n, size, source, padding)
     for _ in range(2):
-        # Within one width of the edge: grid_sample and we reflect alike at any distance, but zeros are soon all there is.
         dx, dy = (torch.randint(-3, 4, (n,), generator=draw).float() for _ in range(2))
         sign = torch.where(torch.rand(n, generator=draw) < 0.5, -1.0, 1.0)
         warp = mirrored(warp.shift(dx, dy), sign)
     assert warp.whole
     images = pictures(n, source)
-    # Positions are within 12 pixels, computed to 2^-24 · 12 ≈ 1e-6; a slope of 255 a pixel makes that 2e-4 and some steps more.
+    # Positions within 12 pixels are computed to 12 · 2^-24 ≈ 1e-6 in each of a few steps; values differ by 255 a pixel.
     torch.testing.assert_close(gather(images, warp).float(), smooth(images, warp), rtol=0, atol=1e-4 * 255)
 
 
@@ -133,7 +139,9 @@ def test_projective_maps_divide() -> None:
     seen = resample(image, centre(1, (9, 9), (9, 9), "edge").then(matrix))
     x = torch.arange(9.0) - 4
     expected = (4 + x / (1 + 0.1 * x)).clamp(0, 8)
-    torch.testing.assert_close(seen[0, 0], expected.expand(9, 9), rtol=0, atol=1e-5)  # values to 8, some float32 roundings
+    torch.testing.assert_close(
+        seen[0, 0], expected.expand(9, 9), rtol=0, atol=1e-5
+    )  # values to 8, some float32 roundings
 
 
 @pytest.mark.parametrize("angle", [0.3, 1.5, 2.0, -0.7])

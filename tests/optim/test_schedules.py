@@ -67,7 +67,9 @@ def test_one_cycle_is_torchs() -> None:
     ours = SCHEDULES.build("one_cycle")
     # torch counts each of its two phases from its first step to its last; we take parts of the whole run.
     peak = warmup * steps - 1
-    places = [warmup * t / peak if t < peak else warmup + (1 - warmup) * (t - peak) / (steps - 1 - peak) for t in range(steps)]
+    places = [
+        warmup * t / peak if t < peak else warmup + (1 - warmup) * (t - peak) / (steps - 1 - peak) for t in range(steps)
+    ]
     assert [ours(p) for p in places] == pytest.approx(theirs, abs=1e-12)
     assert ours(0) == pytest.approx(1 / 25, rel=1e-12)
     assert ours(1) == pytest.approx(1 / 25e4, rel=1e-9)

@@ -233,11 +233,7 @@ def test_resuming_mid_epoch_equals_not_stopping(name: str, tmp_path: Path) -> No
     assert_same_run(*resumed([strong(name)], tmp_path, 5))  # four steps an epoch
 
 
-ALL = [
-    TRICKS.load(name)()
-    for name in NAMES
-    if not any(name in TRICKS.load(other).card.excludes for other in NAMES)
-]
+ALL = [TRICKS.load(name)() for name in NAMES if not any(name in TRICKS.load(other).card.excludes for other in NAMES)]
 
 
 @pytest.mark.parametrize("steps", [1, 4, 6, 11, 12])

@@ -15,16 +15,6 @@ from netwright.engine.run import Run
 PLURAL = {"val": "validation"}
 
 
-class Silent(Watcher):
-    """Shows nothing."""
-
-    def announce(self, recipe: Any) -> None:
-        """Nothing."""
-
-    def conclude(self, result: Any) -> None:
-        """Nothing."""
-
-
 class Display(Watcher):
     """Tells what will be trained, how it goes, and what came out."""
 
@@ -32,9 +22,10 @@ class Display(Watcher):
         self.console = Console(highlight=False)
         self.progress: Progress | None = None
 
-    def announce(self, recipe: Any) -> None:
-        """One line before anything slow happens."""
-        self.console.print(f"[bold]netwright[/] trains [bold]{_plain(recipe.model)}[/] on [bold]{_plain(recipe.data)}[/]")
+    def decoding(self, done: int, total: int) -> None:
+        """Say how many pictures are read; the cache makes this a thing of the first run."""
+        if done == total or (self.console.is_terminal and done % 50 == 0):
+            self.console.print(f"reading pictures: {done} of {total}", end="\n" if done == total else "\r")
 
     def started(self, run: Run) -> None:
         """Say what was decided, and start the bar."""

@@ -6,8 +6,8 @@ import tempfile
 import time
 import traceback
 from pathlib import Path
+from typing import Any
 
-import click
 import typer
 from typer.core import TyperGroup
 
@@ -22,14 +22,18 @@ from netwright.core.errors import EXIT_INTERRUPTED, EXIT_OUR_FAULT, EXIT_USER, N
 EXIT_CODES = "Exit codes: 0 done, 2 something you can mend, 130/143 interrupted and saved, 1 our fault (with a report file)."
 
 
+# typer brings click, as a dependency or, since 0.29, as a copy of its own; this is the base of its usage errors in both.
+USAGE_ERROR: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
+
+
 class Verbs(TyperGroup):
     """Lists verbs in the order they are used, and suggests the nearest."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: Any) -> list[str]:
         """In order of definition."""
         return list(self.commands)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """A verb; an unknown one says what is near."""
         found = super().get_command(ctx, cmd_name)
         if found is None:
@@ -44,7 +48,6 @@ app = typer.Typer(
     name="netwright",
     help="Trains deep vision networks, and tells you why they train or don't.",
     epilog=EXIT_CODES,
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -74,7 +77,7 @@ def main(version: bool = typer.Option(False, "--version", callback=_version, is_
 def run(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code."""
     given = optional_resume(sys.argv[1:] if arguments is None else arguments)
-    sys.exit(code_of(given))
+    sys.exit(code_of(given or ["--help"]))
 
 
 def code_of(arguments: list[str]) -> int:
@@ -83,10 +86,10 @@ def code_of(arguments: list[str]) -> int:
         done = app(arguments, standalone_mode=False)
     except NetwrightError as error:
         return _told(str(error), error.exit_code)
-    except click.ClickException as error:
-        usage = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "netwright"
-        return _told(f"{error.format_message()}\n  fix: see `{usage} --help`", EXIT_USER)
-    except (KeyboardInterrupt, click.Abort):
+    except USAGE_ERROR as error:
+        where = error.ctx.command_path if getattr(error, "ctx", None) else "netwright"
+        return _told(f"{error.format_message()}\n  fix: see `{where} --help`", EXIT_USER)
+    except (KeyboardInterrupt, typer.Abort):
         return _told("stopped before there was anything to save", EXIT_INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read us has gone

@@ -2,12 +2,14 @@
 
 import inspect
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from netwright.core.errors import unknown
+from netwright.core.options import REQUIRED, Option, options_of
 
 
 def show(
@@ -64,9 +66,8 @@ def _bundle(path: Path) -> tuple[str, list[tuple[str, Any, str]]]:
 
 
 def _named(name: str) -> tuple[str, list[tuple[str, Any, str]]]:
-    from netwright.core.options import REQUIRED, options_of
     from netwright.core.spec import Spec
-    from netwright.models import list_models, summaries
+    from netwright.models import list_models, model_options, summaries
     from netwright.optim import OPTIMIZERS, SCHEDULES
     from netwright.recipes import RECIPES
     from netwright.recipes._recipe import recipe
@@ -80,15 +81,16 @@ def _named(name: str) -> tuple[str, list[tuple[str, Any, str]]]:
     for registry in (TRICKS, OPTIMIZERS, SCHEDULES, TASKS):
         if plain in registry.names():
             make = registry.load(plain)
-            rows = [(o.name, "(required)" if o.default is REQUIRED else repr(o.default), o.allowed) for o in options_of(make).values()]
-            return _described(registry.kind, plain, make), rows
+            return _described(registry.kind, plain, make), _option_rows(options_of(make).values())
     if plain in list_models():
-        from netwright.models import options
-
         family, line, params = summaries()[plain]
-        return f"model {plain}: {line}\n{params:,} parameters; family {family}", options(plain)
+        return f"model {plain}: {line}\n{params:,} parameters; family {family}", _option_rows(model_options(plain))
     every = [*RECIPES.names(), *TRICKS.names(), *OPTIMIZERS.names(), *SCHEDULES.names(), *TASKS.names(), *list_models()]
     raise unknown("name", name, every, see="netwright list models|tricks|optimizers|schedules|tasks|recipes|data")
+
+
+def _option_rows(options: Iterable[Option]) -> list[tuple[str, Any, str]]:
+    return [(o.name, "(required)" if o.default is REQUIRED else repr(o.default), o.allowed) for o in options]
 
 
 def _described(kind: str, name: str, make: Any) -> str:

@@ -40,8 +40,6 @@ def train(
 
     Without a path: LeNet-5 on handwritten digits, in seconds.
     """
-    from netwright.cli._display import Display, Silent
-
     values = {
         "model": model,
         "weights": weights,
@@ -56,23 +54,27 @@ def train(
         "workers": workers,
     } | assignments(set_ or [])
     changes = {name: value for name, value in values.items() if value is not None}
-    display = Silent() if as_json else Display()
-    chosen = chosen_recipe(path, recipe, changes, with_ or [], without or [])
-    if resume is None:
-        display.announce(chosen)
+    chosen = chosen_recipe(path, recipe, changes, with_ or [], without or []) if resume is None else None
+    if chosen and not as_json:
+        typer.echo(f"netwright trains {chosen.model} on {chosen.data}")
+    from netwright.cli._display import Display
+    from netwright.engine.loop import Watcher
     from netwright.recipes._fit import fit
 
+    display = None if as_json else Display()
     result = fit(
         chosen,
+        **({} if chosen else changes),
         output=output,
         resume=run_to_resume(resume, output),
-        watcher=display,
+        watcher=display or Watcher(),
+        progress=display and display.decoding,
         command=shlex.join(["netwright", *sys.argv[1:]]),
     )
-    if as_json:
-        typer.echo(json.dumps({"path": str(result.path), **result.record}, ensure_ascii=False))
-    else:
+    if display:
         display.conclude(result)
+    else:
+        typer.echo(json.dumps({"path": str(result.path), **result.record}, ensure_ascii=False))
 
 
 def chosen_recipe(

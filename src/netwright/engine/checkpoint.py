@@ -52,7 +52,7 @@ def read_checkpoint(folder: Path) -> tuple[dict[str, Any], list[str]]:
     for name in reversed(_listed(folder)):
         try:
             return _read(folder / name), damaged
-        except (OSError, ValueError, KeyError, SafetensorError):
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError):
             damaged.append(name)
     problem = f"no checkpoint to go on from in {folder}" + (f"; damaged: {', '.join(damaged)}" if damaged else "")
     raise NetwrightError(problem, "start again without --resume")
@@ -62,7 +62,7 @@ def _listed(folder: Path) -> list[str]:
     """The checkpoints that this run wrote, oldest first."""
     try:
         return sorted(json.loads((folder / "latest.json").read_text("utf-8"))["kept"])
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return sorted(path.stem for path in folder.glob(f"step-{'[0-9]' * 8}.json"))
 
 

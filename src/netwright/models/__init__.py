@@ -1,6 +1,7 @@
 """Model families, one a file: listed without importing them, created by name."""
 
 import ast
+from dataclasses import replace
 from fnmatch import fnmatch
 from functools import cache
 from importlib import import_module
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from netwright.core.errors import unknown
-from netwright.core.options import check
+from netwright.core.options import Option, check, options_of
 from netwright.core.spec import Spec
 
 if TYPE_CHECKING:  # these import torch, which listing must not
@@ -74,13 +75,26 @@ def create_model(
     return model
 
 
+def model_options(name: str) -> list[Option]:
+    """The options of a model; a variant's own values stand for the family's defaults.
+
+    Raises:
+        NetwrightError: nothing has this name.
+    """
+    fixed = variant(name).options
+    return [replace(o, default=fixed.get(o.name, o.default)) for o in options_of(_class_of(name)).values()]
+
+
 def _own_model(name: str, options: dict[str, Any]) -> "Family":
-    module, row = _module(name), variant(name)
-    wanted = summaries()[name].family.replace("_", "")  # resnet_cifar.py holds ResNetCifar
-    family = next(thing for thing in vars(module).values() if getattr(thing, "__name__", "").lower() == wanted)
+    family, row = _class_of(name), variant(name)
     model = family(**{**row.options, **check(name, family, options)})
     model.reference = row.reference
     return model
+
+
+def _class_of(name: str) -> "type[Family]":
+    wanted = summaries()[name].family.replace("_", "") if name in summaries() else ""  # resnet_cifar.py: ResNetCifar
+    return next(thing for thing in vars(_module(name)).values() if getattr(thing, "__name__", "").lower() == wanted)
 
 
 def _timm_model(name: str, options: dict[str, Any]) -> "Family":

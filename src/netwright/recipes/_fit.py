@@ -1,7 +1,7 @@
 """`fit`: the one place where names become objects and a recipe becomes a run, a record and a model."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,6 +81,7 @@ def fit(
     output: str | Path = "runs",
     resume: str | Path | None = None,
     watcher: Watcher | None = None,
+    progress: Callable[[int, int], None] | None = None,
     command: str = "",
     **changes: Any,
 ) -> Result:
@@ -96,6 +97,7 @@ def fit(
         output: folder that run folders are made in.
         resume: a run folder to go on with, instead of a new run.
         watcher: told of every step and epoch.
+        progress: called with (done, total) while pictures are decoded.
         command: how the run was started, for the record.
         changes: fields of `Recipe` to replace, and `lr`.
 
@@ -107,7 +109,7 @@ def fit(
     folder = RunFolder.open(Path(resume)) if resume else None
     chosen = read_recipe(folder.record_file) if folder else _chosen(recipe, data)
     chosen = chosen.changed(**changes) if changes else chosen
-    parts = assemble(chosen, data=data, model=model, task=task, classes=classes)
+    parts = assemble(chosen, data=data, model=model, task=task, classes=classes, progress=progress)
     folder = _locked(folder, output, parts)
     record = Record(folder, parts, started=started, command=command)
     with folder:
@@ -121,7 +123,7 @@ def assemble(
     model: nn.Module | None = None,
     task: Task | None = None,
     classes: Sequence[str] | None = None,
-    progress: Any = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Parts:
     """Names become objects: data, network, tricks, optimiser, schedule.
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from netwright.core.errors import NetwrightError, listed, unknown
 from netwright.core.registry import Registry
@@ -15,6 +15,8 @@ from netwright.optim import OPTIMIZERS, SCHEDULES
 from netwright.tasks import TASKS
 from netwright.tricks import TRICKS
 
+# A spec in its one spelling, so that equal recipes have equal keys however they were written.
+SpecText = Annotated[str, AfterValidator(lambda text: str(Spec.parse(text)))]
 Origin = Literal["user", "recipe", "auto", "checkpoint"]
 NAMED: dict[str, Registry] = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "task": TASKS}
 # Where and how fast a run is computed does not belong to what it is.
@@ -33,12 +35,12 @@ class Recipe(BaseModel):
 
     name: str = "custom"
     data: str = "digits"
-    task: str = "classification"
-    model: str = "lenet5"
+    task: SpecText = "classification"
+    model: SpecText = "lenet5"
     weights: str | None = None
-    optimizer: str = "sgd"
-    schedule: str = "cosine"
-    tricks: tuple[str, ...] = ()
+    optimizer: SpecText = "sgd"
+    schedule: SpecText = "cosine"
+    tricks: tuple[SpecText, ...] = ()
     epochs: Annotated[int, Field(ge=1, le=1_000_000)] = 10
     batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 128
     image_size: Annotated[int, Field(ge=4, le=4096)] | None = None

@@ -71,7 +71,8 @@ class Record:
         )
 
     def close(self, status: str, problem: str = "") -> None:
-        """The last word on a run: record and store."""
+        """The last word on a run: record, log and store."""
+        self.folder.log(f"{status} {problem}".strip())
         self.write(status, problem)
         self.register(status)
 
@@ -118,7 +119,12 @@ class _Recording(Watcher):
         self.watcher = watcher
 
     def started(self, run: Run) -> None:
-        """Pass it on."""
+        """Log what was decided."""
+        profile = run.profile
+        self.record.folder.log(f"{self.record.command or 'fit'}: from step {run.step} of {run.steps}")
+        self.record.folder.log(f"{profile.name}, {profile.device}: {'; '.join(profile.why)}")
+        for note in self.record.parts.inputs.record.get("notes", []):
+            self.record.folder.log(f"note: {note}")
         self.watcher.started(run)
 
     def stepped(self, run: Run) -> None:
@@ -132,6 +138,7 @@ class _Recording(Watcher):
         self.record.training_seconds += row["seconds"]
         self.record.images += round(row["images_per_second"] * row["seconds"])
         self.record.folder.append_metrics(row)
+        self.record.folder.log(", ".join(f"{name} {value:.4g}" for name, value in row.items() if name != "kind"))
         self.watcher.epoch_done(run, row)
 
 

@@ -10,7 +10,7 @@ from secrets import token_hex
 
 from netwright.core.errors import NetwrightError
 
-FULL = {errno.ENOSPC: "disk full", errno.EDQUOT: "disk quota used up"}
+FULL = {errno.ENOSPC: "disk full", errno.EDQUOT: "disk quota used up", errno.EFBIG: "file size limit reached"}
 CLOSED = {errno.EROFS: "read-only disk", errno.EACCES: "no permission", errno.EPERM: "no permission"}
 
 

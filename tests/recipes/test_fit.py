@@ -1,0 +1,188 @@
+"""`fit` from end to end: records, reports, bundles, resuming, and a user's own network, data, task and trick."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import TensorDataset
+
+from netwright import NetwrightError, Trick, fit, from_arrays, load, recipe
+from netwright.core.errors import Interrupted
+from netwright.engine.loop import Watcher
+from netwright.engine.run import Run
+from netwright.records.folder import RunFolder
+from netwright.records.store import RunStore
+from netwright.tasks.classification import Classification, cross_entropy
+from netwright.tricks import TRICKS
+
+
+def pictures(n: int, seed: int, size: int = 12) -> tuple[np.ndarray, np.ndarray]:
+    """Bright or dark squares in noise: two classes that can be learnt."""
+    draw = np.random.default_rng(seed)
+    labels = np.arange(n) % 2
+    images = draw.integers(0, 120, (n, size, size, 3)).astype(np.uint8)
+    images[labels == 1, 3:9, 3:9] += 100
+    return images, labels
+
+
+def small_data() -> Any:
+    return from_arrays(train=pictures(64, 0), val=pictures(24, 1), test=pictures(24, 2))
+
+
+def small(**values: Any) -> Any:
+    plain = {"model": "resnet20(width=4)", "epochs": 3, "batch_size": 16, "device": "cpu", "optimizer": "sgd(lr=0.1)"}
+    return recipe("cifar", **plain).changed(**values)
+
+
+def same_history(first: Path, second: Path) -> bool:
+    timing = {"seconds", "images_per_second"}
+    rows = [
+        [{k: v for k, v in row.items() if k not in timing} for row in RunFolder.open(path).metrics()]
+        for path in (first, second)
+    ]
+    return rows[0] == rows[1]
+
+
+def same_weights(first: Path, second: Path) -> bool:
+    return (first / "bundle/model.safetensors").read_bytes() == (second / "bundle/model.safetensors").read_bytes()
+
+
+class StopAfter(Watcher):
+    """Stops a run as Ctrl-C would, after a number of steps."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+
+    def stepped(self, run: Run) -> None:
+        if run.step == self.steps:
+            run.interrupted = 130
+
+
+def test_a_run_learns_and_leaves_everything_behind(tmp_path: Path) -> None:
+    result = fit(small(epochs=12), data=small_data(), output=tmp_path)
+    assert result.accuracy >= 0.9
+    names = {path.name for path in result.path.iterdir()}
+    assert {"record.json", "metrics.jsonl", "checkpoints", "bundle", "report.html", "evaluation.npz", "samples"} <= names
+    record = json.loads((result.path / "record.json").read_text())
+    assert record["status"] == "done"
+    assert set(record["recipe"]) == set(record["sources"]) & set(record["recipe"])
+    test = record["result"]["splits"]["test"]["accuracy"]
+    assert (test["n"], test["method"]) == (24, "wilson")
+    assert test["low"] <= test["value"] <= test["high"]
+    assert len(RunFolder.open(result.path).metrics()) == 12
+    assert "epoch 12" in (result.path / "log.txt").read_text()
+    stored = RunStore.beside(tmp_path).list()
+    assert [(row.name, row.status) for row in stored] == [(result.path.name, "done")]
+
+
+def test_same_seed_same_run_other_seed_another(tmp_path: Path) -> None:
+    first, again = (fit(small(seed=3), data=small_data(), output=tmp_path) for _ in range(2))
+    other = fit(small(seed=4), data=small_data(), output=tmp_path)
+    assert same_weights(first.path, again.path)
+    assert same_history(first.path, again.path)
+    assert not same_weights(first.path, other.path)
+
+
+@pytest.mark.parametrize("steps", [3, 4, 7])  # four steps an epoch: inside the first, at its end, inside the second
+def test_resuming_equals_not_stopping(tmp_path: Path, steps: int) -> None:
+    tricks = ["ema", "mixup", "early_stopping", "noise", "balanced_sampling"]
+    whole = fit(small().with_(*tricks), data=small_data(), output=tmp_path)
+    with pytest.raises(Interrupted, match=f"after step {steps}"):
+        fit(small().with_(*tricks), data=small_data(), output=tmp_path / "cut", watcher=StopAfter(steps))
+    cut = RunFolder.newest(tmp_path / "cut").path
+    assert json.loads((cut / "record.json").read_text())["status"] == "interrupted"
+    resumed = fit(resume=cut, data=small_data())
+    assert resumed.path == cut
+    assert same_weights(whole.path, cut)
+    assert same_history(whole.path, cut)
+    assert resumed.record["result"]["splits"] == whole.record["result"]["splits"]
+
+
+class Net(nn.Module):
+    """A user's own network."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        self.head = nn.Linear(8, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.body(x))
+
+
+def tensors(n: int, seed: int) -> TensorDataset:
+    images, labels = pictures(n, seed)
+    return TensorDataset(torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255, torch.from_numpy(labels))
+
+
+def test_own_network_and_datasets_with_every_kind_of_trick(tmp_path: Path) -> None:
+    tricks = ["flip", "rotate", "brightness", "cutout", "mixup", "label_smoothing", "sam", "grad_clip", "ema"]
+    chosen = small(epochs=2).with_(*tricks)
+    result = fit(chosen, data=(tensors(64, 0), tensors(24, 1), tensors(24, 2)), model=Net(), output=tmp_path)
+    assert result.record["model"]["name"] == "Net"
+    assert result.record["data"]["classes"] == ["0", "1"]
+    with pytest.raises(NetwrightError, match="your own network"):
+        load(result.path)
+    again = load(result.path, model=Net())
+    image = torch.rand(1, 3, 12, 12)
+    assert torch.equal(again.model(image), result.model(image))
+    with pytest.raises(NetwrightError, match="your own dataset"):
+        again.predict(np.zeros((12, 12, 3), np.uint8))
+
+
+def test_normalised_datasets_refuse_tricks_that_need_values_between_0_and_1(tmp_path: Path) -> None:
+    images, labels = tensors(32, 0).tensors
+    normalised = TensorDataset((images - 0.5) / 0.2, labels)
+    with pytest.raises(NetwrightError, match=r"brightness need values in \[0, 1\]"):
+        fit(small().with_("brightness"), data=(normalised, normalised), model=Net(), output=tmp_path)
+
+
+@dataclass(frozen=True)
+class Doubled(Classification):
+    """A user's own task."""
+
+    def loss(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return 2 * cross_entropy(output, target).mean()
+
+
+@dataclass
+class StopAtOnce(Trick):
+    """A user's own trick."""
+
+    epochs: int = 1
+
+    def after_epoch(self, run: Run) -> None:
+        if run.epoch >= self.epochs:
+            run.stopped = "stop_at_once"
+
+
+def test_own_task_and_own_trick(tmp_path: Path) -> None:
+    plain = fit(small(epochs=1), data=small_data(), output=tmp_path).record
+    result = fit(small().with_(StopAtOnce()), data=small_data(), task=Doubled(classes=2), output=tmp_path)
+    assert "stop_at_once" in TRICKS.names()
+    assert result.record["result"]["epochs"] == 1
+    assert result.record["result"]["stopped"] == "stop_at_once"
+    # Validation's loss is the task's metric, unchanged; the training loss is doubled. One step in, both start alike.
+    assert result.record["result"]["splits"].keys() == plain["result"]["splits"].keys()
+
+
+def test_no_validation_is_said_and_nothing_breaks(tmp_path: Path) -> None:
+    data = (tensors(32, 0),)
+    result = fit(small(epochs=1), data=data, model=Net(), output=tmp_path)
+    assert result.record["result"]["splits"] == {}
+    assert (result.path / "report.html").exists()
+    with pytest.raises(NetwrightError, match="early_stopping needs validation"):
+        fit(small().with_("early_stopping"), data=data, model=Net(), output=tmp_path)
+
+
+def test_a_failed_run_says_so_in_its_record(tmp_path: Path) -> None:
+    with pytest.raises(NetwrightError, match="epoch 1, step"):
+        fit(small(lr=1e30), data=small_data(), output=tmp_path)
+    record = RunFolder.newest(tmp_path).record()
+    assert record["status"] == "failed"
+    assert "the update was not made" in record["problem"]
