@@ -16,7 +16,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from _measure import in_turn, machine, ratio
-from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
@@ -52,7 +51,9 @@ class Usual:
         moves = [transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip()]
         train = Pictures(data["x_train"], data["y_train"], transforms.Compose(moves + normalise))
         self.loader = DataLoader(train, BATCH, shuffle=True, drop_last=True, num_workers=2, persistent_workers=True)
-        self.test = DataLoader(Pictures(data["x_test"], data["y_test"], transforms.Compose(normalise)), 256, num_workers=2)
+        self.test = DataLoader(
+            Pictures(data["x_test"], data["y_test"], transforms.Compose(normalise)), 256, num_workers=2
+        )
         self.optimizer = torch.optim.SGD(
             self.model.parameters(), LR, momentum=MOMENTUM, weight_decay=DECAY, nesterov=True
         )
@@ -129,7 +130,11 @@ def rates(data: dict[str, np.ndarray], device: str, rounds: int, steps: int) -> 
         rounds,
     )
     print(f"{rounds} rounds of {steps} updates of {BATCH} pictures, ResNet-20, {device}, {profile.precision}")
-    for name, label in (("bare", "bare loop, fixed batch (the ceiling)"), ("ours", "netwright"), ("usual", "the usual recipe")):
+    for name, label in (
+        ("bare", "bare loop, fixed batch (the ceiling)"),
+        ("ours", "netwright"),
+        ("usual", "the usual recipe"),
+    ):
         print(f"  {label:<40} {BATCH * steps / statistics.median(seconds[name]):8.0f} images/s")
     print(f"  netwright's loop / bare loop             {ratio(seconds['fixed'], seconds['bare'])}")
     print(f"  with input pipeline / fixed batch        {ratio(seconds['ours'], seconds['fixed'])}")
@@ -176,7 +181,9 @@ def _endless_ours(run) -> Iterator:
 def _data(path: Path | None) -> dict[str, np.ndarray]:
     if path is None:
         draw = np.random.default_rng(0)
-        pictures = {f"x_{s}": draw.integers(0, 256, (n, 32, 32, 3), np.uint8) for s, n in (("train", 10_000), ("test", 2000))}
+        pictures = {
+            f"x_{s}": draw.integers(0, 256, (n, 32, 32, 3), np.uint8) for s, n in (("train", 10_000), ("test", 2000))
+        }
         return pictures | {f"y_{s}": draw.integers(0, 10, n) for s, n in (("train", 10_000), ("test", 2000))}
     file = path if path.is_file() else next(path.glob("*.npz"))
     return dict(np.load(file, allow_pickle=False))

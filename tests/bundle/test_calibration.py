@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from netwright.tasks.calibration import fit_temperature, negative_log_likelihood, softmax
+from netwright.tasks._calibration import fit_temperature, negative_log_likelihood, softmax
 
 
 def test_a_known_temperature_is_found() -> None:

@@ -55,7 +55,11 @@ def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     ],
 )
 def test_mistakes_in_words(
-    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    arguments: list[str],
+    words: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert words in told(capsys, *arguments)

@@ -10,7 +10,7 @@ from torch import nn
 from netwright.core.errors import EXIT_INTERRUPTED, EXIT_TERMINATED, Interrupted
 from netwright.engine.checkpoint import read_checkpoint
 from netwright.engine.loop import Watcher
-from netwright.engine.run import NonFinite, Run
+from netwright.engine.run import NonFiniteError, Run
 from netwright.engine.signals import stops_on_signals
 from tests.support import Pictures, digest, saver, tiny_run, train_tiny, untimed
 
@@ -52,7 +52,7 @@ def test_a_loss_that_is_no_number_stops_before_the_update(bad: float) -> None:
     run, watcher = tiny_run(), Remember()
     loss = run.loss
     run.loss = lambda output, batch, run: loss(output, batch, run) * (bad if run.step == 5 else 1.0)
-    with pytest.raises(NonFinite, match="at epoch 2, step 6") as caught:
+    with pytest.raises(NonFiniteError, match="at epoch 2, step 6") as caught:
         train_tiny(run, watcher=watcher)
     assert f"the loss is {bad}" in caught.value.problem
     assert "the update was not made" in caught.value.problem
@@ -72,7 +72,7 @@ def test_a_gradient_that_is_no_number_stops_too() -> None:
         return passed
 
     run.gradient = broken
-    with pytest.raises(NonFinite, match=r"gradient's norm is inf at epoch 1, step 3"):
+    with pytest.raises(NonFiniteError, match=r"gradient's norm is inf at epoch 1, step 3"):
         train_tiny(run, watcher=watcher)
     assert all(torch.equal(now, then) for now, then in zip(parameters(run), watcher.weights[-1], strict=True))
 

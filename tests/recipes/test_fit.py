@@ -67,7 +67,15 @@ def test_a_run_learns_and_leaves_everything_behind(tmp_path: Path) -> None:
     result = fit(small(epochs=12), data=small_data(), output=tmp_path)
     assert result.accuracy >= 0.9
     names = {path.name for path in result.path.iterdir()}
-    assert {"record.json", "metrics.jsonl", "checkpoints", "bundle", "report.html", "evaluation.npz", "samples"} <= names
+    assert {
+        "record.json",
+        "metrics.jsonl",
+        "checkpoints",
+        "bundle",
+        "report.html",
+        "evaluation.npz",
+        "samples",
+    } <= names
     record = json.loads((result.path / "record.json").read_text())
     assert record["status"] == "done"
     assert set(record["recipe"]) == set(record["sources"]) & set(record["recipe"])

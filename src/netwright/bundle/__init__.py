@@ -13,4 +13,6 @@ __all__ = ["Prediction", "Predictor", "load", "save_bundle"]
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'netwright.bundle' has no attribute '{name}'")
-    return getattr(import_module("netwright.bundle.save" if name == "save_bundle" else "netwright.bundle.predictor"), name)
+    return getattr(
+        import_module("netwright.bundle.save" if name == "save_bundle" else "netwright.bundle.predictor"), name
+    )

@@ -156,7 +156,9 @@ def read_card(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError):
         raise NetwrightError(f"{folder / CARD} cannot be read", "copy the bundle again") from None
     if not known:
-        raise NetwrightError(f"{folder} has format {card['format']}; this netwright reads up to {FORMAT}", "update netwright")
+        raise NetwrightError(
+            f"{folder} has format {card['format']}; this netwright reads up to {FORMAT}", "update netwright"
+        )
     return card
 
 
@@ -164,7 +166,9 @@ def _rebuilt(card: dict[str, Any], own: nn.Module | None) -> nn.Module:
     """The untrained network a card describes, with the tricks that changed its structure."""
     made = card["model"]
     if made["spec"] is None and own is None:
-        raise NetwrightError("this bundle holds the weights of your own network", "pass it: load(path, model=MyNetwork())")
+        raise NetwrightError(
+            "this bundle holds the weights of your own network", "pass it: load(path, model=MyNetwork())"
+        )
     network = own or create_model(made["spec"], classes=len(card["classes"]), in_channels=made["in_channels"])
     tricks = Tricks(TRICKS.build(spec) for spec in made["structure"])
     return tricks.through("predictor", tricks.through("model", network))
@@ -176,4 +180,3 @@ def _stored(preprocess: Preprocess, image: Any) -> np.ndarray:
 
 def _name(image: Any, place: int) -> str:
     return str(image) if isinstance(image, str | Path) else str(place)
-

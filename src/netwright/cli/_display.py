@@ -31,7 +31,9 @@ class Display(Watcher):
         """Say what was decided, and start the bar."""
         profile = run.profile
         layout = "channels_last" if profile.channels_last else "contiguous"
-        self.console.print(f"{profile.name}: {profile.device}, {profile.precision}, {layout}, {profile.threads} threads")
+        self.console.print(
+            f"{profile.name}: {profile.device}, {profile.precision}, {layout}, threads: {profile.threads}"
+        )
         self.console.print(f"tricks: {', '.join(str(trick.spec) for trick in run.tricks) or 'none'}")
         if self.console.is_terminal:
             self.progress = Progress(
@@ -45,8 +47,8 @@ class Display(Watcher):
                 transient=True,
             )
             self.progress.start()
-            fields = {"epoch": run.epoch + 1, "epochs": run.epochs, "numbers": "", "batch": run.loader.batch_size}
-            self.task = self.progress.add_task("train", total=run.steps, completed=run.step, **fields)
+            fields: dict[str, Any] = {"epoch": run.epoch + 1, "epochs": run.epochs, "batch": run.loader.batch_size}
+            self.task = self.progress.add_task("train", total=run.steps, completed=run.step, numbers="", **fields)
 
     def stepped(self, run: Run) -> None:
         """Move the bar."""

@@ -19,7 +19,9 @@ from netwright.cli.show import show
 from netwright.cli.train import train
 from netwright.core.errors import EXIT_INTERRUPTED, EXIT_OUR_FAULT, EXIT_USER, NetwrightError, nearest
 
-EXIT_CODES = "Exit codes: 0 done, 2 something you can mend, 130/143 interrupted and saved, 1 our fault (with a report file)."
+EXIT_CODES = (
+    "Exit codes: 0 done, 2 something you can mend, 130/143 interrupted and saved, 1 our fault (with a report file)."
+)
 
 
 # typer brings click, as a dependency or, since 0.29, as a copy of its own; this is the base of its usage errors in both.
@@ -70,7 +72,9 @@ def _version(asked: bool) -> None:
 
 
 @app.callback()
-def main(version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Say the version.")) -> None:
+def main(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Say the version."),
+) -> None:
     """Trains deep vision networks, and tells you why they train or don't."""
 
 
@@ -116,7 +120,7 @@ def _told(message: str, code: int) -> int:
 
 
 def _report_file() -> Path:
-    """The traceback and what surrounds it, written beside the user's work, or where that fails, in a temporary folder."""
+    """The traceback and what surrounds it, beside the user's work, or where that fails, in a temporary folder."""
     text = f"{' '.join(sys.argv)}\npython {sys.version}\n\n{traceback.format_exc()}"
     name = f"netwright-error-{time.strftime('%Y%m%d-%H%M%S')}.txt"
     for folder in (Path.cwd(), Path(tempfile.gettempdir())):

@@ -19,7 +19,11 @@ def show(
     """Show every value of a recipe or run with its source, or what a model, trick, optimiser or schedule offers."""
     title, rows = described(name)
     if as_json:
-        typer.echo(json.dumps({"name": title, "values": [dict(zip(("name", "value", "source"), row, strict=True)) for row in rows]}))
+        typer.echo(
+            json.dumps(
+                {"name": title, "values": [dict(zip(("name", "value", "source"), row, strict=True)) for row in rows]}
+            )
+        )
         return
     typer.echo(title)
     if rows:
@@ -42,7 +46,8 @@ def recipe_rows(values: dict[str, Any], sources: dict[str, str]) -> list[tuple[s
     """A recipe's fields with their sources; values set inside a spec follow it."""
     rows: list[tuple[str, Any, str]] = []
     for key, value in values.items():
-        shown = ", ".join(value) if isinstance(value, list | tuple) else "auto" if value is None else value
+        unset = "auto" if sources.get(key) == "auto" else "none"
+        shown = ", ".join(value) if isinstance(value, list | tuple) else unset if value is None else value
         inner = [f"{k.split('.')[1]}: {v}" for k, v in sources.items() if k.startswith(f"{key}.") and v != "recipe"]
         rows.append((key, shown, "; ".join([sources.get(key, "recipe"), *inner])))
     return rows
@@ -52,7 +57,10 @@ def _run(path: Path) -> tuple[str, list[tuple[str, Any, str]]]:
     record = json.loads((path / "record.json").read_text("utf-8"))
     rows = recipe_rows(record["recipe"], record["sources"])
     for split, metrics in record.get("result", {}).get("splits", {}).items():
-        rows += [(f"{split} {key}", f"{m['value']:.4f} [{m['low']:.4f}, {m['high']:.4f}]", "measured") for key, m in metrics.items()]
+        rows += [
+            (f"{split} {key}", f"{m['value']:.4f} [{m['low']:.4f}, {m['high']:.4f}]", "measured")
+            for key, m in metrics.items()
+        ]
     rows += [(f"device {key}", value, "measured") for key, value in record["device"].items() if key != "why"]
     return f"run {record['name']} ({record['status']})", rows
 
@@ -61,7 +69,10 @@ def _bundle(path: Path) -> tuple[str, list[tuple[str, Any, str]]]:
     from netwright.bundle.predictor import find_bundle, read_card
 
     card = read_card(find_bundle(path))
-    rows = [(key, json.dumps(card[key], ensure_ascii=False), "bundle") for key in ("model", "classes", "preprocess", "temperature")]
+    rows = [
+        (key, json.dumps(card[key], ensure_ascii=False), "bundle")
+        for key in ("model", "classes", "preprocess", "temperature")
+    ]
     return f"bundle of {card['model']['spec']}", rows + recipe_rows(card["recipe"], {})
 
 
@@ -77,7 +88,9 @@ def _named(name: str) -> tuple[str, list[tuple[str, Any, str]]]:
     plain = Spec.parse(name).name
     if plain in RECIPES.names():
         found = recipe(plain)
-        return f"recipe {plain}: {RECIPES.summary(plain)}", recipe_rows(found.model_dump(mode="json"), dict(found.sources))
+        return f"recipe {plain}: {RECIPES.summary(plain)}", recipe_rows(
+            found.model_dump(mode="json"), dict(found.sources)
+        )
     for registry in (TRICKS, OPTIMIZERS, SCHEDULES, TASKS):
         if plain in registry.names():
             make = registry.load(plain)

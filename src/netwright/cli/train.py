@@ -16,8 +16,10 @@ RUN = "How to run"
 
 
 def train(
-    path: Annotated[str | None, typer.Argument(help="A folder of photos, an .npz, or a name from `netwright list data`.")] = None,
-    recipe: Annotated[str | None, typer.Option(help="A named recipe, or a record.json.", rich_help_panel=CHOICES)] = None,
+    path: Annotated[str | None, typer.Argument(help="A folder of photos, an .npz, or digits.")] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="A named recipe, or a record.json.", rich_help_panel=CHOICES)
+    ] = None,
     model: Annotated[str | None, typer.Option(help="resnet18, or with options: \"resnet18(norm='group')\".")] = None,
     weights: Annotated[str | None, typer.Option(help="Weights to start from: a file, or imagenet.")] = None,
     optimizer: Annotated[str | None, typer.Option(help='sgd, adam, "adamw(lr=1e-3)", …')] = None,
@@ -31,7 +33,9 @@ def train(
     image_size: Annotated[int | None, typer.Option(help="Side in pixels that the network sees.")] = None,
     seed: Annotated[int | None, typer.Option(help="Decides everything random.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
-    workers: Annotated[int | None, typer.Option("--workers", "-j", help="Processes that read your own datasets.")] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", "-j", help="Processes that read your own datasets.")
+    ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder that run folders are made in.")] = Path("runs"),
     resume: Annotated[str | None, typer.Option(help="Go on with a run; without a value, the newest.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON, and nothing else.")] = False,
@@ -53,7 +57,9 @@ def train(
         "device": device,
         "workers": workers,
     } | assignments(set_ or [])
-    changes = {name: value for name, value in values.items() if value is not None}
+    changes: dict[str, Any] = {name: value for name, value in values.items() if value is not None}
+    if resume is not None and (path or recipe or with_ or without):
+        raise NetwrightError("--resume goes on with a run as it is", "leave out PATH, --recipe, --with and --without")
     chosen = chosen_recipe(path, recipe, changes, with_ or [], without or []) if resume is None else None
     if chosen and not as_json:
         typer.echo(f"netwright trains {chosen.model} on {chosen.data}")

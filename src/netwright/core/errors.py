@@ -25,7 +25,7 @@ class NetwrightError(Exception):
         return f"{self.problem}\n  fix: {self.fix}" if self.fix else self.problem
 
 
-class Interrupted(NetwrightError):
+class Interrupted(NetwrightError):  # noqa: N818 - nothing went wrong
     """The run was told to stop by a signal; everything is saved and the run can be resumed."""
 
     exit_code = EXIT_INTERRUPTED

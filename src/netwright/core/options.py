@@ -118,5 +118,7 @@ def _allowed(annotation: Any) -> str:
 
 
 def _fix(annotation: Any, value: Any) -> str:
-    close = nearest(value, get_args(annotation)) if isinstance(value, str) and get_origin(annotation) is Literal else None
+    close = (
+        nearest(value, get_args(annotation)) if isinstance(value, str) and get_origin(annotation) is Literal else None
+    )
     return (f"did you mean '{close}'? " if close else "") + f"allowed: {_allowed(annotation)}"

@@ -63,7 +63,9 @@ def _options(text: str, bracket: str) -> dict[str, Any]:
     try:
         call = ast.parse(f"_{bracket}", mode="eval").body
     except SyntaxError:
-        raise NetwrightError(f"cannot read '{text}'", "close the bracket and quote words: name(option='word')") from None
+        raise NetwrightError(
+            f"cannot read '{text}'", "close the bracket and quote words: name(option='word')"
+        ) from None
     if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.func.id != "_":
         raise NetwrightError(f"cannot read '{text}'", "options go in brackets after the name: mixup(alpha=0.4)")
     if call.args:
@@ -83,5 +85,9 @@ def _value(text: str, keyword: ast.keyword) -> Any:
         return ast.literal_eval(keyword.value)
     except ValueError:
         given = ast.unparse(keyword.value)
-        fix = f"literals only: {keyword.arg}='{given}'" if given.isidentifier() else "literals only: numbers, 'words', (1, 2)"
+        fix = (
+            f"literals only: {keyword.arg}='{given}'"
+            if given.isidentifier()
+            else "literals only: numbers, 'words', (1, 2)"
+        )
         raise NetwrightError(f"option {keyword.arg} of '{text}' is not a literal: {given}", fix) from None

@@ -35,4 +35,6 @@ def _pictures(folder: Path) -> list[Path]:
 def _missing(path: Path) -> NetwrightError:
     beside = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
     close = nearest(path.name, beside)
-    return NetwrightError(f"{path} does not exist", f"did you mean {path.parent / close}?" if close else "check the path")
+    return NetwrightError(
+        f"{path} does not exist", f"did you mean {path.parent / close}?" if close else "check the path"
+    )

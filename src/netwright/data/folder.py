@@ -74,7 +74,9 @@ def scan(root: Path) -> tuple[Tree, list[str]]:
     """
     others: Counter[str] = Counter()
     sides = _side_folders(root)
-    tree = {side: pictures_by_class(folder, others) for side, folder in sides.items()} or {"train": pictures_by_class(root, others)}
+    tree = {side: pictures_by_class(folder, others) for side, folder in sides.items()} or {
+        "train": pictures_by_class(root, others)
+    }
     if not any(files for classes in tree.values() for files in classes.values()):
         _refuse_no_pictures(root, sides.get("train", root), others)
     _check_classes(tree, sides or {"train": root})

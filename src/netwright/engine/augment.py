@@ -25,11 +25,11 @@ class Normalise:
     std: Sequence[float]
     size: int | None = None
 
-    def __call__(self, image: Tensor, top: float = 1.0) -> Tensor:
-        """N C H W with values in [0, top] -> the same shape, float32."""
-        mean = torch.tensor(self.mean, device=image.device).view(-1, 1, 1) * top
-        std = torch.tensor(self.std, device=image.device).view(-1, 1, 1) * top
-        return image.float().sub_(mean).mul_(1 / std) if image.dtype == torch.uint8 else (image - mean) / std
+    def __call__(self, image: Tensor) -> Tensor:
+        """Bytes, or values in [0, 1], N C H W -> the same shape, float32. Both ways give the same bits."""
+        mean = torch.tensor(self.mean, device=image.device).view(-1, 1, 1)
+        std = torch.tensor(self.std, device=image.device).view(-1, 1, 1)
+        return image.float().div_(255).sub_(mean).div_(std) if image.dtype == torch.uint8 else (image - mean) / std
 
     def window(self, height: int, width: int) -> tuple[int, int]:
         """The size of the output for a stored size."""
@@ -71,7 +71,7 @@ class Augment:
         if self.pixelled:
             plain = Batch(unit(image), label, label, raw.id)
             image = self.run.tricks.through("pixels", plain, self.run).image
-        image = self.run.profile.layout(self.normalise(image, 255.0 if image.dtype == torch.uint8 else 1.0))
+        image = self.run.profile.layout(self.normalise(image))
         return Batch(image, label, self.run.task.batch(image, label), raw.id)
 
     def _check_range(self, image: Tensor) -> None:
@@ -106,4 +106,4 @@ def prepare(raw: Raw, normalise: Normalise, profile: Profile) -> Tensor:
     height, width = normalise.window(*image.shape[2:])
     top, left = (image.shape[2] - height) // 2, (image.shape[3] - width) // 2
     image = image[:, :, top : top + height, left : left + width]
-    return profile.layout(normalise(image, 255.0 if image.dtype == torch.uint8 else 1.0))
+    return profile.layout(normalise(image))

@@ -12,7 +12,7 @@ from netwright.core.errors import EXIT_INTERRUPTED, EXIT_TERMINATED, Interrupted
 from netwright.engine.augment import Augment, Normalise
 from netwright.engine.plans import Raw
 from netwright.engine.random import key
-from netwright.engine.run import NonFinite, Run
+from netwright.engine.run import NonFiniteError, Run
 
 
 class Watcher:
@@ -38,7 +38,7 @@ def train(run: Run, normalise: Normalise, watcher: Watcher, save: Callable[[Run]
         save: writes a checkpoint; called after each epoch and on interruption.
 
     Raises:
-        NonFinite: the loss or gradient is not a number; weights are those before the update.
+        NonFiniteError: the loss or gradient is not a number; weights are those before the update.
         Interrupted: a signal asked to stop; everything is saved.
     """
     augment = Augment(run, normalise)
@@ -104,9 +104,8 @@ def _checked_norm(run: Run) -> float:
     if math.isfinite(loss) and math.isfinite(norm):
         return norm
     what = f"the loss is {loss}" if not math.isfinite(loss) else f"the gradient's norm is {norm}"
-    raise NonFinite(
-        f"{what} at epoch {run.epoch + 1}, step {run.step + 1} (learning rate {run.rate:.3g}); "
-        "the update was not made",
+    raise NonFiniteError(
+        f"{what} at epoch {run.epoch + 1}, step {run.step + 1} (learning rate {run.rate:.3g}); the update was not made",
         "lower --lr, add --with grad_clip or a schedule with warmup, and look for broken pictures in the data",
     )
 

@@ -82,22 +82,27 @@ class Optimizer(Protocol):
         """The learning rate of the first group."""
         ...
 
-    def memory(self) -> dict[str, Any]: ...
+    def memory(self) -> dict[str, Any]:
+        """State for a checkpoint."""
+        ...
 
-    def recall(self, memory: dict[str, Any]) -> None: ...
+    def recall(self, memory: dict[str, Any]) -> None:
+        """Take the state back."""
+        ...
 
 
 class Loader(Protocol):
     """Training batches, epoch by epoch."""
 
     steps: int
+    batch_size: int
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Raw]:
         """The batches of an epoch from step `start` on; the same ones however often it is asked."""
         ...
 
 
-class NonFinite(NetwrightError):
+class NonFiniteError(NetwrightError):
     """The loss or its gradient is not a number; raised before the update."""
 
 

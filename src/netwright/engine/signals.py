@@ -1,7 +1,7 @@
 """Signals: the first asks a run to stop after the step it is in, the second ends the process."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -12,7 +12,7 @@ EXIT_OF = {signal.SIGINT: EXIT_INTERRUPTED, signal.SIGTERM: EXIT_TERMINATED}
 
 
 @contextmanager
-def stops_on_signals(run: Run) -> Iterator[None]:
+def stops_on_signals(run: Run) -> Generator[None]:
     """Within this context SIGINT and SIGTERM set `run.interrupted`; outside the main thread it does nothing."""
 
     def ask(number: int, _: FrameType | None) -> None:

@@ -66,7 +66,9 @@ class Warp:
 
     def still(self) -> bool:
         """True when this is the central crop and nothing else."""
-        return self.whole and torch.equal(self.matrix, Warp.centre(self.n, self.size, self.source, self.matrix.device).matrix)
+        return self.whole and torch.equal(
+            self.matrix, Warp.centre(self.n, self.size, self.source, self.matrix.device).matrix
+        )
 
 
 def gather(images: Tensor, warp: Warp) -> Tensor:
@@ -83,15 +85,15 @@ def gather(images: Tensor, warp: Warp) -> Tensor:
 
 def resample(images: Tensor, warp: Warp, *, mode: str = "bilinear") -> Tensor:
     """Resample by interpolation. Shape: N C H W, float -> N C h w."""
-    return F.grid_sample(
-        images, _grid(warp), mode=mode, padding_mode=PADDINGS[warp.padding], align_corners=False
-    )
+    return F.grid_sample(images, _grid(warp), mode=mode, padding_mode=PADDINGS[warp.padding], align_corners=False)
 
 
 def resample_labels(labels: Tensor, warp: Warp) -> Tensor:
     """Dense labels follow the picture: nearest, and `IGNORE` outside the source. Shape: N H W -> N h w."""
     inside = replace(warp, padding="zeros")
-    moved = resample((labels - IGNORE)[:, None].double(), replace(inside, matrix=inside.matrix.double()), mode="nearest")
+    moved = resample(
+        (labels - IGNORE)[:, None].double(), replace(inside, matrix=inside.matrix.double()), mode="nearest"
+    )
     return moved[:, 0].round().to(labels.dtype) + IGNORE
 
 
@@ -114,7 +116,9 @@ def _grid(warp: Warp) -> Tensor:
     matrix = warp.matrix
     x = torch.arange(width, device=matrix.device, dtype=matrix.dtype) - (width - 1) / 2
     y = torch.arange(height, device=matrix.device, dtype=matrix.dtype) - (height - 1) / 2
-    points = torch.stack([x.expand(height, width), y[:, None].expand(height, width), torch.ones_like(x.expand(height, width))])
+    points = torch.stack(
+        [x.expand(height, width), y[:, None].expand(height, width), torch.ones_like(x.expand(height, width))]
+    )
     moved = torch.einsum("nij,jhw->nihw", matrix, points)
     position = moved[:, :2] / moved[:, 2:]
     if warp.field is not None:

@@ -6,8 +6,15 @@ from netwright.optim._optimizer import Tensors
 
 
 def adam_(
-    weights: Tensors, gradients: Tensors, mean: Tensors, square: Tensors, *, lr: float, betas: tuple[float, float],
-    epsilon: float, steps: int,
+    weights: Tensors,
+    gradients: Tensors,
+    mean: Tensors,
+    square: Tensors,
+    *,
+    lr: float,
+    betas: tuple[float, float],
+    epsilon: float,
+    steps: int,
 ) -> None:
     """m ← β₁ m + (1−β₁) g;  v ← β₂ v + (1−β₂) g²;  w ← w − lr m̂ / (√v̂ + ε), with m̂, v̂ corrected for bias."""
     first, second = betas

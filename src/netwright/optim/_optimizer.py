@@ -7,7 +7,7 @@ give torch.optim's weights. See docs/adr/0004-own-optimizers.md.
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -31,7 +31,7 @@ class Base(ABC):
     weight_decay: Annotated[float, Between(0)] = 0.0
 
     #: Names of the state tensors kept for each parameter.
-    slots = ()
+    slots: ClassVar[tuple[str, ...]] = ()
 
     def start(self, groups: Sequence[Group]) -> None:
         """Take parameters and make their state."""
@@ -76,4 +76,3 @@ class Base(ABC):
             gradients = [p.grad for p in weights if p.grad is not None]
             state = {slot: [tensors[i] for i in wanted] for slot, tensors in self.state_.items()}
             self.update(weights, gradients, state, self.lr * factor * group.rate, self.weight_decay * group.decay)
-

@@ -26,6 +26,12 @@ class Adam(Base):
         if decay:
             gradients = list(torch._foreach_add(gradients, weights, alpha=decay))
         adam_(
-            weights, gradients, state["mean"], state["square"],
-            lr=lr, betas=self.betas, epsilon=self.epsilon, steps=self.steps_,
+            weights,
+            gradients,
+            state["mean"],
+            state["square"],
+            lr=lr,
+            betas=self.betas,
+            epsilon=self.epsilon,
+            steps=self.steps_,
         )

@@ -26,6 +26,12 @@ class Adamw(Base):
         if decay:
             torch._foreach_mul_(weights, 1 - lr * decay)
         adam_(
-            weights, gradients, state["mean"], state["square"],
-            lr=lr, betas=self.betas, epsilon=self.epsilon, steps=self.steps_,
+            weights,
+            gradients,
+            state["mean"],
+            state["square"],
+            lr=lr,
+            betas=self.betas,
+            epsilon=self.epsilon,
+            steps=self.steps_,
         )

@@ -17,7 +17,7 @@ from netwright.records.atomic import write_atomic
 from netwright.records.folder import RunFolder
 from netwright.records.intervals import of_values
 from netwright.report import write_report
-from netwright.tasks.calibration import fit_temperature, softmax
+from netwright.tasks._calibration import fit_temperature, softmax
 
 if TYPE_CHECKING:
     from netwright.recipes._fit import Parts

@@ -1,7 +1,7 @@
 """`fit`: the one place where names become objects and a recipe becomes a run, a record and a model."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from netwright.core.errors import Interrupted
+from netwright.core.errors import Interrupted, NetwrightError, listed
+from netwright.data.loader import Loader
 from netwright.engine.checkpoint import read_checkpoint, write_checkpoint
 from netwright.engine.device import Profile, macs_of, profile
 from netwright.engine.evaluate import evaluate
@@ -19,7 +20,6 @@ from netwright.engine.random import key
 from netwright.engine.run import Run, Task
 from netwright.engine.signals import stops_on_signals
 from netwright.engine.trick import Tricks
-from netwright.data.loader import Loader
 from netwright.models import create_model
 from netwright.optim import OPTIMIZERS, SCHEDULES
 from netwright.recipes._finish import finish
@@ -33,6 +33,7 @@ from netwright.tasks import TASKS
 from netwright.tricks import TRICKS
 
 CHECKPOINT_SECONDS = 30.0
+RESUMABLE = {"epochs", "device", "workers", "threads"}
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,13 @@ class Result:
 
     @property
     def accuracy(self) -> float:
-        """Accuracy on the test split, or on validation where there is no test split."""
+        """Accuracy on the test split, or on validation where there is no test split.
+
+        Raises:
+            NetwrightError: there was neither.
+        """
+        if not self.splits:
+            raise NetwrightError("this run had no validation or test split", "give one: data=(train, val)")
         return self.splits["test" if "test" in self.splits else "val"]["accuracy"]["value"]
 
 
@@ -75,7 +82,7 @@ def fit(
     recipe: Recipe | str | None = None,
     *,
     data: Any = None,
-    model: nn.Module | None = None,
+    model: nn.Module | str | None = None,
     task: Task | None = None,
     classes: Sequence[str] | None = None,
     output: str | Path = "runs",
@@ -91,7 +98,7 @@ def fit(
         recipe: a recipe or the name of one; by default the one that suits the data.
         data: None for the recipe's own, a path, `Data`, or your datasets: (train, val[, test]) or a dict by split,
             each a map-style dataset of (image, label).
-        model: your own network, instead of the recipe's. It is trained in place.
+        model: the name of a model, or your own network, which is trained in place.
         task: your own task, instead of the recipe's.
         classes: class names of your datasets, if they carry none.
         output: folder that run folders are made in.
@@ -107,9 +114,14 @@ def fit(
     """
     started = time.time()
     folder = RunFolder.open(Path(resume)) if resume else None
+    changes |= {"model": model} if isinstance(model, str) else {}
+    data = str(data) if isinstance(data, Path) else data
+    if folder:
+        _refuse_changes(recipe, changes)
     chosen = read_recipe(folder.record_file) if folder else _chosen(recipe, data)
     chosen = chosen.changed(**changes) if changes else chosen
-    parts = assemble(chosen, data=data, model=model, task=task, classes=classes, progress=progress)
+    own = None if isinstance(model, str) else model
+    parts = assemble(chosen, data=data, model=own, task=task, classes=classes, progress=progress)
     folder = _locked(folder, output, parts)
     record = Record(folder, parts, started=started, command=command)
     with folder:
@@ -133,7 +145,7 @@ def assemble(
     tricks = Tricks(TRICKS.build(spec) for spec in recipe.tricks)
     tricks.require(task.name if task else recipe.task)
     inputs = read_inputs(recipe, data, classes, progress)
-    task = task or TASKS.load(recipe.task)(classes=len(inputs.classes))
+    chosen_task: Task = task or TASKS.load(recipe.task)(classes=len(inputs.classes))
     torch.manual_seed(key(recipe.seed, "init"))
     network = model or create_model(
         recipe.model, classes=len(inputs.classes), in_channels=inputs.channels, weights=recipe.weights
@@ -142,7 +154,7 @@ def assemble(
     macs = _macs(network, inputs)
     where = profile(recipe.device, recipe.precision, macs=macs, threads=recipe.threads)
     where.apply()
-    run = _run(recipe, inputs, network, task, tricks, where)
+    run = _run(recipe, inputs, network, chosen_task, tricks, where)
     recipe = recipe.resolved(
         image_size=inputs.record["image_size"],
         channels=inputs.channels,
@@ -153,9 +165,7 @@ def assemble(
     return Parts(recipe, inputs, run, macs, None if model else recipe.model)
 
 
-def _run(
-    recipe: Recipe, inputs: Inputs, network: nn.Module, task: Task, tricks: Tricks, where: Profile
-) -> Run:
+def _run(recipe: Recipe, inputs: Inputs, network: nn.Module, task: Task, tricks: Tricks, where: Profile) -> Run:
     network = where.place(network)
     plan = DataPlan(inputs.source("train", where, recipe.workers), len(inputs.classes), recipe.batch_size)
     optimizer = OPTIMIZERS.build(recipe.optimizer)
@@ -219,10 +229,22 @@ def _locked(folder: RunFolder | None, output: str | Path, parts: Parts) -> RunFo
     return folder
 
 
+def _refuse_changes(recipe: Any, changes: Mapping[str, Any]) -> None:
+    """A resumed run is the same run: only its length and where it is computed may change."""
+    other = [name for name in changes if name not in RESUMABLE] + (["recipe"] if recipe else [])
+    if other:
+        raise NetwrightError(
+            f"a resumed run cannot change {listed(other)}",
+            f"leave them out, or start a new run; {listed(sorted(RESUMABLE))} may change",
+        )
+
+
 def _chosen(recipe: Recipe | str | None, data: Any) -> Recipe:
     """The recipe that was asked for, with its data; or the one that suits the data."""
     found = named(recipe) if isinstance(recipe, str) else recipe or named(recipe_for(data))
-    return found.changed(data=data) if isinstance(data, str) and data != found.data else found
+    if data is None or data == found.data:
+        return found
+    return found.changed(data=data if isinstance(data, str) else getattr(data, "name", type(data).__name__))
 
 
 def _macs(network: nn.Module, inputs: Inputs) -> int:

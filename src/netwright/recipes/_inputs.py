@@ -75,7 +75,9 @@ def read_inputs(recipe: Recipe, data: Any, classes: Sequence[str] | None, progre
         )
     if isinstance(data, Data):
         return _own(data)
-    return _users(data if isinstance(data, Mapping) else dict(zip(("train", "val", "test"), data, strict=False)), classes)
+    return _users(
+        data if isinstance(data, Mapping) else dict(zip(("train", "val", "test"), data, strict=False)), classes
+    )
 
 
 def _own(data: Data) -> Inputs:

@@ -59,11 +59,11 @@ class Recipe(BaseModel):
     @property
     def sources(self) -> dict[str, Origin]:
         """Where each value came from; those inside a spec are written `optimizer.lr`, tricks `tricks.ema`."""
-        fields: dict[str, Origin] = {
-            name: "auto" if name in OPEN and getattr(self, name) in (None, "auto") else "recipe"
-            for name in type(self).model_fields
-        }
-        fields |= {f"tricks.{Spec.parse(text).name}": "recipe" for text in self.tricks}
+        fields: dict[str, Origin] = dict.fromkeys(type(self).model_fields, "recipe")
+        for name in OPEN:
+            fields[name] = "auto" if getattr(self, name) in (None, "auto") else "recipe"
+        for text in self.tricks:
+            fields[f"tricks.{Spec.parse(text).name}"] = "recipe"
         return fields | {name: origin for name, origin in self._sources.items() if _still_there(self, name)}
 
     @property
@@ -88,9 +88,7 @@ class Recipe(BaseModel):
         """
         added = {spec.name: str(spec) for spec in map(_trick_spec, tricks)}
         present = {Spec.parse(text).name: text for text in self.tricks}
-        return self._merged(
-            {"tricks": _sorted({**present, **added})}, {f"tricks.{name}": origin for name in added}
-        )
+        return self._merged({"tricks": _sorted({**present, **added})}, {f"tricks.{name}": origin for name in added})
 
     def without(self, *names: str) -> "Recipe":
         """A recipe with these tricks taken out.
@@ -137,7 +135,7 @@ def recipe(name: str = "digits", **values: Any) -> Recipe:
 
 
 def recipe_for(data: Any) -> str:
-    """The named recipe that suits some data."""
+    """The named recipe that suits some data: a name, a path, or objects."""
     if data is None or data == "digits":
         return "digits"
     path = Path(data) if isinstance(data, str) else None
@@ -154,7 +152,9 @@ def read_recipe(path: Path) -> Recipe:
     try:
         saved = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
-        raise NetwrightError(f"cannot read the recipe {path}: {error}", "give a recipe's JSON or a run's record.json") from None
+        raise NetwrightError(
+            f"cannot read the recipe {path}: {error}", "give a recipe's JSON or a run's record.json"
+        ) from None
     values, sources = saved.get("recipe", saved), saved.get("sources", {})
     fields = {name: value for name, value in values.items() if name in Recipe.model_fields}
     return Recipe()._merged(fields, {name: origin for name, origin in sources.items() if origin in get_args(Origin)})

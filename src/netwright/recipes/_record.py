@@ -80,18 +80,22 @@ class Record:
         """Put the ended run into the store beside its folder. A store that cannot be written loses no run."""
         from netwright.records.store import RunStore  # SQLAlchemy takes a third of a second, which can wait until now
 
-        recipe, path = self.parts.recipe, str(self.folder.path.resolve())
+        recipe, path = self.parts.recipe, self.folder.path.resolve()
         try:
             store = RunStore.beside(self.folder.path.parent)
-            known = [row.id for row in store.find(recipe.key) if row.path == path]
-            number = known[0] if known else store.add(
-                key=recipe.key,
-                name=self.folder.path.name,
-                path=path,
-                recipe=recipe.model_dump(mode="json"),
-                seed=recipe.seed,
-                model=recipe.model,
-                data=self.parts.inputs.record.get("fingerprint", ""),
+            known = [row.id for row in store.find(recipe.key) if row.path == str(path)]
+            number = (
+                known[0]
+                if known
+                else store.add(
+                    key=recipe.key,
+                    name=self.folder.path.name,
+                    path=path,
+                    recipe=recipe.model_dump(mode="json"),
+                    seed=recipe.seed,
+                    model=recipe.model,
+                    data=self.parts.inputs.record.get("fingerprint", ""),
+                )
             )
             store.finish(number, status=status, metrics=self.result.get("splits", {}))
         except NetwrightError as error:

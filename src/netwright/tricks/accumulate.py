@@ -1,6 +1,7 @@
 """Computes the gradient of a batch in parts, so that a large batch fits in little memory."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated
 
 import torch
@@ -37,7 +38,7 @@ class Accumulate(Trick):
 
         def in_parts(batch: "Batch", run: "Run") -> Passed:
             bounds = [len(batch) * i // self.parts for i in range(self.parts + 1)]
-            pieces = [slice(a, b) for a, b in zip(bounds, bounds[1:], strict=False) if b > a]
+            pieces = [slice(a, b) for a, b in pairwise(bounds) if b > a]
             if len(pieces) == 1:
                 return gradient(batch, run)
             return _joined([_weighted(gradient, batch.take(piece), run, len(batch)) for piece in pieces], batch)

@@ -34,7 +34,9 @@ class EarlyStopping(Trick):
     def start(self, run: "Run") -> None:
         """Nothing is best yet."""
         if run.validate is None:
-            raise NetwrightError("early_stopping needs validation data", "give a val split, or --without early_stopping")
+            raise NetwrightError(
+                "early_stopping needs validation data", "give a val split, or --without early_stopping"
+            )
         self.run = run
         self.best_loss_ = float("inf")
         self.best_epoch_ = 0

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from netwright.core.symptoms import Symptom
 from netwright.engine.trick import Card, Trick
@@ -40,7 +40,7 @@ class Init(Trick):
         return module
 
 
-def draw_(weight: nn.Parameter, kind: Kind) -> None:
+def draw_(weight: Tensor, kind: Kind) -> None:
     """Fill a weight, K C … , by a scheme."""
     if kind == "orthogonal":
         nn.init.orthogonal_(weight)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import torch
+from torch import Tensor
 
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
@@ -41,7 +42,7 @@ class Sam(Trick):
         return sharp
 
     def _climb(self, gradient: GradFn, batch: "Batch", run: "Run") -> None:
-        weights = [p for p in run.optimizer.parameters if p.grad is not None]
+        weights: list[Tensor] = [p for p in run.optimizer.parameters if p.grad is not None]
         climbed = [p.grad for p in weights if p.grad is not None]
         here = [p.detach().clone() for p in weights]
         with torch.no_grad():

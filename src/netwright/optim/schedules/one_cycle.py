@@ -17,6 +17,7 @@ class OneCycle(Schedule):
     end: Annotated[float, Between(1)] = 1e4
 
     def __call__(self, progress: float) -> float:
+        """The factor at a time in [0, 1]."""
         if progress < self.warmup:
             return _between(1 / self.start, 1.0, progress / self.warmup)
         return super().__call__(progress)

@@ -1,5 +1,7 @@
 """Temperature scaling: one number that makes probabilities honest (Guo et al., On calibration, ICML 2017)."""
 
+from typing import Any
+
 import numpy as np
 
 
@@ -24,4 +26,5 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     def cost(inverse: float) -> float:
         return negative_log_likelihood(logits, labels, 1 / inverse)
 
-    return float(1 / minimize_scalar(cost, bounds=(1 / 20, 20), method="bounded").x)
+    found: Any = minimize_scalar(cost, bounds=(1 / 20, 20), method="bounded")
+    return float(1 / found.x)
