@@ -21,6 +21,7 @@ from torchvision import transforms
 
 from netwright import create_model, fit, from_arrays, recipe
 from netwright.engine.augment import Augment, prepare
+from netwright.engine.device import available_threads
 from netwright.engine.loop import step
 from netwright.recipes._fit import assemble
 
@@ -93,8 +94,8 @@ def endless(loader: DataLoader) -> Iterator:
 
 def rates(data: dict[str, np.ndarray], device: str, rounds: int, steps: int) -> None:
     """Time of one update: ceiling, netwright's loop on a fixed batch, netwright, and the usual recipe."""
-    ours = assemble(_recipe(device, 10, 0), data=_splits(data)).run
-    normalise = assemble(_recipe(device, 10, 0), data=_splits(data)).inputs.normalise
+    parts = assemble(_recipe(device, 10, 0), data=_splits(data))
+    ours, normalise = parts.run, parts.inputs.normalise
     augment = Augment(ours, normalise)
     raw = next(ours.loader.epoch(0))
     fixed = augment(raw)
@@ -164,7 +165,7 @@ def accuracies(data: dict[str, np.ndarray], device: str, epochs: int, seeds: int
 
 def _recipe(device: str, epochs: int, seed: int):
     chosen = recipe("cifar", device=device, epochs=epochs, seed=seed, batch_size=BATCH)
-    return chosen.changed(optimizer=f"sgd(lr={LR}, momentum={MOMENTUM}, weight_decay={DECAY})").without("no_decay")
+    return chosen.changed(optimizer=f"sgd(lr={LR}, momentum={MOMENTUM}, weight_decay={DECAY})").without("no_decay").with_("crop(fill='zeros')")
 
 
 def _splits(data: dict[str, np.ndarray]):
@@ -200,7 +201,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--output", type=Path, default=Path("runs"))
     given = parser.parse_args()
-    torch.set_num_threads(len(__import__("os").sched_getaffinity(0)))
+    torch.set_num_threads(available_threads())
     print(machine(), f"torch {torch.__version__}")
     data = _data(given.data)
     rates(data, given.device, given.rounds, given.steps)

@@ -169,7 +169,8 @@ class StopAtOnce(Trick):
             run.stopped = "stop_at_once"
 
 
-def test_own_task_and_own_trick(tmp_path: Path) -> None:
+def test_own_task_and_own_trick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TRICKS, "_added", {})
     plain = fit(small(epochs=1), data=small_data(), output=tmp_path).record
     result = fit(small().with_(StopAtOnce()), data=small_data(), task=Doubled(classes=2), output=tmp_path)
     assert "stop_at_once" in TRICKS.names()

@@ -24,7 +24,7 @@ EXIT_CODES = (
 )
 
 
-# typer brings click, as a dependency or, since 0.29, as a copy of its own; this is the base of its usage errors in both.
+# typer brings click as a dependency or, since 0.29, as a copy of its own; in both this is the base of usage errors.
 USAGE_ERROR: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
 
 

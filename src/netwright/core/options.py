@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 from netwright.core.errors import NetwrightError, nearest, unknown
 
@@ -92,7 +92,7 @@ def _matches(annotation: Any, value: Any) -> bool:
     if origin in (Union, UnionType):
         return any(_matches(part, value) for part in get_args(annotation))
     if origin in (tuple, list):
-        return isinstance(value, tuple | list)
+        return isinstance(value, tuple | list) and _parts_match(get_args(annotation), list(cast(Any, value)))
     if annotation in (None, NoneType):
         return value is None
     if annotation is float:
@@ -100,6 +100,13 @@ def _matches(annotation: Any, value: Any) -> bool:
     if annotation is int:
         return type(value) is int
     return isinstance(value, origin or annotation)
+
+
+def _parts_match(parts: tuple[Any, ...], values: list[Any]) -> bool:
+    """Whether values fit `tuple[A, B]`, `tuple[A, ...]` or `list[A]`."""
+    if (len(parts) == 2 and parts[1] is not Ellipsis) or len(parts) > 2:
+        return len(values) == len(parts) and all(map(_matches, parts, values))
+    return not parts or all(_matches(parts[0], value) for value in values)
 
 
 def _allowed(annotation: Any) -> str:
@@ -113,6 +120,9 @@ def _allowed(annotation: Any) -> str:
         return " or ".join(_allowed(part) for part in get_args(annotation))
     if annotation in (None, NoneType):
         return "None"
+    if origin in (tuple, list):
+        parts = ["…" if part is Ellipsis else _allowed(part) for part in get_args(annotation)]
+        return f"({', '.join(parts)})"
     names = {float: "a number", int: "a whole number", bool: "True or False", str: "a word"}
     return names.get(annotation, str(getattr(annotation, "__name__", annotation)))
 

@@ -1,6 +1,7 @@
 """The one grammar for everything chosen by name: `name(option=value)`. Literals only; nothing is ever executed."""
 
 import ast
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -39,10 +40,10 @@ class Spec:
     def __str__(self) -> str:
         if not self.options:
             return self.name
-        return f"{self.name}({', '.join(f'{key}={value!r}' for key, value in sorted(self.options.items()))})"
+        return f"{self.name}({', '.join(f'{key}={_written(value)}' for key, value in sorted(self.options.items()))})"
 
     def __hash__(self) -> int:
-        return hash(str(self))
+        return hash((self.name, tuple(sorted(self.options))))
 
     def with_options(self, **options: Any) -> "Spec":
         """The same name with some options replaced."""
@@ -55,6 +56,13 @@ def literal(text: str) -> Any:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):
         return {"true": True, "false": False, "none": None}.get(text.lower(), text)
+
+
+def _written(value: Any) -> str:
+    """A literal that reads back as the value; infinity has none but a number past the largest."""
+    if isinstance(value, float) and math.isinf(value):
+        return "1e999" if value > 0 else "-1e999"
+    return repr(value)
 
 
 def _options(text: str, bracket: str) -> dict[str, Any]:
@@ -71,7 +79,11 @@ def _options(text: str, bracket: str) -> dict[str, Any]:
     if call.args:
         given = ast.unparse(call.args[0])
         raise NetwrightError(f"'{text}' has a value without a name: {given}", "name it, as in alpha=0.4")
-    return {_keyword(text, keyword): _value(text, keyword) for keyword in call.keywords}
+    names = [_keyword(text, keyword) for keyword in call.keywords]
+    for name in names:
+        if names.count(name) > 1:
+            raise NetwrightError(f"'{text}' gives {name} twice", "give it once")
+    return {name: _value(text, keyword) for name, keyword in zip(names, call.keywords, strict=True)}
 
 
 def _keyword(text: str, keyword: ast.keyword) -> str:
@@ -83,7 +95,7 @@ def _keyword(text: str, keyword: ast.keyword) -> str:
 def _value(text: str, keyword: ast.keyword) -> Any:
     try:
         return ast.literal_eval(keyword.value)
-    except ValueError:
+    except (ValueError, TypeError):
         given = ast.unparse(keyword.value)
         fix = (
             f"literals only: {keyword.arg}='{given}'"

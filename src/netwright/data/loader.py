@@ -144,7 +144,7 @@ def as_tensor(image: Any) -> Tensor:
     """A picture from a user's dataset: PIL and uint8 arrays become H W C bytes, float tensors stay C H W."""
     if isinstance(image, Tensor):
         return image.permute(1, 2, 0).contiguous() if image.dtype == torch.uint8 else image.float()
-    array = np.asarray(image)
+    array = np.array(image)  # a copy: what PIL lends is read-only, and torch warns of that
     if array.dtype == np.uint8:
         return torch.from_numpy(np.ascontiguousarray(array if array.ndim == 3 else array[..., None]))
     return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))

@@ -30,7 +30,7 @@ def write_checkpoint(folder: Path, memory: dict[str, Any], write: Write, *, keep
     tree = _flatten(memory, "", tensors)
     name = f"step-{memory['step']:08d}"
     weights = save({key: value.detach().contiguous().cpu() for key, value in tensors.items()})
-    state = json.dumps({"format": FORMAT, "tree": tree, "sha256": hashlib.sha256(weights).hexdigest()})
+    state = json.dumps({"format": FORMAT, "tree": tree, "sha256": _checksum(weights, tree)})
     write(folder / f"{name}.safetensors", weights)
     write(folder / f"{name}.json", state.encode())
     written = [*_listed(folder), name]
@@ -69,9 +69,13 @@ def _listed(folder: Path) -> list[str]:
 def _read(path: Path) -> dict[str, Any]:
     state = json.loads(path.with_suffix(".json").read_text("utf-8"))
     weights = path.with_suffix(".safetensors").read_bytes()
-    if hashlib.sha256(weights).hexdigest() != state["sha256"] or state["format"] != FORMAT:
+    if _checksum(weights, state["tree"]) != state["sha256"] or state["format"] != FORMAT:
         raise ValueError("the checksum does not fit")
     return _restore(state["tree"], load(weights))
+
+
+def _checksum(weights: bytes, tree: Any) -> str:
+    return hashlib.sha256(weights + json.dumps(tree, sort_keys=True).encode()).hexdigest()
 
 
 def _flatten(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:

@@ -64,7 +64,8 @@ class Recipe(BaseModel):
             fields[name] = "auto" if getattr(self, name) in (None, "auto") else "recipe"
         for text in self.tricks:
             fields[f"tricks.{Spec.parse(text).name}"] = "recipe"
-        return fields | {name: origin for name, origin in self._sources.items() if _still_there(self, name)}
+        fields.update((name, origin) for name, origin in self._sources.items() if _still_there(self, name))
+        return fields
 
     @property
     def key(self) -> str:

@@ -2,7 +2,7 @@
 
 import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +35,12 @@ class Ema(Trick):
         """Begin with the weights as they are."""
         self.average_ = {name: value.detach().clone() for name, value in run.model.state_dict().items()}
         self.steps_ = 0
+
+    def recall(self, memory: dict[str, Any]) -> None:
+        """Take the average back to the device it lives on."""
+        self.steps_ = memory["steps_"]
+        for name, value in memory["average_"].items():
+            self.average_[name].copy_(value)
 
     @torch.no_grad()
     def after_step(self, run: "Run") -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import torch
+from torch import Tensor
 
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
@@ -40,11 +41,17 @@ class ResizedCrop(Trick):
         scale = (self.smallest + (1 - self.smallest) * area).sqrt()
         ratio = torch.exp((2 * shape - 1) * math.log(self.aspect) / 2).clamp(scale, 1 / scale)  # neither side above 1
         width, height = (scale * ratio).clamp(max=1.0), (scale / ratio).clamp(max=1.0)  # parts of the source's sides
-        x, y = (across - 0.5) * (1 - width), (down - 0.5) * (1 - height)
+        x = (across - 0.5) * (1 - width) * warp.source[1] + _centring(warp, 1)
+        y = (down - 0.5) * (1 - height) * warp.source[0] + _centring(warp, 0)
         zero, one = torch.zeros_like(x), torch.ones_like(x)
         rows = [
-            [width * (warp.source[1] / warp.size[1]), zero, x * warp.source[1]],
-            [zero, height * (warp.source[0] / warp.size[0]), y * warp.source[0]],
+            [width * (warp.source[1] / warp.size[1]), zero, x],
+            [zero, height * (warp.source[0] / warp.size[0]), y],
             [zero, zero, one],
         ]
         return warp.then(torch.stack([torch.stack(row, 1) for row in rows], 1))
+
+
+def _centring(warp: Warp, side: int) -> Tensor:
+    """Undoes the half pixel by which the central crop sits aside where the sizes differ by an odd number. N."""
+    return 0.5 * ((warp.source[side] - warp.size[side]) % 2) * warp.matrix[:, 1 - side, 1 - side]
