@@ -126,6 +126,7 @@ def rates(data: dict[str, np.ndarray], device: str, rounds: int, steps: int) -> 
             "bare": repeat(bare_step),
             "fixed": repeat(lambda: step(ours, lambda _: fixed, raw, [], [])),
             "ours": repeat(lambda: step(ours, augment, next(batches), [], [])),
+            "input": repeat(lambda: augment(next(batches))),
             "usual": repeat(lambda: usual.step(*next(theirs))),
         },
         rounds,
@@ -139,6 +140,7 @@ def rates(data: dict[str, np.ndarray], device: str, rounds: int, steps: int) -> 
         print(f"  {label:<40} {BATCH * steps / statistics.median(seconds[name]):8.0f} images/s")
     print(f"  netwright's loop / bare loop             {ratio(seconds['fixed'], seconds['bare'])}")
     print(f"  with input pipeline / fixed batch        {ratio(seconds['ours'], seconds['fixed'])}")
+    print(f"  input pipeline alone / step on fixed     {ratio(seconds['input'], seconds['fixed'])}")
     print(f"  the usual recipe / netwright             {ratio(seconds['usual'], seconds['ours'])}")
 
 
@@ -165,7 +167,11 @@ def accuracies(data: dict[str, np.ndarray], device: str, epochs: int, seeds: int
 
 def _recipe(device: str, epochs: int, seed: int):
     chosen = recipe("cifar", device=device, epochs=epochs, seed=seed, batch_size=BATCH)
-    return chosen.changed(optimizer=f"sgd(lr={LR}, momentum={MOMENTUM}, weight_decay={DECAY})").without("no_decay").with_("crop(fill='zeros')")
+    return (
+        chosen.changed(optimizer=f"sgd(lr={LR}, momentum={MOMENTUM}, weight_decay={DECAY})")
+        .without("no_decay")
+        .with_("crop(fill='zeros')")
+    )
 
 
 def _splits(data: dict[str, np.ndarray]):
@@ -195,7 +201,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="an .npz with x_train, y_train, x_test, y_test")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--rounds", type=int, default=12)
+    parser.add_argument("--rounds", type=int, default=24)
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--epochs", type=int, default=0, help="also train both this long")
     parser.add_argument("--seeds", type=int, default=3)
