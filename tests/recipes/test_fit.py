@@ -195,3 +195,38 @@ def test_a_failed_run_says_so_in_its_record(tmp_path: Path) -> None:
     record = RunFolder.newest(tmp_path).record()
     assert record["status"] == "failed"
     assert "the update was not made" in record["problem"]
+
+
+def test_loaded_weights_arrive_and_what_they_lack_is_said(tmp_path: Path) -> None:
+    source = fit(small(epochs=1), data=small_data(), output=tmp_path)
+    weights = source.path / "bundle/model.safetensors"
+    still = small(epochs=1, weights=str(weights), optimizer="sgd(lr=0.0, weight_decay=0.0)")
+    again = fit(still, data=small_data(), output=tmp_path)
+    assert all(torch.equal(a, b) for a, b in zip(source.model.parameters(), again.model.parameters(), strict=True))
+    assert again.record["data"]["mean"] == [0.485, 0.456, 0.406]
+    images, labels = pictures(48, 0)
+    three = from_arrays(train=(images, np.arange(48) % 3), val=(images, np.arange(48) % 3))
+    other = fit(still, data=three, output=tmp_path)
+    (note,) = (note for note in other.record["data"]["notes"] if note.startswith("weights from"))
+    assert "drawn afresh" in note
+    assert torch.equal(other.model.get_parameter("conv1.weight"), source.model.get_parameter("conv1.weight"))
+    assert labels.max() == 1
+
+
+def test_resuming_refuses_other_data_and_other_choices(tmp_path: Path) -> None:
+    with pytest.raises(Interrupted):
+        fit(small(), data=small_data(), output=tmp_path, watcher=StopAfter(2))
+    cut = RunFolder.newest(tmp_path).path
+    other = from_arrays(train=pictures(64, 9), val=pictures(24, 1), test=pictures(24, 2))
+    with pytest.raises(NetwrightError, match="not what this run began with"):
+        fit(resume=cut, data=other)
+    with pytest.raises(NetwrightError, match="cannot change lr"):
+        fit(resume=cut, data=small_data(), lr=0.5)
+
+
+def test_pairs_of_arrays_are_data(tmp_path: Path) -> None:
+    by_place = fit(small(epochs=1), data=(pictures(64, 0), pictures(24, 1), pictures(24, 2)), output=tmp_path)
+    by_name = fit(small(epochs=1), data={"train": pictures(64, 0), "val": pictures(24, 1)}, output=tmp_path)
+    assert set(by_place.splits) == {"val", "test"}
+    assert set(by_name.splits) == {"val"}
+    assert same_weights(by_place.path, by_name.path)

@@ -169,7 +169,9 @@ def _rebuilt(card: dict[str, Any], own: nn.Module | None) -> nn.Module:
         raise NetwrightError(
             "this bundle holds the weights of your own network", "pass it: load(path, model=MyNetwork())"
         )
-    network = own or create_model(made["spec"], classes=len(card["classes"]), in_channels=made["in_channels"])
+    network = own
+    if network is None:
+        network = create_model(made["spec"], classes=len(card["classes"]), in_channels=made["in_channels"])
     tricks = Tricks(TRICKS.build(spec) for spec in made["structure"])
     return tricks.through("predictor", tricks.through("model", network))
 

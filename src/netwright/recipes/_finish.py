@@ -2,6 +2,7 @@
 
 import io
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -139,7 +140,7 @@ def _hand_on(parts: "Parts", folder: RunFolder, record: "Record", model: nn.Modu
         preprocess=None if preprocess is None else preprocess.to_json(),
         temperature=temperature,
         metrics=record.result["splits"],
-        recipe=parts.recipe.model_dump(mode="json"),
+        recipe=parts.recipe.model_dump(mode="json") | {"data": Path(parts.recipe.data).name},
         versions=record.versions,
         write=write_atomic,
     )

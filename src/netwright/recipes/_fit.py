@@ -21,6 +21,7 @@ from netwright.engine.run import Run, Task
 from netwright.engine.signals import stops_on_signals
 from netwright.engine.trick import Tricks
 from netwright.models import create_model
+from netwright.models._weights import load_weights
 from netwright.optim import OPTIMIZERS, SCHEDULES
 from netwright.recipes._finish import finish
 from netwright.recipes._inputs import Inputs, read_inputs
@@ -97,7 +98,7 @@ def fit(
     Args:
         recipe: a recipe or the name of one; by default the one that suits the data.
         data: None for the recipe's own, a path, `Data`, or your datasets: (train, val[, test]) or a dict by split,
-            each a map-style dataset of (image, label).
+            each a map-style dataset of (image, label), or a pair of arrays.
         model: the name of a model, or your own network, which is trained in place.
         task: your own task, instead of the recipe's.
         classes: class names of your datasets, if they carry none.
@@ -122,6 +123,8 @@ def fit(
     chosen = chosen.changed(**changes) if changes else chosen
     own = None if isinstance(model, str) else model
     parts = assemble(chosen, data=data, model=own, task=task, classes=classes, progress=progress)
+    if folder:
+        _refuse_other_data(folder, parts)
     folder = _locked(folder, output, parts)
     record = Record(folder, parts, started=started, command=command)
     with folder:
@@ -147,9 +150,8 @@ def assemble(
     inputs = read_inputs(recipe, data, classes, progress)
     chosen_task: Task = task or TASKS.load(recipe.task)(classes=len(inputs.classes))
     torch.manual_seed(key(recipe.seed, "init"))
-    network = model or create_model(
-        recipe.model, classes=len(inputs.classes), in_channels=inputs.channels, weights=recipe.weights
-    )
+    # Not "if model": an nn.Sequential has a length, and an empty one would count as none.
+    network, inputs = _created(recipe, inputs) if model is None else (model, inputs)
     network = tricks.through("model", network)
     macs = _macs(network, inputs)
     where = profile(recipe.device, recipe.precision, macs=macs, threads=recipe.threads)
@@ -162,7 +164,15 @@ def assemble(
         device=str(where.device),
         threads=where.threads,
     )
-    return Parts(recipe, inputs, run, macs, None if model else recipe.model)
+    return Parts(recipe, inputs, run, macs, recipe.model if model is None else None)
+
+
+def _created(recipe: Recipe, inputs: Inputs) -> tuple[nn.Module, Inputs]:
+    """The recipe's network, with its weights if it names some, and the data as these want it."""
+    network = create_model(recipe.model, classes=len(inputs.classes), in_channels=inputs.channels)
+    if recipe.weights is None:
+        return network, inputs
+    return network, inputs.suiting(recipe.weights, load_weights(network, recipe.weights).fresh)
 
 
 def _run(recipe: Recipe, inputs: Inputs, network: nn.Module, task: Task, tricks: Tricks, where: Profile) -> Run:
@@ -236,6 +246,15 @@ def _refuse_changes(recipe: Any, changes: Mapping[str, Any]) -> None:
         raise NetwrightError(
             f"a resumed run cannot change {listed(other)}",
             f"leave them out, or start a new run; {listed(sorted(RESUMABLE))} may change",
+        )
+
+
+def _refuse_other_data(folder: RunFolder, parts: Parts) -> None:
+    then, now = folder.record()["data"].get("fingerprint"), parts.inputs.record.get("fingerprint")
+    if then != now:
+        raise NetwrightError(
+            "the data is not what this run began with: files were added, removed, moved or changed",
+            "bring the old files back, or start a new run",
         )
 
 

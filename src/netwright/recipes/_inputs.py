@@ -1,14 +1,14 @@
 """What a run reads: netwright's own data, arrays, or a user's datasets, all behind the engine's `Source`."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from netwright.core.errors import NetwrightError
-from netwright.data import Data, open_data
+from netwright.core.errors import NetwrightError, listed
+from netwright.data import Data, from_arrays, open_data
 from netwright.data.loader import ArraySource, DatasetSource, as_tensor
 from netwright.data.preprocess import Preprocess
 from netwright.data.split import Split
@@ -18,6 +18,8 @@ from netwright.engine.plans import Source
 from netwright.recipes._recipe import Recipe
 
 SAMPLE = 512
+# With these the weights of torchvision and timm were trained; loaded weights keep their meaning only with them.
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Inputs:
         normalise: how values become the network's input.
         preprocess: how a file becomes a picture; None if the user's own dataset does that.
         record: what the run's record says of the data.
+        opened: the splits that are on a device already.
     """
 
     splits: Mapping[str, Any]
@@ -39,11 +42,26 @@ class Inputs:
     normalise: Normalise
     preprocess: Preprocess | None
     record: dict[str, Any]
+    opened: dict[str, Source] = field(default_factory=dict[str, Source])
+
+    def suiting(self, weights: str, fresh: Sequence[str]) -> "Inputs":
+        """The same data, normalised as loaded weights expect it, with a note of what they did not bring."""
+        note = f"weights from {weights}" + (f"; drawn afresh: {listed(fresh)}" if fresh else "")
+        found = replace(self, record=self.record | {"notes": [*self.record.get("notes", []), note]})
+        if self.preprocess is None or self.channels != len(IMAGENET_MEAN):
+            return found
+        preprocess = replace(self.preprocess, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+        normalise = Normalise(IMAGENET_MEAN, IMAGENET_STD, preprocess.image_size)
+        record = found.record | {"mean": list(IMAGENET_MEAN), "std": list(IMAGENET_STD)}
+        return replace(found, preprocess=preprocess, normalise=normalise, record=record)
 
     def source(self, split: str, profile: Profile, workers: int) -> Source:
-        """A split on a device."""
-        held = self.splits[split]
-        return ArraySource(held, profile) if isinstance(held, Split) else DatasetSource(held, profile, workers=workers)
+        """A split on a device; asked again, the same one, since a small split is held in memory there."""
+        if split not in self.opened:
+            held = self.splits[split]
+            own = isinstance(held, Split)
+            self.opened[split] = ArraySource(held, profile) if own else DatasetSource(held, profile, workers=workers)
+        return self.opened[split]
 
     def names(self, split: str) -> list[str]:
         """The name of each sample."""
@@ -56,7 +74,8 @@ def read_inputs(recipe: Recipe, data: Any, classes: Sequence[str] | None, progre
 
     Args:
         recipe: names the data, unless `data` does.
-        data: None, a path or name, `Data`, or the user's datasets as (train, val[, test]) or a dict by split.
+        data: None, a path or name, `Data`, or the user's datasets or pairs of arrays, as (train, val[, test]) or a
+            dict by split.
         classes: names for a user's datasets that do not carry any.
         progress: called with (done, total) while pictures are decoded.
 
@@ -75,9 +94,10 @@ def read_inputs(recipe: Recipe, data: Any, classes: Sequence[str] | None, progre
         )
     if isinstance(data, Data):
         return _own(data)
-    return _users(
-        data if isinstance(data, Mapping) else dict(zip(("train", "val", "test"), data, strict=False)), classes
-    )
+    splits = data if isinstance(data, Mapping) else dict(zip(("train", "val", "test"), data, strict=False))
+    if all(isinstance(held, tuple) for held in splits.values()):
+        return _own(from_arrays(**splits, classes=classes))
+    return _users(splits, classes)
 
 
 def _own(data: Data) -> Inputs:

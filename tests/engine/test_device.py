@@ -1,0 +1,91 @@
+"""The profile: explicit values win, choices have reasons, and the fast path computes what the slow one does."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from netwright.core.errors import NetwrightError
+from netwright.engine import device
+from netwright.engine.device import SMALL_MODEL, Profile, available_threads, macs_of, profile
+from netwright.models import create_model
+
+CPU = torch.device("cpu")
+SLOW = Profile(CPU, "test", "fp32", channels_last=False, threads=1)
+LAST = Profile(CPU, "test", "fp32", channels_last=True, threads=1)
+FAST = Profile(CPU, "test", "bf16", channels_last=True, threads=1)
+
+
+def outputs_and_gradients(how: Profile, image: Tensor) -> tuple[Tensor, Tensor]:
+    torch.manual_seed(0)
+    model = how.place(create_model("resnet20")).train()
+    with how.autocast():
+        output = model(how.layout(image))
+    output.float().square().mean().backward()
+    return output.detach().float(), torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+
+
+def relative(found: Tensor, expected: Tensor) -> float:
+    return float((found - expected).norm() / expected.norm())
+
+
+def test_channels_last_computes_the_same() -> None:
+    image = torch.randn(8, 3, 32, 32)
+    (output, gradient), (expected, slope) = outputs_and_gradients(LAST, image), outputs_and_gradients(SLOW, image)
+    # float32 sums in another order: 2^-24 a rounding, some 10^3 terms a sum, forty layers deep.
+    assert relative(output, expected) < 1e-5
+    assert relative(gradient, slope) < 1e-4
+
+
+def test_bf16_computes_the_same_within_its_precision() -> None:
+    image = torch.randn(8, 3, 32, 32)
+    (output, gradient), (expected, slope) = outputs_and_gradients(FAST, image), outputs_and_gradients(SLOW, image)
+    # Each rounding to bf16 is off by 2^-9 at most. Forward has two a layer, forty in all, independent: √40 · 2^-9 =
+    # 0.012. Normalising and ReLU may double it; the gradient goes through as many again.
+    assert 0 < relative(output, expected) < 0.03
+    assert 0 < relative(gradient, slope) < 0.1
+
+
+def test_explicit_values_win() -> None:
+    chosen = profile("cpu", "bf16", macs=10, threads=3)
+    assert (chosen.precision, chosen.threads) == ("bf16", 3)
+    assert any("asked for" in why for why in chosen.why)
+    assert profile("cpu", "fp32", macs=10**9).precision == "fp32"
+
+
+def test_bf16_is_chosen_where_the_hardware_has_it_and_the_network_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "_cpu_flags", lambda: {"amx_bf16"})
+    large, small = profile("cpu", macs=10 * SMALL_MODEL), profile("cpu", macs=SMALL_MODEL // 10)
+    assert (large.precision, large.channels_last, large.threads) == ("bf16", True, available_threads())
+    assert (small.precision, small.channels_last, small.threads) == ("fp32", False, 1)
+    monkeypatch.setattr(device, "_cpu_flags", lambda: {"avx2"})
+    assert profile("cpu", macs=10 * SMALL_MODEL).precision == "fp32"
+
+
+def test_every_choice_is_explained() -> None:
+    assert len(profile("cpu", macs=1).why) >= 2
+    assert set(profile("cpu").to_json()) == {"device", "name", "precision", "memory_format", "threads", "why"}
+
+
+def test_unknown_devices_are_refused_with_a_fix() -> None:
+    for name in ("warp", "cuda:99", "meta:x"):
+        with pytest.raises(NetwrightError, match="cannot be used") as caught:
+            profile(name)
+        assert "--device auto" in caught.value.fix
+
+
+def test_multiply_adds_are_counted() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 16, 10))
+    assert macs_of(model, torch.zeros(1, 3, 4, 4)) == 16 * 8 * 27 + 128 * 10
+    grouped = nn.Conv2d(8, 8, 3, padding=1, groups=8)  # depthwise: one input channel a filter
+    assert macs_of(grouped, torch.zeros(1, 8, 4, 4)) == 16 * 8 * 9
+    # He et al. 2015: ResNet-20 has some 41 million.
+    assert 40e6 < macs_of(create_model("resnet20"), torch.zeros(1, 3, 32, 32)) < 42e6
+
+
+def test_counting_leaves_the_model_as_it_was() -> None:
+    model = create_model("resnet20").train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    macs_of(model, torch.randn(1, 3, 32, 32))
+    assert model.training
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert not any(module._forward_hooks for module in model.modules())
