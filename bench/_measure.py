@@ -3,6 +3,7 @@
 import math
 import os
 import platform
+import random
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -23,13 +24,18 @@ class Ratio:
         return f"{self.median:.3f} (middle half {self.low:.3f} – {self.high:.3f}, n = {self.n})"
 
 
-def in_turn(things: Mapping[str, Callable[[], object]], rounds: int, warmup: int = 1) -> dict[str, list[float]]:
-    """Seconds of each thing in each round; the order turns from round to round."""
-    names = list(things)
+def in_turn(
+    things: Mapping[str, Callable[[], object]], rounds: int, warmup: int = 1, rest: float = 0.0
+) -> dict[str, list[float]]:
+    """Seconds of each thing in each round, in an order drawn anew for each round.
+
+    Between two things it waits `rest` seconds, so that what one left working behind it does not slow the next.
+    """
+    names, draw = list(things), random.Random(0)
     seconds: dict[str, list[float]] = {name: [] for name in names}
     for number in range(rounds + warmup):
-        shift = number % len(names)
-        for name in names[shift:] + names[:shift]:
+        for name in draw.sample(names, len(names)):
+            time.sleep(rest)
             begun = time.perf_counter()
             things[name]()
             if number >= warmup:

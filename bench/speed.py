@@ -130,6 +130,7 @@ def rates(data: dict[str, np.ndarray], device: str, rounds: int, steps: int) -> 
             "usual": repeat(lambda: usual.step(*next(theirs))),
         },
         rounds,
+        rest=1.0,  # the usual recipe's workers fill their queues
     )
     print(f"{rounds} rounds of {steps} updates of {BATCH} pictures, ResNet-20, {device}, {profile.precision}")
     for name, label in (
@@ -201,8 +202,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="an .npz with x_train, y_train, x_test, y_test")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--rounds", type=int, default=24)
-    parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=12)
+    parser.add_argument("--steps", type=int, default=24)
     parser.add_argument("--epochs", type=int, default=0, help="also train both this long")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--output", type=Path, default=Path("runs"))

@@ -48,7 +48,7 @@ class Pictures:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def batches(self, positions: Sequence[np.ndarray]) -> Iterator[Raw]:
+    def batches(self, positions: Sequence[np.ndarray], *, stream: int = 0) -> Iterator[Raw]:
         for chosen in positions:
             yield Raw(self.images[chosen], torch.from_numpy(self.labels[chosen]), self.ids[chosen])
 

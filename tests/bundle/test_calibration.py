@@ -19,5 +19,13 @@ def test_no_other_temperature_is_better() -> None:
     logits = draw.normal(0, 3, (300, 4))
     labels = np.array([draw.choice(4, p=row) for row in softmax(logits / 2)])
     best = fit_temperature(logits, labels)
-    least = negative_log_likelihood(logits, labels, best)
-    assert all(least <= negative_log_likelihood(logits, labels, best * f) + 1e-9 for f in (0.8, 0.95, 1.05, 1.25))
+
+    def cost(temperature: float) -> float:
+        return 300 * negative_log_likelihood(logits, labels, temperature) + 2 * np.log(temperature) ** 2
+
+    assert all(cost(best) <= cost(best * f) + 1e-6 for f in (0.8, 0.95, 1.05, 1.25))
+
+
+def test_ten_pictures_that_are_all_right_do_not_make_the_model_certain() -> None:
+    logits = np.eye(2)[np.arange(10) % 2] * 3.0
+    assert 0.5 < fit_temperature(logits, np.arange(10) % 2) < 1.0

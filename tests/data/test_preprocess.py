@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from netwright.bundle.predictor import _stored
 from netwright.core.errors import NetwrightError
 from netwright.data.cache import cached
+from netwright.data.decode import UnreadableImage
 from netwright.data.preprocess import PADDING, Preprocess
 
 
@@ -126,3 +128,47 @@ def test_json_is_checked(change, says):
 def test_other_arrays_are_refused_with_the_fix(array, fix):
     with pytest.raises(NetwrightError, match=fix):
         Preprocess.plain(8, 8).from_array(array)
+
+
+def picture(mode):
+    """A picture of 30×20 in a mode that numpy alone misreads or refuses."""
+    colour = Image.fromarray(noise(20, 30, 3))
+    if mode == "P":
+        indexed = colour.quantize(16)
+        indexed.info["transparency"] = 3
+        return indexed, "PNG"
+    if mode == "I;16":
+        return Image.fromarray(noise(20, 30).astype(np.uint16) * 257), "PNG"
+    if mode == "EXIF":
+        colour.getexif()[274] = 6
+        return colour, "JPEG"
+    return colour.convert(mode), "JPEG" if mode == "CMYK" else "PNG"
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("mode", ["P", "CMYK", "EXIF", "1", "LA", "I;16"])
+def test_an_open_picture_becomes_what_its_file_becomes(tmp_path, mode, channels):
+    made, kind = picture(mode)
+    made.save(tmp_path / "picture", kind, **({"exif": made.getexif()} if mode == "EXIF" else {}))
+    preprocess = Preprocess.plain(14, 16, "pad", channels)
+    stored = preprocess.stored(tmp_path / "picture")
+    assert len(np.unique(stored)) > 2
+    with Image.open(tmp_path / "picture") as opened:
+        assert mode in (opened.mode, "EXIF")
+        assert (opened.getexif().get(274) == 6) == (mode == "EXIF")
+        assert (preprocess.from_picture(opened) == stored).all()
+        assert (_stored(preprocess, opened) == stored).all()
+        assert (preprocess.from_picture(opened) == stored).all()  # the first time left it as it was
+
+
+def test_a_picture_made_in_memory_is_read_too():
+    array = noise(16, 16, 3)
+    assert (Preprocess.plain(16, 16).from_picture(Image.fromarray(array)) == array).all()
+
+
+def test_an_open_picture_that_cannot_be_read_says_why():
+    whole = png(noise(40, 40, 3))
+    cut = Image.open(io.BytesIO(whole[: len(whole) // 2]))
+    for bad, says in ((cut, "truncated PNG"), (Image.new("RGB", (0, 3)), "no pixels")):
+        with pytest.raises(UnreadableImage, match=f"cannot read the picture: .*{says}"):
+            Preprocess.plain(8, 8).from_picture(bad)

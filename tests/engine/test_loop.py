@@ -173,7 +173,7 @@ def test_the_rate_follows_the_schedule() -> None:
     step = run.optimizer.step
     run.optimizer.step = lambda factor: (factors.append(factor), step(factor))
     train_tiny(run, watcher=Rates())
-    assert rates == [run.schedule(i / 8) for i in range(8)]
+    assert rates == [run.schedule((i + 0.5) / 8) for i in range(8)]  # at the middle of each update
 
 
 def test_training_learns() -> None:

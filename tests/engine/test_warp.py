@@ -61,7 +61,7 @@ def test_centre_is_what_evaluation_sees(size: tuple[int, int], source: tuple[int
     images = pictures(3, source)
     top, left = (source[0] - size[0]) // 2, (source[1] - size[1]) // 2
     warp = centre(3, size, source)
-    assert warp.still()
+    assert warp.whole
     assert torch.equal(gather(images, warp), images[:, top : top + size[0], left : left + size[1]])
 
 

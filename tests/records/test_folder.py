@@ -215,3 +215,49 @@ def test_a_full_disk_is_told_when_appending(tmp_path: Path) -> None:
     run.metrics_file.symlink_to("/dev/full")
     with pytest.raises(NetwrightError, match="disk full while writing"):
         run.append_metrics({"epoch": 1})
+
+
+@pytest.mark.parametrize("below", ["", "deep", "deep/er"])
+def test_an_output_that_is_a_file_is_told(tmp_path: Path, below: str) -> None:
+    file = tmp_path / "notes.txt"
+    file.write_text("mine")
+    with pytest.raises(NetwrightError, match=r"notes\.txt is not a folder") as caught:
+        RunFolder.create(file / below, "photos")
+    assert "--output" in caught.value.fix
+    assert file.read_text() == "mine"
+    with pytest.raises(NetwrightError, match=r"notes\.txt is not a folder"):
+        write_atomic(file / "record.json", "text")
+
+
+def test_names_that_are_too_long_are_told(tmp_path: Path) -> None:
+    long = tmp_path / ("a" * 300)
+    with pytest.raises(NetwrightError, match="too long"):
+        RunFolder.create(long, "photos")
+    with pytest.raises(NetwrightError, match="too long"):
+        write_atomic(long, "text")
+    for look in (RunFolder.open, RunFolder.newest):
+        with pytest.raises(NetwrightError, match="cannot look for a run in"):
+            look(long)
+
+
+def test_a_long_name_of_many_bytes_is_cut(tmp_path: Path) -> None:
+    assert "\N{CJK UNIFIED IDEOGRAPH-65E5}" in RunFolder.create(tmp_path, "\N{CJK UNIFIED IDEOGRAPH-65E5}" * 200).name
+
+
+def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    run = RunFolder.create(Path("~/runs"), "photos")
+    assert run.path.parent == tmp_path / "runs"
+    assert RunFolder.open(Path("~/runs") / run.name) == run
+    assert RunFolder.newest(Path("~/runs")) == run
+    with pytest.raises(NetwrightError, match="nobody's home"):
+        RunFolder.newest(Path("~no-such-user/runs"))
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", "null", "{", ""])
+def test_a_record_that_is_none_is_told(tmp_path: Path, text: str) -> None:
+    run = RunFolder.create(tmp_path, "photos")
+    run.record_file.write_text(text)
+    with pytest.raises(NetwrightError, match=r"cannot read .*record\.json"):
+        run.record()

@@ -22,6 +22,7 @@ from netwright.report.confusion import by_class, confusion, most_confused
 from netwright.report.html import Html, escape, tag
 from netwright.report.page import CONTENTS
 from netwright.report.reading import Reading
+from netwright.report.tables import recipe_table
 from netwright.report.words import duration, moment, number, size
 from tests.report.synthetic import HOSTILE, rows, write_run
 
@@ -362,3 +363,25 @@ def test_words() -> None:
 
 def test_the_fixture_is_hostile(run: RunFolder) -> None:
     assert run.record()["data"]["classes"] == HOSTILE
+
+
+@pytest.mark.parametrize(
+    ("value", "sources", "shown", "chosen"),
+    [
+        ("sgd(lr=0.3, nesterov=True)", {"s": "recipe", "s.lr": "user"},
+         "sgd(<strong>lr=0.3</strong>, nesterov=True)", "recipe; lr: {you}"),
+        ("sgd(lr=0.3)", {"s": "user", "s.lr": "auto"}, "<strong>sgd</strong>(lr=0.3)", "{you}; lr: chosen for you"),
+        ("sgd", {"s": "recipe", "s.lr": "user"}, "sgd", "recipe"),
+        (["flip", "mixup(alpha=0.2)"], {"s": "recipe", "s.flip": "recipe", "s.mixup": "user"},
+         "flip, <strong>mixup(alpha=0.2)</strong>", "flip: recipe; mixup: {you}"),
+        ("a<b(", {"s": "recipe", "s.lr": "user"}, "a&lt;b(", "recipe"),
+        (["a<b(", 3], {"s": "user", "s.mixup": "user"}, "<strong>a&lt;b(, 3</strong>", "{you}"),
+        ([], {"s": "recipe"}, "none", "recipe"),
+    ],
+)  # fmt: skip
+def test_values_inside_a_spec_have_choosers_of_their_own(
+    value: Any, sources: dict[str, str], shown: str, chosen: str
+) -> None:
+    row = str(recipe_table({"s": value}, sources)).split("<tbody>")[1]
+    said = chosen.format(you='<strong class="user">you</strong>')
+    assert f'<th scope="row">s</th><td>{shown}</td><td>{said}</td>' in row

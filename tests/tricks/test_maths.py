@@ -521,7 +521,7 @@ class TestTestTimeAugmentation:
         model = run.model.eval()
         views = [image]
         if shift:
-            wide = torch.from_numpy(np.pad(image.numpy(), ((0, 0), (0, 0), (2, 2), (2, 2)), mode="reflect"))
+            wide = torch.from_numpy(np.pad(image.numpy(), ((0, 0), (0, 0), (2, 2), (2, 2)), mode="edge"))
             views += [wide[:, :, :8, :8], wide[:, :, 4:, 4:]]
         if flip:
             views += [view.flip(3) for view in views]

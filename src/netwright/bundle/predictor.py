@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -177,7 +178,11 @@ def _rebuilt(card: dict[str, Any], own: nn.Module | None) -> nn.Module:
 
 
 def _stored(preprocess: Preprocess, image: Any) -> np.ndarray:
-    return preprocess.stored(image) if isinstance(image, str | Path) else preprocess.from_array(np.asarray(image))
+    if isinstance(image, str | Path):
+        return preprocess.stored(image)
+    if isinstance(image, Image.Image):
+        return preprocess.from_picture(image)
+    return preprocess.from_array(np.asarray(image))
 
 
 def _name(image: Any, place: int) -> str:

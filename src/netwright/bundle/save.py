@@ -27,7 +27,7 @@ def save_bundle(
     metrics: dict[str, Any],
     recipe: dict[str, Any],
     versions: dict[str, str],
-    write: Callable[[Path, bytes], Any],
+    write: Callable[[Path, bytes | str], Any],
 ) -> None:
     """Write a bundle into `folder`, which exists.
 
@@ -60,4 +60,4 @@ def save_bundle(
         "versions": versions,
     }
     write(folder / WEIGHTS, save(tensors))
-    write(folder / CARD, json.dumps(card, indent=2, ensure_ascii=False).encode())
+    write(folder / CARD, json.dumps(card, indent=2, ensure_ascii=False))

@@ -1,6 +1,7 @@
 """What a run looks like in a terminal: live progress where there is one, a line an epoch where there is not."""
 
 import os
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -74,19 +75,21 @@ class Display(Watcher):
         record = result.record
         for note in record["data"].get("notes", []):
             self.console.print(f"note: {_plain(note)}")
-        for left_out in record["data"].get("quarantined", [])[:10]:
-            self.console.print(f"left out: {_plain(left_out['name'])}: {_plain(left_out['reason'])}")
+        left_out = record["data"].get("quarantined", [])
+        if left_out:
+            self.console.print(f"left out: {len(left_out)} files that cannot be read (all of them are in the report)")
+        for file in left_out[:10]:
+            self.console.print(f"  {_plain(file['name'])}: {_plain(file['reason'])}", soft_wrap=True)
         print_metrics(record["result"]["splits"], self.console)
         speed = record["result"]["images_per_second"]
         self.console.print(
-            f"{record['seconds']:.1f} s in all, {speed:.0f} images/s while training, "
-            f"first step after {record['result']['seconds_to_first_step']:.1f} s"
+            f"{record['seconds']:.1f} s in all" + (f", {speed:.0f} images/s while training" if speed else "")
         )
-        folder = _short(result.path)
-        self.console.print(f"run: {folder}", soft_wrap=True)
+        folder = _plain(shlex.quote(_short(result.path)))
+        self.console.print(f"run: {folder} (its report.html opens in a browser)", soft_wrap=True)
         self.console.print("next:")
-        self.console.print(f"  open {folder}/report.html", soft_wrap=True)
         self.console.print(f"  netwright predict {folder} PICTURE…", soft_wrap=True)
+        self.console.print(f"  netwright show {folder}", soft_wrap=True)
 
 
 class _Speed(ProgressColumn):
@@ -109,9 +112,16 @@ def print_metrics(splits: dict[str, Any], console: Console | None = None) -> Non
 
 def formatted(name: str, metric: dict[str, Any]) -> tuple[str, str]:
     """A metric's value and interval; proportions in per cent."""
-    if metric["method"] == "wilson":
-        return f"{100 * metric['value']:.1f} %", f"{100 * metric['low']:.1f} – {100 * metric['high']:.1f} %"
-    return f"{metric['value']:.3f}", f"{metric['low']:.3f} – {metric['high']:.3f}"
+    percent = metric["method"] == "wilson"
+    value, low, high = (_number(metric[key], percent) for key in ("value", "low", "high"))
+    return (f"{value} %", f"{low} – {high} %") if percent else (value, f"{low} – {high}")
+
+
+def _number(value: float | None, percent: bool) -> str:
+    """A value, or a dash where too few samples tell none."""
+    if value is None:
+        return "–"
+    return f"{100 * value:.1f}" if percent else f"{value:.3f}"
 
 
 def epoch_line(run: Run, row: dict[str, Any]) -> str:

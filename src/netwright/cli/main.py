@@ -1,5 +1,6 @@
 """The `netwright` command: verbs, exit codes, and errors a user can act on."""
 
+import io
 import os
 import sys
 import tempfile
@@ -80,6 +81,9 @@ def main(
 
 def run(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # file names need not be valid in the terminal's encoding
     given = optional_resume(sys.argv[1:] if arguments is None else arguments)
     sys.exit(code_of(given or ["--help"]))
 
@@ -94,7 +98,9 @@ def code_of(arguments: list[str]) -> int:
         where = error.ctx.command_path if getattr(error, "ctx", None) else "netwright"
         return _told(f"{error.format_message()}\n  fix: see `{where} --help`", EXIT_USER)
     except (KeyboardInterrupt, typer.Abort):
-        return _told("stopped before there was anything to save", EXIT_INTERRUPTED)
+        return _told(
+            "stopped at once; a run with a checkpoint goes on with `netwright train --resume`", EXIT_INTERRUPTED
+        )
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read us has gone
         return 0

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from netwright.core.errors import unknown
+from netwright.core.errors import NetwrightError, unknown
 from netwright.core.options import REQUIRED, Option, options_of
 
 
@@ -54,15 +54,25 @@ def recipe_rows(values: dict[str, Any], sources: dict[str, str]) -> list[tuple[s
 
 
 def _run(path: Path) -> tuple[str, list[tuple[str, Any, str]]]:
-    record = json.loads((path / "record.json").read_text("utf-8"))
-    rows = recipe_rows(record["recipe"], record["sources"])
-    for split, metrics in record.get("result", {}).get("splits", {}).items():
-        rows += [
-            (f"{split} {key}", f"{m['value']:.4f} [{m['low']:.4f}, {m['high']:.4f}]", "measured")
-            for key, m in metrics.items()
-        ]
-    rows += [(f"device {key}", value, "measured") for key, value in record["device"].items() if key != "why"]
-    return f"run {record['name']} ({record['status']})", rows
+    from netwright.records.folder import RunFolder
+
+    folder = RunFolder.open(path)
+    record = folder.record()
+    try:
+        rows = recipe_rows(record["recipe"], record["sources"])
+        for split, metrics in (record.get("result") or {}).get("splits", {}).items():
+            rows += [(f"{split} {key}", _measured(metric), "measured") for key, metric in metrics.items()]
+        rows += [(f"device {key}", value, "measured") for key, value in record["device"].items() if key != "why"]
+        return f"run {record['name']} ({record['status']})", rows
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        problem = f"{folder.record_file} is not the record of a run ({type(error).__name__}: {error})"
+        raise NetwrightError(problem, "the file was changed; copy the run again") from error
+
+
+def _measured(metric: dict[str, Any]) -> str:
+    """A value and its interval; a dash where too few samples tell none."""
+    value, low, high = ("–" if metric[part] is None else f"{metric[part]:.4f}" for part in ("value", "low", "high"))
+    return f"{value} [{low}, {high}]"
 
 
 def _bundle(path: Path) -> tuple[str, list[tuple[str, Any, str]]]:
@@ -78,7 +88,8 @@ def _bundle(path: Path) -> tuple[str, list[tuple[str, Any, str]]]:
 
 def _named(name: str) -> tuple[str, list[tuple[str, Any, str]]]:
     from netwright.core.spec import Spec
-    from netwright.models import list_models, model_options, summaries
+    from netwright.data import summaries as data_kinds
+    from netwright.models import TIMM, list_models, model_options, summaries
     from netwright.optim import OPTIMIZERS, SCHEDULES
     from netwright.recipes import RECIPES
     from netwright.recipes._recipe import recipe
@@ -98,8 +109,22 @@ def _named(name: str) -> tuple[str, list[tuple[str, Any, str]]]:
     if plain in list_models():
         family, line, params = summaries()[plain]
         return f"model {plain}: {line}\n{params:,} parameters; family {family}", _option_rows(model_options(plain))
+    if plain.startswith(TIMM):
+        return _timm(plain), []
+    if plain in data_kinds():
+        return f"data {plain}: {data_kinds()[plain]}", []
     every = [*RECIPES.names(), *TRICKS.names(), *OPTIMIZERS.names(), *SCHEDULES.names(), *TASKS.names(), *list_models()]
+    every += data_kinds()
     raise unknown("name", name, every, see="netwright list models|tricks|optimizers|schedules|tasks|recipes|data")
+
+
+def _timm(name: str) -> str:
+    from netwright.models import TIMM, list_models
+
+    # After the dot stands which weights timm would load; the network is the same.
+    if not list_models(name.partition(".")[0]):
+        raise unknown("model", name, list_models(f"{TIMM}*"), see="netwright list models 'timm/*'")
+    return f"model {name}: a model of timm's\nits options are passed on to timm.create_model as they are"
 
 
 def _option_rows(options: Iterable[Option]) -> list[tuple[str, Any, str]]:

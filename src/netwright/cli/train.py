@@ -56,8 +56,9 @@ def train(
         "seed": seed,
         "device": device,
         "workers": workers,
-    } | assignments(set_ or [])
-    changes: dict[str, Any] = {name: value for name, value in values.items() if value is not None}
+    }
+    given: dict[str, Any] = {name: value for name, value in values.items() if value is not None}
+    changes = given | assignments(set_ or [])
     if resume is not None and (path or recipe or with_ or without):
         raise NetwrightError("--resume goes on with a run as it is", "leave out PATH, --recipe, --with and --without")
     chosen = chosen_recipe(path, recipe, changes, with_ or [], without or []) if resume is None else None
@@ -68,19 +69,23 @@ def train(
     from netwright.recipes._fit import fit
 
     display = None if as_json else Display()
-    result = fit(
-        chosen,
-        **({} if chosen else changes),
-        output=output,
-        resume=run_to_resume(resume, output),
-        watcher=display or Watcher(),
-        progress=display and display.decoding,
-        command=shlex.join(["netwright", *sys.argv[1:]]),
-    )
+    try:
+        result = fit(
+            chosen,
+            **({} if chosen else changes),
+            output=output,
+            resume=run_to_resume(resume, output),
+            watcher=display or Watcher(),
+            progress=display and display.decoding,
+            command=shlex.join(["netwright", *sys.argv[1:]]),
+        )
+    finally:
+        if display:
+            display.close()
     if display:
         display.conclude(result)
     else:
-        typer.echo(json.dumps({"path": str(result.path), **result.record}, ensure_ascii=False))
+        typer.echo(json.dumps({"path": str(result.path), **result.record}))
 
 
 def chosen_recipe(

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from netwright.core.errors import unknown
+from netwright.core.errors import NetwrightError, unknown
 from netwright.core.options import check
 from netwright.core.spec import Spec
 
@@ -71,8 +71,15 @@ class Registry:
         return make(**check(spec.name, make, spec.options))
 
     def register(self, thing: Callable[..., Any]) -> Callable[..., Any]:
-        """Add a user's own class or function under its own name; usable as a decorator."""
-        self._added[snake(thing.__name__)] = thing
+        """Add a user's own class or function under its own name; usable as a decorator.
+
+        Raises:
+            NetwrightError: one of ours has that name.
+        """
+        name = snake(thing.__name__)
+        if (self._folder() / f"{name}.py").exists() and thing.__module__ != f"{self.package}.{name}":
+            raise NetwrightError(f"there is a {self.kind} named {name} already", "give your class another name")
+        self._added[name] = thing
         return thing
 
     def _folder(self) -> Path:

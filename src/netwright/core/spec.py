@@ -54,7 +54,7 @@ def literal(text: str) -> Any:
     """A literal from the command line: `3e-3`, `True`, `(1, 2)`; a bare word is a string."""
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError):
         return {"true": True, "false": False, "none": None}.get(text.lower(), text)
 
 

@@ -3,7 +3,8 @@
 import errno
 import time
 import warnings
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
 from threading import Lock
@@ -137,18 +138,30 @@ def upright(
     name = "<bytes>" if isinstance(source, bytes) else str(source)
     data = source if isinstance(source, bytes) else read(source)
     with _quiet, _open(data, name) as picture:
-        try:
-            if target is not None:
+        if target is not None:
+            with _unreadable(picture, name):
                 picture.draft(None, (2 * target, 2 * target))
-            picture.load()
-            flat = flatten(picture, channels=channels, background=background)
-            return flat.transpose(turn) if (turn := _turn(picture)) is not None else flat
-        except _UnknownScaleError as error:
-            raise UnreadableImage(name, str(error)) from None
-        except MemoryError:
-            raise
-        except Exception as error:  # Pillow's plugins raise whatever their parsing stumbles on
-            raise UnreadableImage(name, _damage(picture.format, error)) from None
+        return upright_picture(picture, name, channels=channels, background=background)
+
+
+def upright_picture(
+    picture: Image.Image, name: str, *, channels: int = 3, background: tuple[int, int, int] = WHITE
+) -> Image.Image:
+    """A picture that is open already, turned upright and flattened to mode L or RGB.
+
+    Args:
+        picture: any Pillow image; it is loaded, and otherwise left as it is.
+        name: what to call it where it cannot be read.
+        channels: 1 for grey, 3 for colour.
+        background: what shows through where the picture is transparent.
+
+    Raises:
+        UnreadableImage: its data are damaged, or its values have no known scale.
+    """
+    with _quiet, _unreadable(picture, name):
+        picture.load()
+        flat = flatten(picture, channels=channels, background=background)
+        return flat.transpose(turn) if (turn := _turn(picture)) is not None else flat
 
 
 def header(source: Source) -> tuple[int, int, str]:
@@ -191,6 +204,19 @@ def flatten(picture: Image.Image, *, channels: int, background: tuple[int, int, 
         picture = picture.convert("RGB")
     mode = "L" if channels == 1 else "RGB"
     return picture if picture.mode == mode else picture.convert(mode)
+
+
+@contextmanager
+def _unreadable(picture: Image.Image, name: str) -> Generator[None]:
+    """Turns whatever Pillow raises into the reason why a picture cannot be used."""
+    try:
+        yield
+    except _UnknownScaleError as error:
+        raise UnreadableImage(name, str(error)) from None
+    except MemoryError:
+        raise
+    except Exception as error:  # Pillow's plugins raise whatever their parsing stumbles on
+        raise UnreadableImage(name, _damage(picture.format or f"{picture.mode} picture", error)) from None
 
 
 def _open(data: bytes, name: str) -> Image.Image:
@@ -237,7 +263,7 @@ def _not_an_image(data: bytes) -> str:
     return f"not an image (starts with '{start}')" if start and start.isprintable() else "not an image"
 
 
-def _damage(kind: str | None, error: Exception) -> str:
+def _damage(kind: str, error: Exception) -> str:
     message = str(error).split("\n")[0] or type(error).__name__
     if "truncated" in message.lower():
         return f"truncated {kind} ({message})"

@@ -73,7 +73,10 @@ def scan(root: Path) -> tuple[Tree, list[str]]:
         NetwrightError: no layout that we know, or classes that do not agree between the sides.
     """
     others: Counter[str] = Counter()
-    sides = _side_folders(root)
+    sides = side_folders(root)
+    if sides and "train" not in sides:
+        fix = f"add {root / 'train'}, with one folder for each class"
+        raise NetwrightError(f"{root} has {_names(folders_in(root))} but no train folder", fix)
     tree = {side: pictures_by_class(folder, others) for side, folder in sides.items()} or {
         "train": pictures_by_class(root, others)
     }
@@ -98,16 +101,17 @@ def _existing(source: str) -> Path:
     raise NetwrightError(f"{path} does not exist", fix)
 
 
-def _side_folders(root: Path) -> dict[str, Path]:
-    """The folders of a split, by side; none when the folders are classes."""
-    folders = _folders(root)
+def side_folders(root: Path) -> dict[str, Path]:
+    """The folders of a split, by side, perhaps without train; none when the folders are classes.
+
+    Raises:
+        NetwrightError: two folders for one side.
+    """
+    folders = folders_in(root)
     named = [folder for folder in folders if folder.name.lower() in SIDES]
     train = next((folder for folder in named if folder.name.lower() == "train"), None)
-    if train is None and named and len(named) == len(folders):
-        fix = f"add {root / 'train'}, with one folder for each class"
-        raise NetwrightError(f"{root} has {_names(named)} but no train folder", fix)
     # A class may be called "train": then its pictures lie directly in it, like those of the other classes.
-    if train is None or (not _folders(train) and len(named) < len(folders)):
+    if len(named) < len(folders) and (train is None or not folders_in(train)):
         return {}
     sides: dict[str, Path] = {}
     for folder in named:
@@ -121,7 +125,7 @@ def _side_folders(root: Path) -> dict[str, Path]:
 
 def pictures_by_class(folder: Path, others: Counter[str]) -> dict[str, list[Path]]:
     """The pictures of each class folder; files that are none are counted in `others`."""
-    return {entry.name: sorted(_pictures(entry, others)) for entry in _folders(folder)}
+    return {entry.name: sorted(_pictures(entry, others)) for entry in folders_in(folder)}
 
 
 def _pictures(folder: Path, others: Counter[str]) -> Iterator[Path]:
@@ -169,7 +173,7 @@ def _refuse_unvalidated(tree: Tree, folders: Mapping[str, Path], name: str) -> N
 
 
 def _refuse_one_class(folder: Path, name: str) -> NoReturn:
-    inner = [entry.name for entry in _folders(folder / name)] if name else []
+    inner = [entry.name for entry in folders_in(folder / name)] if name else []
     if len(inner) >= 2:
         fix = f"its classes seem to lie one level deeper: give {folder / name}"
     else:
@@ -183,7 +187,7 @@ def _refuse_no_pictures(root: Path, folder: Path, others: Counter[str]) -> NoRet
         problem = f"the {len(loose)} pictures in {folder} lie side by side: nothing says what is on them"
         raise NetwrightError(problem, f"make a folder for each class, as {folder / 'cat'} and {folder / 'dog'}")
     others.update(entry.suffix.lower() or entry.name for entry in _entries(folder) if entry.is_file())
-    if not others and not _folders(folder):
+    if not others and not folders_in(folder):
         raise NetwrightError(f"{folder} is empty", f"put one folder for each class in it, as {folder / 'cat'}")
     found = f": found {_counted(others)}" if others else ": its folders are empty"
     raise NetwrightError(f"no pictures in {root}{found}", f"pictures end in {' '.join(EXTENSIONS)}")
@@ -321,7 +325,8 @@ def _entries(folder: Path) -> list[Path]:
     return sorted(entry for entry in folder.iterdir() if not _ignored(entry.name))
 
 
-def _folders(folder: Path) -> list[Path]:
+def folders_in(folder: Path) -> list[Path]:
+    """The folders inside a folder, sorted; hidden ones and litter are left out."""
     return [entry for entry in _entries(folder) if entry.is_dir()]
 
 

@@ -1,13 +1,13 @@
 """Labelled pictures for measuring a model that exists: its classes and its preprocessing decide, not the folder's."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from netwright.core.errors import NetwrightError, unknown
+from netwright.core.errors import NetwrightError, listed, unknown
 from netwright.data import folder, open_data
 from netwright.data.cache import Index, cache_folder, cached
 from netwright.data.preprocess import Preprocess
@@ -53,7 +53,9 @@ def labelled(source: str, preprocess: Preprocess, classes: Sequence[str]) -> Lab
 
 
 def _from_folder(root: Path, preprocess: Preprocess, classes: Sequence[str]) -> Labelled:
-    sides = {folder.SIDES[entry.name.lower()]: entry for entry in root.iterdir() if entry.name.lower() in folder.SIDES}
+    sides = folder.side_folders(root)
+    if not any(folder.folders_in(side) for side in sides.values()):
+        sides = {}  # classes that happen to be called as sides are: their pictures lie directly in them
     name = next((side for side in ORDER if side in sides), "all")
     others: Counter[str] = Counter()
     found = folder.pictures_by_class(sides.get(name, root), others)
@@ -67,6 +69,8 @@ def _from_folder(root: Path, preprocess: Preprocess, classes: Sequence[str]) -> 
     stored = cached([path for path, _ in known], [digests[path] for path, _ in known], preprocess)
     good = [item for place, item in enumerate(known) if place not in stored.unreadable]
     bad = closed | {known[place][0]: reason for place, reason in stored.unreadable.items()}
+    if not good:
+        raise _nothing_readable(root, bad)
     notes = [f"left out: {path.relative_to(root)}: {reason}" for path, reason in sorted(bad.items())]
     part = Part(
         stored.images,
@@ -75,6 +79,12 @@ def _from_folder(root: Path, preprocess: Preprocess, classes: Sequence[str]) -> 
         [path.relative_to(root).as_posix() for path, _ in good],
     )
     return Labelled(part.split, name, (*notes, *stored.notes))
+
+
+def _nothing_readable(root: Path, bad: Mapping[Path, str]) -> NetwrightError:
+    reasons = listed((f"{path.relative_to(root)}: {reason}" for path, reason in sorted(bad.items())), 3)
+    problem = f"none of the {len(bad)} pictures in {root} can be read ({reasons})"
+    return NetwrightError(problem, "replace them with good copies")
 
 
 def _number(name: str, classes: Sequence[str]) -> int:

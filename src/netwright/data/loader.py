@@ -1,6 +1,8 @@
 """Batches of training samples in an order that is a function of (seed, epoch)."""
 
 import queue
+import random
+import signal
 import threading
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar, cast
@@ -10,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from netwright.core.errors import NetwrightError
 from netwright.data.split import Split
 from netwright.engine.device import Profile
 from netwright.engine.plans import DataPlan, Raw
@@ -17,6 +20,7 @@ from netwright.engine.random import generator, key
 
 RESIDENT_BYTES = 2 << 30
 PREFETCH = 2
+CHANNELS = (1, 2, 3, 4)
 Item = TypeVar("Item")
 
 
@@ -36,7 +40,7 @@ class ArraySource:
     def __len__(self) -> int:
         return len(self.split.labels)
 
-    def batches(self, positions: Sequence[np.ndarray]) -> Iterator[Raw]:
+    def batches(self, positions: Sequence[np.ndarray], *, stream: int = 0) -> Iterator[Raw]:
         """One `Raw` on the device for each array of positions."""
         read = self._resident_batch if self.resident else self._mapped_batch
         made = (read(chosen) for chosen in positions)
@@ -65,16 +69,47 @@ class DatasetSource:
     def __len__(self) -> int:
         return len(cast(Any, self.dataset))
 
-    def batches(self, positions: Sequence[np.ndarray]) -> Iterator[Raw]:
-        """One `Raw` on the device for each array of positions."""
-        sampler = [list(map(int, chosen)) for chosen in positions]
-        # Samples reach us unbatched: turning them into tensors is ours to do, whatever the user's type.
-        loader = DataLoader(self.dataset, batch_sampler=sampler, num_workers=self.workers, collate_fn=list)
+    def batches(self, positions: Sequence[np.ndarray], *, stream: int = 0) -> Iterator[Raw]:
+        """One `Raw` on the device for each array of positions.
+
+        Raises:
+            NetwrightError: pictures of different sizes.
+        """
+        loader = DataLoader(
+            cast("Dataset[Any]", Seeded(self.dataset, stream)),
+            batch_sampler=[list(map(int, chosen)) for chosen in positions],
+            num_workers=self.workers,
+            collate_fn=list,  # samples reach us unbatched: turning them into tensors is ours to do
+            worker_init_fn=ignore_interrupts,
+        )
         for chosen, samples in zip(positions, loader, strict=True):
-            images = torch.stack([as_tensor(image) for image, _ in samples])
+            images = _stacked([as_tensor(image) for image, _ in samples])
             labels = torch.as_tensor(np.stack([np.asarray(label) for _, label in samples]))
             ids = torch.from_numpy(np.asarray(chosen, dtype=np.int64))
             yield Raw(images.to(self.device), labels.long().to(self.device), ids.to(self.device))
+
+
+class Seeded:
+    """A dataset whose own random transforms draw what (stream, position) says, in whichever process they run."""
+
+    def __init__(self, dataset: Any, stream: int) -> None:
+        self.dataset = dataset
+        self.stream = stream
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, position: int) -> Any:
+        seed = key(self.stream, position) & 0xFFFFFFFF
+        random.seed(seed)
+        np.random.seed(seed)
+        torch.default_generator.manual_seed(seed)
+        return self.dataset[position]
+
+
+def ignore_interrupts(_: int) -> None:
+    """Ctrl-C reaches worker processes too; only the main one may act on it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class Loader:
@@ -90,9 +125,13 @@ class Loader:
         """The batches of an epoch from step `start` on."""
         order = epoch_order(len(self.plan.train), self.seed, number, self.plan.weights)
         batches = order[: self.steps * self.batch_size].reshape(self.steps, self.batch_size)
+        made = self.plan.train.batches(list(batches[start:]), stream=key(self.seed, number))
+        if self.plan.weights is None:
+            yield from made
+            return
         views = occurrences(order)[: batches.size].reshape(batches.shape)
-        for raw, view in zip(self.plan.train.batches(list(batches[start:])), views[start:], strict=True):
-            yield _with_views(raw, view) if self.plan.weights is not None else raw
+        for raw, view in zip(made, views[start:], strict=True):
+            yield _with_views(raw, view)
 
 
 def epoch_order(n: int, seed: int, epoch: int, weights: np.ndarray | None = None) -> np.ndarray:
@@ -143,11 +182,23 @@ def ahead(made: Iterator[Item], depth: int = PREFETCH) -> Iterator[Item]:
 def as_tensor(image: Any) -> Tensor:
     """A picture from a user's dataset: PIL and uint8 arrays become H W C bytes, float tensors stay C H W."""
     if isinstance(image, Tensor):
+        image = image if image.dim() == 3 else image[None]
         return image.permute(1, 2, 0).contiguous() if image.dtype == torch.uint8 else image.float()
     array = np.array(image)  # a copy: what PIL lends is read-only, and torch warns of that
+    array = array if array.ndim == 3 else array[..., None]
     if array.dtype == np.uint8:
-        return torch.from_numpy(np.ascontiguousarray(array if array.ndim == 3 else array[..., None]))
-    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
+        return torch.from_numpy(np.ascontiguousarray(array))
+    first = array.shape[0] in CHANNELS and array.shape[2] not in CHANNELS
+    return torch.from_numpy(np.ascontiguousarray(array if first else array.transpose(2, 0, 1), dtype=np.float32))
+
+
+def _stacked(images: list[Tensor]) -> Tensor:
+    shapes = {tuple(image.shape) for image in images}
+    if len(shapes) > 1:
+        raise NetwrightError(
+            f"the dataset gives pictures of different shapes: {sorted(shapes)}", "resize them in its transform"
+        )
+    return torch.stack(images)
 
 
 def _known_labels(dataset: Any) -> np.ndarray | None:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from netwright.core.errors import NetwrightError, unknown
 from netwright.core.options import Between, check
-from netwright.data.decode import Pixels, Source, flatten, upright
+from netwright.data.decode import Pixels, Source, UnreadableImage, flatten, upright, upright_picture
 
 Fit = Literal["crop", "pad", "squash"]
 PADDING = 127
@@ -89,6 +89,19 @@ class Preprocess:
             UnreadableImage: not a picture, damaged, or too large.
         """
         return self._resized(upright(source, channels=self.channels, target=self.stored_size))
+
+    def from_picture(self, picture: Image.Image) -> Pixels:
+        """A Pillow image of any mode, read as its file would be, as it is kept: S S C.
+
+        A large JPEG is decoded in full here, and at a fraction of its size by `stored`; that rounds differently.
+
+        Raises:
+            UnreadableImage: its data are damaged, or it has no pixels.
+        """
+        name = str(getattr(picture, "filename", "")) or "the picture"
+        if 0 in picture.size:
+            raise UnreadableImage(name, f"it has no pixels ({picture.width}×{picture.height})")
+        return self._resized(upright_picture(picture, name, channels=self.channels))
 
     def from_array(self, array: Pixels) -> Pixels:
         """A picture given as an array H W or H W C (C = 1, 3 or 4) as it is kept: S S C.

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -27,8 +28,7 @@ class Normalise:
 
     def __call__(self, image: Tensor) -> Tensor:
         """Bytes, or values in [0, 1], N C H W -> the same shape, float32. Both ways give the same bits."""
-        mean = torch.tensor(self.mean, device=image.device).view(-1, 1, 1)
-        std = torch.tensor(self.std, device=image.device).view(-1, 1, 1)
+        mean, std = _constants(tuple(self.mean), tuple(self.std), image.device)
         return image.float().div_(255).sub_(mean).div_(std) if image.dtype == torch.uint8 else (image - mean) / std
 
     def window(self, height: int, width: int) -> tuple[int, int]:
@@ -93,6 +93,12 @@ class Augment:
         if warp.whole:
             return gather(stored, warp).permute(0, 3, 1, 2), label
         return resample(unit(stored.permute(0, 3, 1, 2)), warp), label
+
+
+@cache
+def _constants(mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> tuple[Tensor, Tensor]:
+    """On the device once, not once a batch: copying to a GPU makes it wait. C 1 1 each."""
+    return torch.tensor(mean, device=device).view(-1, 1, 1), torch.tensor(std, device=device).view(-1, 1, 1)
 
 
 def unit(image: Tensor) -> Tensor:

@@ -29,7 +29,7 @@ def write_checkpoint(folder: Path, memory: dict[str, Any], write: Write, *, keep
     tensors: dict[str, Tensor] = {}
     tree = _flatten(memory, "", tensors)
     name = f"step-{memory['step']:08d}"
-    weights = save({key: value.detach().contiguous().cpu() for key, value in tensors.items()})
+    weights = save({key: value.contiguous() for key, value in tensors.items()})
     state = json.dumps({"format": FORMAT, "tree": tree, "sha256": _checksum(weights, tree)})
     write(folder / f"{name}.safetensors", weights)
     write(folder / f"{name}.json", state.encode())
@@ -75,13 +75,15 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _checksum(weights: bytes, tree: Any) -> str:
-    return hashlib.sha256(weights + json.dumps(tree, sort_keys=True).encode()).hexdigest()
+    digest = hashlib.sha256(weights)
+    digest.update(json.dumps(tree, sort_keys=True).encode())
+    return digest.hexdigest()
 
 
 def _flatten(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
     """JSON in the shape of `value`, with each tensor moved to `tensors` and a reference left in its place."""
     if isinstance(value, Tensor):
-        tensors[path] = value.clone()  # safetensors refuses tensors that share memory
+        tensors[path] = value.detach().to("cpu", copy=True)  # safetensors refuses tensors that share memory
         return {"__tensor__": path}
     if isinstance(value, dict):
         return {str(k): _flatten(v, f"{path}/{k}", tensors) for k, v in cast(dict[Any, Any], value).items()}

@@ -13,7 +13,7 @@ from netwright.engine.device import Profile
 from netwright.engine.plans import Raw, Source
 from netwright.engine.run import Task
 
-EVALUATION_BATCH = 256
+EVALUATION_BATCH = 256  # at most; a run whose training batch is small may be short of memory
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,14 @@ class Evaluation:
 
 
 def evaluate(
-    model: nn.Module, source: Source, task: Task, normalise: Normalise, profile: Profile, *, keep: bool = False
+    model: nn.Module,
+    source: Source,
+    task: Task,
+    normalise: Normalise,
+    profile: Profile,
+    *,
+    keep: bool = False,
+    batch_size: int = EVALUATION_BATCH,
 ) -> Evaluation:
     """Run a network in evaluation mode over a split, in order.
 
@@ -47,12 +54,13 @@ def evaluate(
         normalise: the preprocessing that training used.
         profile: the device.
         keep: also return the outputs.
+        batch_size: samples at a time.
     """
     model.eval()
     values: dict[str, list[Tensor]] = {}
     outputs: list[Tensor] = []
     labels: list[Tensor] = []
-    for raw, output in predict(model, source, normalise, profile):
+    for raw, output in predict(model, source, normalise, profile, batch_size):
         for name, value in task.metrics(output, raw.label).items():
             values.setdefault(name, []).append(value.float().cpu())
         labels.append(raw.label.cpu())
@@ -65,10 +73,12 @@ def evaluate(
 
 
 @torch.no_grad()
-def predict(model: nn.Module, source: Source, normalise: Normalise, profile: Profile) -> Iterator[tuple[Raw, Any]]:
+def predict(
+    model: nn.Module, source: Source, normalise: Normalise, profile: Profile, batch_size: int = EVALUATION_BATCH
+) -> Iterator[tuple[Raw, Any]]:
     """Samples and the network's float32 output for each batch of a split."""
     positions = np.arange(len(source))
-    batches = [positions[i : i + EVALUATION_BATCH] for i in range(0, len(positions), EVALUATION_BATCH)]
+    batches = [positions[i : i + batch_size] for i in range(0, len(positions), batch_size)]
     for raw in source.batches(batches):
         with profile.autocast():
             output = model(prepare(raw, normalise, profile))

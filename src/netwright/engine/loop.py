@@ -52,9 +52,11 @@ def train(run: Run, normalise: Normalise, watcher: Watcher, save: Callable[[Run]
             watcher.stepped(run)
             if run.interrupted:
                 save(run)
-                raise _interruption(run)
+                raise interruption(run)
         watcher.epoch_done(run, close_epoch(run, time.perf_counter() - begun, run.loader.steps - first))
         save(run)
+        if run.interrupted:
+            raise interruption(run)
     run.finished = True
 
 
@@ -68,8 +70,7 @@ def step(run: Run, augment: Augment, raw: Raw, before: list[Any], after: list[An
     run.gradient_norm = _checked_norm(run)
     for trick in before:
         trick.before_step(run)
-    factor = run.schedule(run.progress)
-    run.optimizer.step(factor)
+    run.optimizer.step(run.factor)
     run.step += 1
     for trick in after:
         trick.after_step(run)
@@ -80,7 +81,7 @@ def seed_network(seed: int, device: torch.device) -> None:
     """Seed what layers draw from; `torch.manual_seed` does the same and takes a hundred times as long to."""
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
-        torch.cuda.manual_seed(seed)
+        torch.cuda.default_generators[device.index or 0].manual_seed(seed)
     elif device.type != "cpu":
         torch.manual_seed(seed)
 
@@ -88,9 +89,10 @@ def seed_network(seed: int, device: torch.device) -> None:
 def close_epoch(run: Run, seconds: float, steps: int) -> dict[str, Any]:
     """Validate, let the tricks look, and write the epoch's row of metrics."""
     run.epoch += 1
-    n = run.sums.pop("n")
+    sums = {name: float(total) for name, total in run.sums.items()}
+    n = sums.pop("n")
     row: dict[str, Any] = {"kind": "epoch", "epoch": run.epoch, "step": run.step}
-    row |= {f"train_{name}": total / n for name, total in run.sums.items()}
+    row |= {f"train_{name}": total / n for name, total in sums.items()}
     run.sums = {}
     row |= {"lr": run.rate, "gradient_norm": run.gradient_norm, "seconds": seconds}
     row["images_per_second"] = n / run.loader.steps * steps / seconds
@@ -119,7 +121,8 @@ def _checked_norm(run: Run) -> float:
     )
 
 
-def _interruption(run: Run) -> Interrupted:
+def interruption(run: Run) -> Interrupted:
+    """What a stopped run ends with."""
     signal = "SIGTERM" if run.interrupted == EXIT_TERMINATED else "Ctrl-C"
     error = Interrupted(f"stopped by {signal} after step {run.step} of {run.steps}; everything is saved")
     error.exit_code = run.interrupted or EXIT_INTERRUPTED

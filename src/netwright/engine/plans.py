@@ -33,8 +33,8 @@ class Source(Protocol):
 
     def __len__(self) -> int: ...
 
-    def batches(self, positions: Sequence[np.ndarray]) -> Iterator[Raw]:
-        """One `Raw` for each array of positions, in order."""
+    def batches(self, positions: Sequence[np.ndarray], *, stream: int = 0) -> Iterator[Raw]:
+        """One `Raw` for each array of positions, in order; a source that draws at random draws from `stream`."""
         ...
 
 

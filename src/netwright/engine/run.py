@@ -125,7 +125,7 @@ class Run:
     epoch: int = field(default=0, init=False)
     step: int = field(default=0, init=False)
     history: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]], init=False)
-    sums: dict[str, float] = field(default_factory=dict[str, float], init=False)
+    sums: dict[str, Any] = field(default_factory=dict[str, Any], init=False)
     stopped: str = field(default="", init=False)
     finished: bool = field(default=False, init=False)
     interrupted: int = field(default=0, init=False)
@@ -149,6 +149,11 @@ class Run:
         return min(1.0, self.step / self.steps)
 
     @property
+    def factor(self) -> float:
+        """What the schedule says at the middle of the coming update, so that neither the first nor the last is zero."""
+        return self.schedule(min(1.0, (self.step + 0.5) / self.steps))
+
+    @property
     def step_in_epoch(self) -> int:
         """Updates done in this epoch."""
         return self.step - self.epoch * self.loader.steps
@@ -156,7 +161,7 @@ class Run:
     @property
     def rate(self) -> float:
         """The learning rate of the coming update."""
-        return self.optimizer.rate(self.schedule(self.progress))
+        return self.optimizer.rate(self.factor)
 
     def uniform(self, name: str, n: int = 1) -> Tensor:
         """`n` draws in [0, 1) for each sample of the batch: a function of (seed, epoch, sample, name). N n."""
@@ -176,10 +181,11 @@ class Run:
 
     def count(self, batch: Batch, passed: Passed) -> None:
         """Add a step's training loss and headline metric to the epoch's sums."""
-        headline, values = next(iter(self.task.metrics(passed.output, batch.label).items()))
         self._add("n", len(batch))
-        self._add("loss", float(passed.loss) * len(batch))
-        self._add(headline, float(values.float().sum()))
+        self._add("loss", passed.loss * len(batch))
+        headline, values = next(iter(self.task.metrics(passed.output, batch.label).items()))
+        if headline != "loss":
+            self._add(headline, values.float().sum())
 
     def memory(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
@@ -207,7 +213,10 @@ class Run:
         """The network to evaluate and hand on, after every trick has had its say; in evaluation mode."""
         return self.tricks.through("predictor", self.model).eval()
 
-    def _add(self, name: str, value: float) -> None:
+    def _add(self, name: str, value: float | Tensor) -> None:
+        # Sums stay on the device, in double precision where it has that: reading one each step would make a GPU wait.
+        precision = torch.float32 if self.profile.device.type == "mps" else torch.float64
+        value = torch.as_tensor(value, dtype=precision, device=self.profile.device)
         self.sums[name] = self.sums.get(name, 0.0) + value
 
 

@@ -64,12 +64,6 @@ class Warp:
         """Add a displacement field, N 2 H W, in source pixels."""
         return replace(self, field=field if self.field is None else self.field + field, whole=False)
 
-    def still(self) -> bool:
-        """True when this is the central crop and nothing else."""
-        return self.whole and torch.equal(
-            self.matrix, Warp.centre(self.n, self.size, self.source, self.matrix.device).matrix
-        )
-
 
 def gather(images: Tensor, warp: Warp) -> Tensor:
     """Resample by index alone: exact, and only for flips and whole-pixel shifts. N H W C -> N h w C, any dtype."""

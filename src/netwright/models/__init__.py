@@ -75,6 +75,18 @@ def create_model(
     return model
 
 
+def check_model(name: str | Spec) -> None:
+    """Refuse a model that does not exist or has no such option, without building it; timm's are checked when built.
+
+    Raises:
+        NetwrightError: unknown name or option, or a value out of range.
+    """
+    spec = Spec.parse(name)
+    if not spec.name.startswith(TIMM):
+        _module(spec.name)
+        check(spec.name, _class_of(spec.name), spec.options)
+
+
 def model_options(name: str) -> list[Option]:
     """The options of a model; a variant's own values stand for the family's defaults.
 

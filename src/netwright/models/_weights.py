@@ -1,5 +1,6 @@
 """Weights from a file or from the reference a variant names; only data is ever read, never code."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from netwright.models._timm import timm_state
 
 State = Mapping[str, Tensor]
 
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CONTAINERS = ("state_dict_ema", "state_dict", "model")  # averaged weights first: published numbers are theirs
 WRAPPERS = ("module.", "_orig_mod.", "model.")  # what DataParallel, torch.compile and holders of a model put in front
 
@@ -50,6 +52,20 @@ def load_weights(model: Family, source: str | Path) -> Loaded:
     _refuse_misfits(fitted, {name: tensor for name, tensor in own.items() if name not in fresh}, source)
     model.load_state_dict({**{name: own[name] for name in fresh}, **fitted})
     return Loaded(loaded=[name for name in own if name in fitted], fresh=fresh)
+
+
+def moments_of(source: str | Path, model: Any) -> tuple[tuple[float, ...], tuple[float, ...], str]:
+    """Mean and deviation of each channel with which weights were trained, and whose they are.
+
+    A netwright bundle says it beside its weights and timm in its configuration; elsewhere ImageNet's are usual.
+    """
+    bundle = Path(source).with_name("bundle.json")
+    if bundle.is_file() and (preprocess := json.loads(bundle.read_text("utf-8")).get("preprocess")):
+        return tuple(preprocess["mean"]), tuple(preprocess["std"]), "the bundle's"
+    configured = getattr(getattr(model, "model", model), "pretrained_cfg", None) or {}
+    if "mean" in configured and "std" in configured:
+        return tuple(configured["mean"]), tuple(configured["std"]), "timm's"
+    return IMAGENET_MEAN, IMAGENET_STD, "ImageNet's"
 
 
 def read(path: Path) -> State:

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from netwright.bundle.save import save_bundle
 from netwright.engine.augment import Augment, unit
-from netwright.engine.evaluate import Evaluation, evaluate
+from netwright.engine.evaluate import EVALUATION_BATCH, Evaluation, evaluate
 from netwright.engine.plans import Raw
+from netwright.recipes._recipe import Recipe
 from netwright.records.atomic import write_atomic
 from netwright.records.folder import RunFolder
 from netwright.records.intervals import of_values
@@ -31,14 +32,14 @@ def finish(parts: "Parts", folder: RunFolder, record: "Record") -> nn.Module:
     """Everything that follows the last step; returns the network that is handed on."""
     model = parts.run.predictor()
     measured = {split: _measured(parts, model, split) for split in ("val", "test") if split in parts.inputs.splits}
-    temperature = _temperature(measured.get("val"))
+    temperature = _temperature(parts, measured.get("val"))
     headline = "test" if "test" in measured else "val"
     record.result = {
         "best_epoch": _best_epoch(parts.run.history),
         "temperature": temperature,
         "splits": {split: intervals(evaluation) for split, evaluation in measured.items()},
     }
-    if headline in measured and measured[headline].output is not None:
+    if headline in measured and _is_classes(parts, measured[headline]):
         _keep_evaluation(parts, folder, headline, measured[headline], temperature)
     _keep_augmented(parts, folder)
     _hand_on(parts, folder, record, model, temperature)
@@ -55,11 +56,24 @@ def intervals(evaluation: Evaluation) -> dict[str, Any]:
 def _measured(parts: "Parts", model: nn.Module, split: str) -> Evaluation:
     run = parts.run
     source = parts.inputs.source(split, run.profile, parts.recipe.workers)
-    return evaluate(model, source, run.task, parts.inputs.normalise, run.profile, keep=True)
+    size = evaluation_batch(parts.recipe)
+    return evaluate(model, source, run.task, parts.inputs.normalise, run.profile, keep=True, batch_size=size)
 
 
-def _temperature(val: Evaluation | None) -> float:
-    if val is None or val.output is None or val.output.ndim != 2:
+def evaluation_batch(recipe: Recipe) -> int:
+    """Without gradients twice the training batch fits in the memory that training needs."""
+    return min(EVALUATION_BATCH, 2 * recipe.batch_size)
+
+
+def _is_classes(parts: "Parts", found: Evaluation) -> bool:
+    """Whether outputs are one score for each class: what the report's confusion, calibration and mistakes are about."""
+    return (
+        found.output is not None and found.output.shape[1:] == (len(parts.inputs.classes),) and found.labels.ndim == 1
+    )
+
+
+def _temperature(parts: "Parts", val: Evaluation | None) -> float:
+    if val is None or val.output is None or not _is_classes(parts, val):
         return 1.0
     return fit_temperature(val.output, val.labels)
 

@@ -20,10 +20,10 @@ from netwright.engine.random import key
 from netwright.engine.run import Run, Task
 from netwright.engine.signals import stops_on_signals
 from netwright.engine.trick import Tricks
-from netwright.models import create_model
-from netwright.models._weights import load_weights
+from netwright.models import check_model, create_model
+from netwright.models._weights import load_weights, moments_of
 from netwright.optim import OPTIMIZERS, SCHEDULES
-from netwright.recipes._finish import finish
+from netwright.recipes._finish import evaluation_batch, finish
 from netwright.recipes._inputs import Inputs, read_inputs
 from netwright.recipes._recipe import Recipe, read_recipe, recipe_for
 from netwright.recipes._recipe import recipe as named
@@ -122,13 +122,18 @@ def fit(
     chosen = read_recipe(folder.record_file) if folder else _chosen(recipe, data)
     chosen = chosen.changed(**changes) if changes else chosen
     own = None if isinstance(model, str) else model
-    parts = assemble(chosen, data=data, model=own, task=task, classes=classes, progress=progress)
-    if folder:
-        _refuse_other_data(folder, parts)
-    folder = _locked(folder, output, parts)
-    record = Record(folder, parts, started=started, command=command)
-    with folder:
-        return _trained(parts, folder, record, watcher or Watcher(), resumed=resume is not None)
+    before = folder.record() if folder else None
+    threads = torch.get_num_threads()
+    try:
+        parts = assemble(chosen, data=data, model=own, task=task, classes=classes, progress=progress, before=before)
+        if before:
+            _refuse_other_data(before, parts)
+        folder = _locked(folder, output, parts)
+        record = Record(folder, parts, started=started, command=command, before=before)
+        with folder:
+            return _trained(parts, folder, record, watcher or Watcher(), resumed=resume is not None)
+    finally:
+        torch.set_num_threads(threads)  # the process may have other work
 
 
 def assemble(
@@ -139,27 +144,33 @@ def assemble(
     task: Task | None = None,
     classes: Sequence[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
+    before: dict[str, Any] | None = None,
 ) -> Parts:
-    """Names become objects: data, network, tricks, optimiser, schedule.
+    """Names become objects: data, network, tricks, optimiser, schedule. `before` is the record of a run that goes on.
 
     Raises:
         NetwrightError: an unknown name, an option out of range, or data that cannot be used.
     """
     tricks = Tricks(TRICKS.build(spec) for spec in recipe.tricks)
     tricks.require(task.name if task else recipe.task)
+    optimizer, schedule = OPTIMIZERS.build(recipe.optimizer), SCHEDULES.build(recipe.schedule)
+    if model is None:
+        check_model(recipe.model)  # before the pictures are decoded, which may take minutes
+    elif recipe.weights:
+        raise NetwrightError("weights go with a model's name", "load them into your own network before fit")
     inputs = read_inputs(recipe, data, classes, progress)
     chosen_task: Task = task or TASKS.load(recipe.task)(classes=len(inputs.classes))
     torch.manual_seed(key(recipe.seed, "init"))
     # Not "if model": an nn.Sequential has a length, and an empty one would count as none.
-    network, inputs = _created(recipe, inputs) if model is None else (model, inputs)
+    network, inputs = _created(recipe, inputs, before) if model is None else (model, inputs)
     network = tricks.through("model", network)
     macs = _macs(network, inputs)
     where = profile(recipe.device, recipe.precision, macs=macs, threads=recipe.threads)
     where.apply()
-    run = _run(recipe, inputs, network, chosen_task, tricks, where)
+    run = _run(recipe, inputs, network, chosen_task, tricks, where, optimizer, schedule)
+    seen = {} if inputs.preprocess is None else {"image_size": inputs.shape[1], "channels": inputs.channels}
     recipe = recipe.resolved(
-        image_size=inputs.record["image_size"],
-        channels=inputs.channels,
+        **seen,
         precision=where.precision,
         device=str(where.device),
         threads=where.threads,
@@ -167,18 +178,35 @@ def assemble(
     return Parts(recipe, inputs, run, macs, recipe.model if model is None else None)
 
 
-def _created(recipe: Recipe, inputs: Inputs) -> tuple[nn.Module, Inputs]:
-    """The recipe's network, with its weights if it names some, and the data as these want it."""
+def _created(recipe: Recipe, inputs: Inputs, before: dict[str, Any] | None) -> tuple[nn.Module, Inputs]:
+    """The recipe's network, with its weights if it names some, and the data as these want it.
+
+    A run that goes on (`before` is its record) takes its weights from the checkpoint instead.
+    """
     network = create_model(recipe.model, classes=len(inputs.classes), in_channels=inputs.channels)
     if recipe.weights is None:
         return network, inputs
-    return network, inputs.suiting(recipe.weights, load_weights(network, recipe.weights).fresh)
+    if before is not None:
+        return network, inputs.normalised(before["data"]["mean"], before["data"]["std"])
+    fresh = load_weights(network, recipe.weights).fresh
+    mean, std, whose = moments_of(recipe.weights, network)
+    notes = [f"weights from {recipe.weights}, whose pictures were normalised with {whose} mean and deviation"]
+    notes += [f"not in the weights, drawn afresh: {listed(fresh)}"] if fresh else []
+    return network, inputs.normalised(mean, std, *notes) if inputs.channels == len(mean) else inputs
 
 
-def _run(recipe: Recipe, inputs: Inputs, network: nn.Module, task: Task, tricks: Tricks, where: Profile) -> Run:
+def _run(
+    recipe: Recipe,
+    inputs: Inputs,
+    network: nn.Module,
+    task: Task,
+    tricks: Tricks,
+    where: Profile,
+    optimizer: Any,
+    schedule: Callable[[float], float],
+) -> Run:
     network = where.place(network)
     plan = DataPlan(inputs.source("train", where, recipe.workers), len(inputs.classes), recipe.batch_size)
-    optimizer = OPTIMIZERS.build(recipe.optimizer)
     optimizer.start(tricks.through("optim", OptimPlan.of(network)).groups)
     run = Run(
         seed=recipe.seed,
@@ -186,14 +214,16 @@ def _run(recipe: Recipe, inputs: Inputs, network: nn.Module, task: Task, tricks:
         task=task,
         model=network,
         optimizer=optimizer,
-        schedule=SCHEDULES.build(recipe.schedule),
+        schedule=schedule,
         loader=Loader(tricks.through("data", plan), recipe.seed),
         tricks=tricks,
         profile=where,
     )
     if "val" in inputs.splits:
         val = inputs.source("val", where, recipe.workers)
-        run.validate = lambda: evaluate(run.predictor(), val, task, inputs.normalise, where).means()
+        run.validate = lambda: evaluate(
+            run.predictor(), val, task, inputs.normalise, where, batch_size=evaluation_batch(recipe)
+        ).means()
     for trick in tricks:
         trick.start(run)
     return run
@@ -211,9 +241,15 @@ def _trained(parts: Parts, folder: RunFolder, record: Record, watcher: Watcher, 
     try:
         with stops_on_signals(run):
             train(run, parts.inputs.normalise, record.watching(watcher), _saver(folder))
-        result = finish(parts, folder, record)
+            result = finish(parts, folder, record)
+    except torch.OutOfMemoryError as error:
+        record.close("failed", problem=str(error))
+        half = max(1, parts.recipe.batch_size // 2)
+        fix = f"try --batch-size {half}, or the same batch in parts: --with 'accumulate(parts=2)'"
+        raise NetwrightError(f"{run.profile.name} has too little memory for this batch", fix) from error
     except BaseException as error:
-        record.close("interrupted" if isinstance(error, Interrupted) else "failed", problem=str(error))
+        stopped = isinstance(error, Interrupted | KeyboardInterrupt)
+        record.close("interrupted" if stopped else "failed", problem=str(error))
         raise
     return Result(folder.path, result, folder.record())
 
@@ -249,9 +285,9 @@ def _refuse_changes(recipe: Any, changes: Mapping[str, Any]) -> None:
         )
 
 
-def _refuse_other_data(folder: RunFolder, parts: Parts) -> None:
-    then, now = folder.record()["data"].get("fingerprint"), parts.inputs.record.get("fingerprint")
-    if then != now:
+def _refuse_other_data(before: dict[str, Any], parts: Parts) -> None:
+    then, now = before["data"], parts.inputs.record
+    if any(then.get(name) != now.get(name) for name in ("fingerprint", "splits", "classes")):
         raise NetwrightError(
             "the data is not what this run began with: files were added, removed, moved or changed",
             "bring the old files back, or start a new run",
@@ -267,5 +303,15 @@ def _chosen(recipe: Recipe | str | None, data: Any) -> Recipe:
 
 
 def _macs(network: nn.Module, inputs: Inputs) -> int:
-    size = inputs.record["image_size"]
-    return macs_of(network, torch.zeros(1, inputs.channels, size, size))
+    """Multiply-adds for one picture; the first time that the network meets the size of the data."""
+    parameter = next(network.parameters(), None)
+    device = torch.device("cpu") if parameter is None else parameter.device
+    try:
+        return macs_of(network, torch.zeros(1, *inputs.shape, device=device))
+    except (RuntimeError, AssertionError, ValueError, IndexError) as error:
+        channels, height, width = inputs.shape
+        reason = str(error).split("\n")[0]
+        raise NetwrightError(
+            f"the network cannot take pictures of {channels}×{height}×{width} (channels, height, width): {reason}",
+            "give the size it is made for with --image-size, or take another --model",
+        ) from error

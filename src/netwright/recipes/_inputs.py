@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from netwright.core.errors import NetwrightError, listed
+from netwright.core.errors import NetwrightError, unknown
 from netwright.data import Data, from_arrays, open_data
 from netwright.data.loader import ArraySource, DatasetSource, as_tensor
 from netwright.data.preprocess import Preprocess
@@ -18,8 +18,7 @@ from netwright.engine.plans import Source
 from netwright.recipes._recipe import Recipe
 
 SAMPLE = 512
-# With these the weights of torchvision and timm were trained; loaded weights keep their meaning only with them.
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
 
 @dataclass(frozen=True)
@@ -44,16 +43,21 @@ class Inputs:
     record: dict[str, Any]
     opened: dict[str, Source] = field(default_factory=dict[str, Source])
 
-    def suiting(self, weights: str, fresh: Sequence[str]) -> "Inputs":
-        """The same data, normalised as loaded weights expect it, with a note of what they did not bring."""
-        note = f"weights from {weights}" + (f"; drawn afresh: {listed(fresh)}" if fresh else "")
-        found = replace(self, record=self.record | {"notes": [*self.record.get("notes", []), note]})
-        if self.preprocess is None or self.channels != len(IMAGENET_MEAN):
-            return found
-        preprocess = replace(self.preprocess, mean=IMAGENET_MEAN, std=IMAGENET_STD)
-        normalise = Normalise(IMAGENET_MEAN, IMAGENET_STD, preprocess.image_size)
-        record = found.record | {"mean": list(IMAGENET_MEAN), "std": list(IMAGENET_STD)}
-        return replace(found, preprocess=preprocess, normalise=normalise, record=record)
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of what the network sees: C H W."""
+        size = self.record["image_size"]
+        height, width = size if isinstance(size, list | tuple) else (size, size)
+        return self.channels, height, width
+
+    def normalised(self, mean: Sequence[float], std: Sequence[float], *notes: str) -> "Inputs":
+        """The same data, normalised in another way, with notes of why."""
+        moments = {"mean": list(mean), "std": list(std)}
+        record = self.record | moments | {"notes": [*self.record.get("notes", []), *notes]}
+        preprocess = self.preprocess and replace(self.preprocess, mean=tuple(mean), std=tuple(std))
+        return replace(
+            self, preprocess=preprocess, normalise=replace(self.normalise, mean=mean, std=std), record=record
+        )
 
     def source(self, split: str, profile: Profile, workers: int) -> Source:
         """A split on a device; asked again, the same one, since a small split is held in memory there."""
@@ -83,21 +87,44 @@ def read_inputs(recipe: Recipe, data: Any, classes: Sequence[str] | None, progre
         NetwrightError: the data cannot be used.
     """
     if data is None or isinstance(data, str):
-        fractions = (1 - recipe.val_fraction - recipe.test_fraction, recipe.val_fraction, recipe.test_fraction)
         data = open_data(
             data or recipe.data,
             image_size=recipe.image_size,
             fit=recipe.fit,
             channels=recipe.channels,
-            fractions=fractions,
+            fractions=_fractions(recipe),
             progress=progress,
         )
     if isinstance(data, Data):
         return _own(data)
-    splits = data if isinstance(data, Mapping) else dict(zip(("train", "val", "test"), data, strict=False))
+    splits = _splits(data)
     if all(isinstance(held, tuple) for held in splits.values()):
-        return _own(from_arrays(**splits, classes=classes))
+        wanted: dict[str, Any] = {"image_size": recipe.image_size, "fit": recipe.fit, "channels": recipe.channels}
+        return _own(from_arrays(**splits, classes=classes, fractions=_fractions(recipe), **wanted))
     return _users(splits, classes)
+
+
+def _fractions(recipe: Recipe) -> tuple[float, float, float]:
+    return 1 - recipe.val_fraction - recipe.test_fraction, recipe.val_fraction, recipe.test_fraction
+
+
+def _splits(data: Any) -> dict[str, Any]:
+    """What a caller gave, by split.
+
+    Raises:
+        NetwrightError: it is not one split each for train, val and test.
+    """
+    named = isinstance(data, Mapping)
+    if not named and (not isinstance(data, tuple | list) or any(isinstance(part, np.ndarray) for part in data)):
+        raise NetwrightError(f"data cannot be a {type(data).__name__} alone", "give the splits: data=(train, val)")
+    given: Mapping[str, Any] = data if named else dict(zip(("train", "val", "test"), data, strict=False))
+    for name in given:
+        if name not in SPLITS:
+            raise unknown("split", str(name), SPLITS)
+    found = {SPLITS[name]: held for name, held in given.items() if held is not None}
+    if "train" not in found:
+        raise NetwrightError("data has no train split", 'give one: data={"train": …, "val": …}')
+    return found
 
 
 def _own(data: Data) -> Inputs:
@@ -123,7 +150,7 @@ def _users(splits: Mapping[str, Any], classes: Sequence[str] | None) -> Inputs:
         "splits": {split: {"n": len(held)} for split, held in splits.items()},
         "notes": ["your own dataset: its transforms are used as they are"],
         "channels": channels,
-        "image_size": max(first.shape[:2] if bytes_ else first.shape[1:]),
+        "image_size": list(first.shape[:2] if bytes_ else first.shape[1:]),
         "mean": list(mean),
         "std": list(std),
     }

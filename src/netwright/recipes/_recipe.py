@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -110,6 +110,11 @@ class Recipe(BaseModel):
         open_ = {name: value for name, value in values.items() if getattr(self, name) in (None, "auto")}
         return self.changed("auto", **open_)
 
+    def reopened(self) -> "Recipe":
+        """The recipe before netwright filled in what was left open: for another machine, or other data."""
+        filled = [name for name in OPEN if self._sources.get(name) == "auto"]
+        return self._merged({name: type(self).model_fields[name].default for name in filled}, {})
+
     def _merged(self, values: Mapping[str, Any], origins: Mapping[str, Origin]) -> "Recipe":
         try:
             merged = type(self).model_validate({**self.model_dump(), **values})
@@ -131,7 +136,7 @@ def recipe(name: str = "digits", **values: Any) -> Recipe:
     """
     from netwright.recipes import RECIPES
 
-    found = read_recipe(Path(name)) if name.endswith(".json") else RECIPES.load(name)()
+    found = read_recipe(Path(name)).reopened() if name.endswith(".json") else RECIPES.load(name)()
     return found.changed(**values) if values else found
 
 
@@ -156,15 +161,28 @@ def read_recipe(path: Path) -> Recipe:
         raise NetwrightError(
             f"cannot read the recipe {path}: {error}", "give a recipe's JSON or a run's record.json"
         ) from None
+    if not isinstance(saved, dict):
+        raise NetwrightError(f"{path} is not a recipe", "give a recipe's JSON or a run's record.json")
     values, sources = saved.get("recipe", saved), saved.get("sources", {})
-    fields = {name: value for name, value in values.items() if name in Recipe.model_fields}
-    return Recipe()._merged(fields, {name: origin for name, origin in sources.items() if origin in get_args(Origin)})
+    for name in values:
+        if name not in Recipe.model_fields:
+            raise unknown("recipe field", name, Recipe.model_fields)
+    return Recipe()._merged(values, {name: origin for name, origin in sources.items() if origin in get_args(Origin)})
 
 
 def _resolved(base: Recipe, values: Mapping[str, Any]) -> dict[str, Any]:
     """Field values, with `lr` moved into the optimiser's spec and every name checked."""
     fields = dict(values)
+    for name in set(NAMED) & set(fields):
+        if not isinstance(fields[name], str | Spec):
+            raise NetwrightError(
+                f"{name} cannot be {fields[name]!r}", f"give a name from `netwright list {NAMED[name].plural}`"
+            )
+    if isinstance(fields.get("tricks", ()), str | Spec) or not isinstance(fields.get("tricks", ()), Iterable):
+        raise NetwrightError(f"tricks cannot be {fields['tricks']!r}", "give a list, or use --with and --without")
     rate = fields.pop("lr", None)
+    if rate is not None and (isinstance(rate, bool) or not isinstance(rate, int | float)):
+        raise NetwrightError(f"lr cannot be {rate!r}", "give a number, as in 0.01")
     for name in fields:
         if name not in Recipe.model_fields:
             raise unknown("recipe field", name, [*Recipe.model_fields, "lr"])
@@ -198,7 +216,7 @@ def _trick_spec(trick: Any) -> Spec:
     """The spec of a trick given as text or as an object; a user's own class is registered under its name."""
     if isinstance(trick, str | Spec):
         return Spec.parse(_known(TRICKS, str(trick)))
-    if trick.name not in TRICKS.names():
+    if trick.name not in TRICKS.names() or TRICKS.load(trick.name) is not type(trick):
         TRICKS.register(type(trick))
     return trick.spec
 

@@ -3,6 +3,7 @@
 import platform
 import subprocess
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -24,12 +25,20 @@ NOTED = ("torch", "torchvision", "timm", "numpy", "pillow", "netwright")
 class Record:
     """Writes `record.json` and passes the training loop's events on, writing metrics on the way."""
 
-    def __init__(self, folder: RunFolder, parts: "Parts", *, started: float, command: str) -> None:
+    def __init__(
+        self,
+        folder: RunFolder,
+        parts: "Parts",
+        *,
+        started: float,
+        command: str,
+        before: dict[str, Any] | None = None,
+    ) -> None:
         self.folder = folder
         self.parts = parts
         self.started = started
         self.first_step: float | None = None
-        self.begun_at = parts.run.step
+        self.before = before or {}
         self.training_seconds = 0.0
         self.images = 0
         self.result: dict[str, Any] = {}
@@ -47,10 +56,10 @@ class Record:
                 "name": self.folder.path.name,
                 "status": status,
                 "problem": problem,
-                "created": _iso(self.started),
+                "created": self.before.get("created") or _iso(self.started),
                 "finished": None if status == "running" else _iso(time.time()),
-                "seconds": time.time() - self.started,
-                "command": self.command,
+                "seconds": self.before.get("seconds", 0.0) + time.time() - self.started,
+                "command": self.before.get("command") or self.command,
                 "recipe": recipe.model_dump(mode="json"),
                 "sources": recipe.sources,
                 "key": recipe.key,
@@ -72,8 +81,9 @@ class Record:
 
     def close(self, status: str, problem: str = "") -> None:
         """The last word on a run: record, log and store."""
-        self.folder.log(f"{status} {problem}".strip())
         self.write(status, problem)
+        with suppress(NetwrightError):  # on a full disk the record is worth more than the log
+            self.folder.log(f"{status} {problem}".strip())
         self.register(status)
 
     def register(self, status: str) -> None:
@@ -103,13 +113,15 @@ class Record:
 
     def speed(self) -> dict[str, Any]:
         """How far the run came, and how fast."""
-        run = self.parts.run
+        run, then = self.parts.run, self.before.get("result", {})
         return {
             "epochs": run.epoch,
             "steps": run.step,
             "stopped": run.stopped,
-            "seconds_to_first_step": self.first_step,
-            "images_per_second": self.images / self.training_seconds if self.training_seconds else None,
+            "seconds_to_first_step": then.get("seconds_to_first_step") or self.first_step,
+            "images_per_second": self.images / self.training_seconds
+            if self.training_seconds
+            else then.get("images_per_second"),
         }
 
     def watching(self, watcher: Watcher) -> Watcher:

@@ -43,7 +43,7 @@ def replacing(path: Path, *, needed: int = 0) -> Generator[Path]:
 
 @contextmanager
 def disk_errors(path: Path, *, needed: int = 0) -> Generator[None]:
-    """Turn what a user can mend (full or closed disk) into a NetwrightError; other errors pass unchanged.
+    """Turn what a user can mend (full or closed disk, a place that cannot be) into a NetwrightError; other errors pass unchanged.
 
     Args:
         path: what is being written.
@@ -57,7 +57,18 @@ def disk_errors(path: Path, *, needed: int = 0) -> Generator[None]:
         if error.errno in CLOSED:
             problem = f"{CLOSED[error.errno]} while writing {path}"
             raise NetwrightError(problem, "pass --output with a folder you may write to") from error
+        if error.errno == errno.ENAMETOOLONG:
+            raise NetwrightError(f"a name in {path} is too long for the disk", "give a shorter one") from error
+        if error.errno in (errno.EEXIST, errno.ENOTDIR) and (file := _in_the_way(path)):
+            problem = f"{file} is not a folder, so {path} cannot be written"
+            raise NetwrightError(problem, "pass --output with a folder, or with a name that is free") from error
         raise
+
+
+def _in_the_way(path: Path) -> Path | None:
+    """The first part of a path that is there without being the folder it would have to be."""
+    parts = (*reversed(path.parents), path)
+    return next((part for part in parts if (part.exists() or part.is_symlink()) and not part.is_dir()), None)
 
 
 def _make_room(path: Path, needed: int) -> str:

@@ -3,7 +3,8 @@
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import count
@@ -34,8 +35,9 @@ class RunFolder:
         """A new, locked folder `output/<date>-<time>-<name>`; one that exists is never used again.
 
         Raises:
-            NetwrightError: the disk is full or not writable.
+            NetwrightError: the disk is full or not writable, or `output` is a file.
         """
+        output = _expanded(output)
         stem = f"{datetime.now().strftime(STAMP)}-{_file_name(name)}"
         run = cls(output / stem)
         for number in count(2):
@@ -52,11 +54,13 @@ class RunFolder:
         Raises:
             NetwrightError: there is no run; the fix names the nearest or the newest one.
         """
+        path = _expanded(path)
         run = cls(path)
-        if run.record_file.is_file() or run.lock_file.is_file():
-            return run
-        problem = f"{path} is not a run folder" if path.exists() else f"there is no run {path}"
-        raise NetwrightError(problem, _instead_of(path))
+        with _looking_at(path):
+            if run.record_file.is_file() or run.lock_file.is_file():
+                return run
+            problem = f"{path} is not a run folder" if path.exists() else f"there is no run {path}"
+            raise NetwrightError(problem, _instead_of(path))
 
     @classmethod
     def newest(cls, output: Path) -> "RunFolder":
@@ -65,7 +69,9 @@ class RunFolder:
         Raises:
             NetwrightError: there is none.
         """
-        runs = _runs_in(output)
+        output = _expanded(output)
+        with _looking_at(output):
+            runs = _runs_in(output)
         if not runs:
             raise NetwrightError(f"there is no run in {output}", "train one first, or pass another --output")
         return cls(runs[-1])
@@ -149,10 +155,13 @@ class RunFolder:
             NetwrightError: there is no record yet, or it cannot be read.
         """
         try:
-            return json.loads(self.record_file.read_bytes())
+            record = json.loads(self.record_file.read_bytes())
+            if not isinstance(record, dict):
+                raise ValueError("it holds no record")
         except (OSError, ValueError) as error:
             fix = "the run was stopped before it wrote one, or the file was changed; train again"
             raise NetwrightError(f"cannot read {self.record_file}: {error}", fix) from error
+        return record
 
     def append_metrics(self, row: Mapping[str, Any]) -> None:
         """Add one row to `metrics.jsonl`; it is on disk when this returns."""
@@ -187,7 +196,25 @@ class RunFolder:
 
 
 def _file_name(name: str) -> str:
-    return re.sub(r"[^\w.-]+", "-", name).strip("-.")[:80] or "run"
+    plain = re.sub(r"[^\w.-]+", "-", name).strip("-.")
+    return plain.encode()[:80].decode(errors="ignore") or "run"  # disks count bytes, and a letter may have four
+
+
+def _expanded(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise NetwrightError(f"{path.parts[0]} is nobody's home folder", "write the path in full") from None
+
+
+@contextmanager
+def _looking_at(path: Path) -> Generator[None]:
+    """A path that the disk refuses to look up names no run."""
+    try:
+        yield
+    except OSError as error:
+        problem = f"cannot look for a run in {path} ({error.strerror})"
+        raise NetwrightError(problem, "give the folder that training printed, the one with record.json in it") from None
 
 
 def _append(path: Path, line: str) -> None:

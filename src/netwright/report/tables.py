@@ -1,8 +1,11 @@
 """Tables: the one way to write them, and those that need more than one line."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
+from netwright.core.errors import NetwrightError
+from netwright.core.spec import Spec
 from netwright.records.intervals import Interval
 from netwright.report.confusion import ClassResult, Counts
 from netwright.report.html import Html, join, tag
@@ -64,7 +67,7 @@ def class_table(results: Sequence[ClassResult], classes: Sequence[str]) -> Html:
 
 def recipe_table(recipe: Mapping[str, Any], sources: Mapping[str, str]) -> Html:
     """Every value of the recipe and who chose it; what the user chose stands out."""
-    rows = [_recipe_row(field, value, sources.get(field, "")) for field, value in recipe.items()]
+    rows = [_recipe_row(field, value, sources) for field, value in recipe.items()]
     return table(("setting", "value", "chosen by"), rows, caption="Every setting of this run", class_="recipe")
 
 
@@ -106,8 +109,39 @@ def _class_row(result: ClassResult, classes: Sequence[str]) -> Sequence[object]:
     return (tag("bdi", classes[result.index]), count(result.n), *cells, other)
 
 
-def _recipe_row(field: str, value: Any, source: str) -> Sequence[object]:
+def _recipe_row(field: str, value: Any, sources: Mapping[str, str]) -> Sequence[object]:
+    parts, whole = _parts(value), sources.get(field, "")
+    inner = {name: sources[f"{field}.{name}"] for name in parts if f"{field}.{name}" in sources}
+    if not inner:
+        return (field, _bold(setting(value), whole), _chooser(whole))
+    listing = isinstance(value, list | tuple)
+    shown = _between(", ", [_bold(text, inner.get(name, "")) for name, text in parts.items()])
+    choosers = [join(f"{name}: ", _chooser(source)) for name, source in inner.items()]
+    if not listing:  # the name has a chooser of its own; a list is but its items
+        shown = join(_bold(Spec.parse(value).name, whole), "(", shown, ")")
+        choosers.insert(0, _chooser(whole))
+    return (field, shown, _between("; ", choosers))
+
+
+def _parts(value: Any) -> dict[str, str]:
+    """What inside a value may have a source of its own: the options of a spec, or the specs of a list, as written."""
+    with suppress(NetwrightError):
+        if isinstance(value, list | tuple):
+            return {Spec.parse(item).name: item for item in value if isinstance(item, str)}
+        if isinstance(value, str):
+            options = sorted(Spec.parse(value).options.items())
+            return {name: str(Spec("", {name: option}))[1:-1] for name, option in options}
+    return {}
+
+
+def _bold(text: str, source: str) -> Html:
+    return tag("strong", text) if source == "user" else join(text)
+
+
+def _chooser(source: str) -> Html:
     words = SOURCES.get(source, source or UNKNOWN)
-    if source == "user":
-        return (field, tag("strong", setting(value)), tag("strong", words, class_="user"))
-    return (field, setting(value), words)
+    return tag("strong", words, class_="user") if source == "user" else join(words)
+
+
+def _between(separator: str, children: Sequence[Html]) -> Html:
+    return Html(separator.join(children))

@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 
+PRIOR_DEVIATION = 0.5
+
 
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Logits as probabilities. Shape: N K -> N K."""
@@ -20,11 +22,16 @@ def negative_log_likelihood(logits: np.ndarray, labels: np.ndarray, temperature:
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
-    """The temperature in [1/20, 20] with the least negative log-likelihood; convex in 1/T, so a bracket finds it."""
+    """The most probable temperature, given the labels and a prior that log T is normal about 0 with deviation 1/2.
+
+    The prior counts as much as a handful of pictures: with hundreds it is not noticed; with ten that are all right,
+    where the likelihood alone would make every probability one, it holds T near 1.
+    """
     from scipy.optimize import minimize_scalar
 
-    def cost(inverse: float) -> float:
-        return negative_log_likelihood(logits, labels, 1 / inverse)
+    def cost(log_temperature: float) -> float:
+        likelihood = negative_log_likelihood(logits, labels, np.exp(log_temperature))
+        return len(labels) * likelihood + 0.5 * (log_temperature / PRIOR_DEVIATION) ** 2
 
-    found: Any = minimize_scalar(cost, bounds=(1 / 20, 20), method="bounded")
-    return float(1 / found.x)
+    found: Any = minimize_scalar(cost, bounds=(-4, 4), method="bounded")
+    return float(np.exp(found.x))

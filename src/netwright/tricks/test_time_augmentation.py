@@ -57,7 +57,7 @@ class Views(nn.Module):
         moved = [image]
         if self.shift:
             pad = [self.shift] * 4
-            wide = nn.functional.pad(image, pad, mode="reflect")
+            wide = nn.functional.pad(image, pad, mode="replicate")
             height, width = image.shape[2:]
             moved += [wide[:, :, d : d + height, d : d + width] for d in (0, 2 * self.shift)]
         return moved + [view.flip(3) for view in moved] if self.flip else moved
