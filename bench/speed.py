@@ -23,7 +23,7 @@ from netwright import create_model, fit, from_arrays, recipe
 from netwright.engine.augment import Augment, prepare
 from netwright.engine.device import available_threads
 from netwright.engine.loop import step
-from netwright.recipes._fit import assemble
+from netwright.recipes._assemble import assemble
 
 BATCH, LR, MOMENTUM, DECAY = 128, 0.2, 0.9, 5e-4
 
@@ -52,9 +52,8 @@ class Usual:
         moves = [transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip()]
         train = Pictures(data["x_train"], data["y_train"], transforms.Compose(moves + normalise))
         self.loader = DataLoader(train, BATCH, shuffle=True, drop_last=True, num_workers=2, persistent_workers=True)
-        self.test = DataLoader(
-            Pictures(data["x_test"], data["y_test"], transforms.Compose(normalise)), 256, num_workers=2
-        )
+        test = Pictures(data["x_test"], data["y_test"], transforms.Compose(normalise))
+        self.test = DataLoader(test, 256, num_workers=2, persistent_workers=True)
         self.optimizer = torch.optim.SGD(
             self.model.parameters(), LR, momentum=MOMENTUM, weight_decay=DECAY, nesterov=True
         )

@@ -47,7 +47,7 @@ def recipe_rows(values: dict[str, Any], sources: dict[str, str]) -> list[tuple[s
     rows: list[tuple[str, Any, str]] = []
     for key, value in values.items():
         unset = "auto" if sources.get(key) == "auto" else "none"
-        shown = ", ".join(value) if isinstance(value, list | tuple) else unset if value is None else value
+        shown = ", ".join(map(str, value)) if isinstance(value, list | tuple) else unset if value is None else value
         inner = [f"{k.split('.')[1]}: {v}" for k, v in sources.items() if k.startswith(f"{key}.") and v != "recipe"]
         rows.append((key, shown, "; ".join([sources.get(key, "recipe"), *inner])))
     return rows

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from netwright.bundle.save import save_bundle
 from netwright.engine.augment import Augment, unit
-from netwright.engine.evaluate import EVALUATION_BATCH, Evaluation, evaluate
+from netwright.engine.evaluate import Evaluation, evaluate
 from netwright.engine.plans import Raw
-from netwright.recipes._recipe import Recipe
+from netwright.recipes._assemble import Parts, evaluation_batch
 from netwright.records.atomic import write_atomic
 from netwright.records.folder import RunFolder
 from netwright.records.intervals import of_values
@@ -22,13 +22,12 @@ from netwright.report import write_report
 from netwright.tasks._calibration import fit_temperature, softmax
 
 if TYPE_CHECKING:
-    from netwright.recipes._fit import Parts
     from netwright.recipes._record import Record
 
 MISTAKES, SAMPLES, COLUMNS, THUMBNAIL = 24, 24, 8, 160
 
 
-def finish(parts: "Parts", folder: RunFolder, record: "Record") -> nn.Module:
+def finish(parts: Parts, folder: RunFolder, record: "Record") -> nn.Module:
     """Everything that follows the last step; returns the network that is handed on."""
     model = parts.run.predictor()
     measured = {split: _measured(parts, model, split) for split in ("val", "test") if split in parts.inputs.splits}
@@ -53,26 +52,21 @@ def intervals(evaluation: Evaluation) -> dict[str, Any]:
     return {name: of_values(values).to_json() for name, values in evaluation.values.items()}
 
 
-def _measured(parts: "Parts", model: nn.Module, split: str) -> Evaluation:
+def _measured(parts: Parts, model: nn.Module, split: str) -> Evaluation:
     run = parts.run
     source = parts.inputs.source(split, run.profile, parts.recipe.workers)
     size = evaluation_batch(parts.recipe)
     return evaluate(model, source, run.task, parts.inputs.normalise, run.profile, keep=True, batch_size=size)
 
 
-def evaluation_batch(recipe: Recipe) -> int:
-    """Without gradients twice the training batch fits in the memory that training needs."""
-    return min(EVALUATION_BATCH, 2 * recipe.batch_size)
-
-
-def _is_classes(parts: "Parts", found: Evaluation) -> bool:
+def _is_classes(parts: Parts, found: Evaluation) -> bool:
     """Whether outputs are one score for each class: what the report's confusion, calibration and mistakes are about."""
     return (
         found.output is not None and found.output.shape[1:] == (len(parts.inputs.classes),) and found.labels.ndim == 1
     )
 
 
-def _temperature(parts: "Parts", val: Evaluation | None) -> float:
+def _temperature(parts: Parts, val: Evaluation | None) -> float:
     if val is None or val.output is None or not _is_classes(parts, val):
         return 1.0
     return fit_temperature(val.output, val.labels)
@@ -84,7 +78,7 @@ def _best_epoch(history: list[dict[str, Any]]) -> int | None:
     return min(rows, key=lambda row: row["val_loss"])["epoch"] if rows else None
 
 
-def _keep_evaluation(parts: "Parts", folder: RunFolder, split: str, found: Evaluation, temperature: float) -> None:
+def _keep_evaluation(parts: Parts, folder: RunFolder, split: str, found: Evaluation, temperature: float) -> None:
     assert found.output is not None  # noqa: S101 - checked by the caller
     probabilities = softmax(found.output / temperature)
     names = parts.inputs.names(split)
@@ -101,7 +95,7 @@ def _keep_evaluation(parts: "Parts", folder: RunFolder, split: str, found: Evalu
 
 
 def _keep_mistakes(
-    parts: "Parts", folder: RunFolder, split: str, probabilities: np.ndarray, labels: np.ndarray, names: list[str]
+    parts: Parts, folder: RunFolder, split: str, probabilities: np.ndarray, labels: np.ndarray, names: list[str]
 ) -> None:
     """Thumbnails of the samples the network was surest of and wrong about."""
     guess, sure = probabilities.argmax(1), probabilities.max(1)
@@ -126,7 +120,7 @@ def _keep_mistakes(
     write_atomic(folder.samples / "mistakes.json", json.dumps(rows, ensure_ascii=False))
 
 
-def _keep_augmented(parts: "Parts", folder: RunFolder) -> None:
+def _keep_augmented(parts: Parts, folder: RunFolder) -> None:
     """One picture of the training samples as the network saw them."""
     run = parts.run
     raw = next(run.loader.epoch(0))
@@ -139,7 +133,7 @@ def _keep_augmented(parts: "Parts", folder: RunFolder) -> None:
     write_atomic(folder.samples / "augmented.png", _png(_grid(_bytes(seen * std + mean))))
 
 
-def _hand_on(parts: "Parts", folder: RunFolder, record: "Record", model: nn.Module, temperature: float) -> None:
+def _hand_on(parts: Parts, folder: RunFolder, record: "Record", model: nn.Module, temperature: float) -> None:
     folder.bundle.mkdir(parents=True, exist_ok=True)
     preprocess = parts.inputs.preprocess
     save_bundle(

@@ -7,17 +7,15 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from netwright.core.errors import NetwrightError
 from netwright.core.spec import Spec
 from netwright.engine.loop import Watcher
 from netwright.engine.run import Run
+from netwright.recipes._assemble import Parts
 from netwright.records.folder import RunFolder
 from netwright.records.schema import FORMAT
-
-if TYPE_CHECKING:
-    from netwright.recipes._fit import Parts
 
 NOTED = ("torch", "torchvision", "timm", "numpy", "pillow", "netwright")
 
@@ -28,7 +26,7 @@ class Record:
     def __init__(
         self,
         folder: RunFolder,
-        parts: "Parts",
+        parts: Parts,
         *,
         started: float,
         command: str,

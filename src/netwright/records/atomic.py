@@ -43,7 +43,7 @@ def replacing(path: Path, *, needed: int = 0) -> Generator[Path]:
 
 @contextmanager
 def disk_errors(path: Path, *, needed: int = 0) -> Generator[None]:
-    """Turn what a user can mend (full or closed disk, a place that cannot be) into a NetwrightError; other errors pass unchanged.
+    """Turn what a user can mend (a full or closed disk, an impossible place) into a NetwrightError; the rest passes.
 
     Args:
         path: what is being written.

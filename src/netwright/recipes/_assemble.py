@@ -1,0 +1,148 @@
+"""Names become objects: a recipe's data, network, tricks, optimiser and schedule, put together as a run."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from netwright.core.errors import NetwrightError, listed
+from netwright.data.loader import Loader
+from netwright.engine.device import Profile, macs_of, profile
+from netwright.engine.evaluate import EVALUATION_BATCH, evaluate
+from netwright.engine.plans import DataPlan, OptimPlan
+from netwright.engine.random import key
+from netwright.engine.run import Run, Task
+from netwright.engine.trick import Tricks
+from netwright.models import check_model, create_model
+from netwright.models._weights import load_weights, moments_of
+from netwright.optim import OPTIMIZERS, SCHEDULES
+from netwright.recipes._inputs import Inputs, read_inputs
+from netwright.recipes._recipe import Recipe
+from netwright.tasks import TASKS
+from netwright.tricks import TRICKS
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The objects a recipe's names stand for."""
+
+    recipe: Recipe
+    inputs: Inputs
+    run: Run
+    macs: int
+    spec: str | None
+
+
+def assemble(
+    recipe: Recipe,
+    *,
+    data: Any = None,
+    model: nn.Module | None = None,
+    task: Task | None = None,
+    classes: Sequence[str] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    before: dict[str, Any] | None = None,
+) -> Parts:
+    """Names become objects: data, network, tricks, optimiser, schedule. `before` is the record of a run that goes on.
+
+    Raises:
+        NetwrightError: an unknown name, an option out of range, or data that cannot be used.
+    """
+    tricks = Tricks(TRICKS.build(spec) for spec in recipe.tricks)
+    tricks.require(task.name if task else recipe.task)
+    optimizer, schedule = OPTIMIZERS.build(recipe.optimizer), SCHEDULES.build(recipe.schedule)
+    if model is None:
+        check_model(recipe.model)  # before the pictures are decoded, which may take minutes
+    elif recipe.weights:
+        raise NetwrightError("weights go with a model's name", "load them into your own network before fit")
+    inputs = read_inputs(recipe, data, classes, progress)
+    chosen_task: Task = task or TASKS.load(recipe.task)(classes=len(inputs.classes))
+    torch.manual_seed(key(recipe.seed, "init"))
+    # Not "if model": an nn.Sequential has a length, and an empty one would count as none.
+    network, inputs = _created(recipe, inputs, before) if model is None else (model, inputs)
+    network = tricks.through("model", network)
+    macs = _macs(network, inputs)
+    where = profile(recipe.device, recipe.precision, macs=macs, threads=recipe.threads)
+    where.apply()
+    run = _run(recipe, inputs, network, chosen_task, tricks, where, optimizer, schedule)
+    seen = {} if inputs.preprocess is None else {"image_size": inputs.shape[1], "channels": inputs.channels}
+    recipe = recipe.resolved(
+        **seen,
+        precision=where.precision,
+        device=str(where.device),
+        threads=where.threads,
+    )
+    return Parts(recipe, inputs, run, macs, recipe.model if model is None else None)
+
+
+def evaluation_batch(recipe: Recipe) -> int:
+    """Without gradients twice the training batch fits in the memory that training needs."""
+    return min(EVALUATION_BATCH, 2 * recipe.batch_size)
+
+
+def _created(recipe: Recipe, inputs: Inputs, before: dict[str, Any] | None) -> tuple[nn.Module, Inputs]:
+    """The recipe's network, with its weights if it names some, and the data as these want it.
+
+    A run that goes on (`before` is its record) takes its weights from the checkpoint instead.
+    """
+    network = create_model(recipe.model, classes=len(inputs.classes), in_channels=inputs.channels)
+    if recipe.weights is None:
+        return network, inputs
+    if before is not None:
+        return network, inputs.normalised(before["data"]["mean"], before["data"]["std"])
+    fresh = load_weights(network, recipe.weights).fresh
+    mean, std, whose = moments_of(recipe.weights, network)
+    notes = [f"weights from {recipe.weights}, whose pictures were normalised with {whose} mean and deviation"]
+    notes += [f"not in the weights, drawn afresh: {listed(fresh)}"] if fresh else []
+    return network, inputs.normalised(mean, std, *notes) if inputs.channels == len(mean) else inputs
+
+
+def _run(
+    recipe: Recipe,
+    inputs: Inputs,
+    network: nn.Module,
+    task: Task,
+    tricks: Tricks,
+    where: Profile,
+    optimizer: Any,
+    schedule: Callable[[float], float],
+) -> Run:
+    network = where.place(network)
+    plan = DataPlan(inputs.source("train", where, recipe.workers), len(inputs.classes), recipe.batch_size)
+    optimizer.start(tricks.through("optim", OptimPlan.of(network)).groups)
+    run = Run(
+        seed=recipe.seed,
+        epochs=recipe.epochs,
+        task=task,
+        model=network,
+        optimizer=optimizer,
+        schedule=schedule,
+        loader=Loader(tricks.through("data", plan), recipe.seed),
+        tricks=tricks,
+        profile=where,
+    )
+    if "val" in inputs.splits:
+        val = inputs.source("val", where, recipe.workers)
+        run.validate = lambda: evaluate(
+            run.predictor(), val, task, inputs.normalise, where, batch_size=evaluation_batch(recipe)
+        ).means()
+    for trick in tricks:
+        trick.start(run)
+    return run
+
+
+def _macs(network: nn.Module, inputs: Inputs) -> int:
+    """Multiply-adds for one picture; the first time that the network meets the size of the data."""
+    parameter = next(network.parameters(), None)
+    device = torch.device("cpu") if parameter is None else parameter.device
+    try:
+        return macs_of(network, torch.zeros(1, *inputs.shape, device=device))
+    except (RuntimeError, AssertionError, ValueError, IndexError) as error:
+        channels, height, width = inputs.shape
+        reason = str(error).split("\n")[0]
+        raise NetwrightError(
+            f"the network cannot take pictures of {channels}×{height}×{width} (channels, height, width): {reason}",
+            "give the size it is made for with --image-size, or take another --model",
+        ) from error
