@@ -4,7 +4,10 @@ from netwright.recipes._recipe import Recipe
 
 
 def cifar() -> Recipe:
-    """`netwright train cifar10_12k/ --recipe cifar`; for pictures up to 64 pixels a side."""
+    """`netwright train cifar10_12k/ --recipe cifar`; for pictures up to 64 pixels a side.
+
+    Ten epochs on 10,000 pictures of CIFAR-10 reach 73.6 % on 2,000 test pictures (n = 3, sd 0.6; docs/benchmarks).
+    """
     return Recipe(
         name="cifar",
         data="",

@@ -4,7 +4,10 @@ from netwright.recipes._recipe import Recipe
 
 
 def photos() -> Recipe:
-    """`netwright train photos/`: a sound start for a few hundred to a few thousand photos, without foreign weights."""
+    """`netwright train photos/`: a sound start for a few hundred photos or more, without foreign weights.
+
+    On 450 photos of clothes in ten classes it reaches 56 % [49, 63] on 214 test photos (docs/benchmarks).
+    """
     return Recipe(
         name="photos",
         data="",
@@ -13,5 +16,5 @@ def photos() -> Recipe:
         schedule="cosine(warmup=0.05)",
         tricks=("brightness", "ema(decay=0.99)", "flip", "label_smoothing", "no_decay", "resized_crop"),
         epochs=40,
-        batch_size=32,
+        batch_size=16,
     )
