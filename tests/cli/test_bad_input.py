@@ -125,6 +125,16 @@ def test_nan_stops_before_the_update_and_names_the_step(tmp_path: Path, capsys: 
     assert "the update was not made" in errors
 
 
+def test_batches_of_one_under_batch_normalisation(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    errors = told(capsys, "train", "--model", "resnet18", "--batch-size", "1", "--output", str(tmp_path), "--json")
+    assert "larger --batch-size" in errors
+
+
+def test_pictures_too_small_for_the_network(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    errors = told(capsys, "train", "--image-size", "4", "--model", "lenet5", "--output", str(tmp_path), "--json")
+    assert "--image-size" in errors
+
+
 def test_disk_full_while_writing(tmp_path: Path) -> None:
     """A file size limit stands in for a full disk: writing the weights fails half-way."""
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from netwright.core.errors import NetwrightError
-from netwright.data.labelled import Labelled, labelled
+from netwright.data.labelled import SEEN, Labelled, labelled
 from netwright.data.preprocess import Preprocess
 from tests.conftest import photo
 
@@ -61,7 +61,7 @@ def test_unreadable_pictures_are_left_out_and_named(tmp_path: Path) -> None:
     (fill(tmp_path, "a", "b") / "a" / "bad.png").write_text("hello")
     data = found(tmp_path, "a", "b")
     assert len(data.split) == 2
-    assert data.notes == ("left out: a/bad.png: not an image (starts with 'hello')",)
+    assert data.notes == (SEEN, "left out: a/bad.png: not an image (starts with 'hello')")
 
 
 def test_nothing_readable_is_an_error_with_the_reasons(tmp_path: Path) -> None:

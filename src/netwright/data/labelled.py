@@ -13,6 +13,7 @@ from netwright.data.cache import Index, cache_folder, cached
 from netwright.data.preprocess import Preprocess
 from netwright.data.split import Part, Split
 
+SEEN = "every picture here was measured: if the model was trained on some of them, the result is too good"
 ORDER = ("test", "val", "train")
 
 
@@ -71,7 +72,8 @@ def _from_folder(root: Path, preprocess: Preprocess, classes: Sequence[str]) -> 
     bad = closed | {known[place][0]: reason for place, reason in stored.unreadable.items()}
     if not good:
         raise _nothing_readable(root, bad)
-    notes = [f"left out: {path.relative_to(root)}: {reason}" for path, reason in sorted(bad.items())]
+    notes = [SEEN] if name in ("all", "train") else []
+    notes += [f"left out: {path.relative_to(root)}: {reason}" for path, reason in sorted(bad.items())]
     part = Part(
         stored.images,
         [label for _, label in good],

@@ -127,16 +127,26 @@ def _trained(parts: Parts, folder: RunFolder, record: Record, watcher: Watcher, 
         with stops_on_signals(run):
             train(run, parts.inputs.normalise, record.watching(watcher), _saver(folder))
             result = finish(parts, folder, record)
-    except torch.OutOfMemoryError as error:
-        record.close("failed", problem=str(error))
-        half = max(1, parts.recipe.batch_size // 2)
-        fix = f"try --batch-size {half}, or the same batch in parts: --with 'accumulate(parts=2)'"
-        raise NetwrightError(f"{run.profile.name} has too little memory for this batch", fix) from error
     except BaseException as error:
         stopped = isinstance(error, Interrupted | KeyboardInterrupt)
-        record.close("interrupted" if stopped else "failed", problem=str(error))
-        raise
+        told = _explained(error, parts)
+        record.close("interrupted" if stopped else "failed", problem=str(told))
+        raise told from (None if told is error else error)
     return Result(folder.path, result, folder.record())
+
+
+def _explained(error: BaseException, parts: Parts) -> BaseException:
+    """What torch says of a batch too large or too small, as something a user can mend; else the error itself."""
+    if isinstance(error, torch.OutOfMemoryError):
+        half = max(1, parts.recipe.batch_size // 2)
+        fix = f"try --batch-size {half}, or the same batch in parts: --with 'accumulate(parts=2)'"
+        return NetwrightError(f"{parts.run.profile.name} has too little memory for this batch", fix)
+    if isinstance(error, ValueError) and "more than 1 value per channel" in str(error):
+        return NetwrightError(
+            "batch normalisation cannot work on one value a channel: the batch, or its parts, has one picture",
+            "take a larger --batch-size or fewer parts, or another norm, as in --model \"resnet18(norm='group')\"",
+        )
+    return error
 
 
 def _saver(folder: RunFolder) -> Any:
