@@ -64,6 +64,11 @@ def train(
     chosen = chosen_recipe(path, recipe, changes, with_ or [], without or []) if resume is None else None
     if chosen and not as_json:
         typer.echo(f"netwright trains {chosen.model} on {chosen.data}")
+    run_to_the_end(chosen, {} if chosen else changes, output, run_to_resume(resume, output), as_json)
+
+
+def run_to_the_end(chosen: Any, changes: dict[str, Any], output: Path, resume: Path | None, as_json: bool) -> None:
+    """Train and show; torch is imported here, after everything that can be refused without it."""
     from netwright.cli._display import Display
     from netwright.engine.loop import Watcher
     from netwright.recipes._fit import fit
@@ -72,9 +77,9 @@ def train(
     try:
         result = fit(
             chosen,
-            **({} if chosen else changes),
+            **changes,
             output=output,
-            resume=run_to_resume(resume, output),
+            resume=resume,
             watcher=display or Watcher(),
             progress=display and display.decoding,
             command=shlex.join(["netwright", *sys.argv[1:]]),

@@ -31,15 +31,17 @@ def finish(parts: Parts, folder: RunFolder, record: "Record") -> nn.Module:
     """Everything that follows the last step; returns the network that is handed on."""
     model = parts.run.predictor()
     measured = {split: _measured(parts, model, split) for split in ("val", "test") if split in parts.inputs.splits}
-    temperature = _temperature(parts, measured.get("val"))
+    validated = _class_scores(parts, measured.get("val"))
+    temperature = 1.0 if validated is None else fit_temperature(validated, measured["val"].labels)
     headline = "test" if "test" in measured else "val"
     record.result = {
         "best_epoch": _best_epoch(parts.run.history),
         "temperature": temperature,
         "splits": {split: intervals(evaluation) for split, evaluation in measured.items()},
     }
-    if headline in measured and _is_classes(parts, measured[headline]):
-        _keep_evaluation(parts, folder, headline, measured[headline], temperature)
+    logits = _class_scores(parts, measured.get(headline))
+    if logits is not None:
+        _keep_evaluation(parts, folder, headline, softmax(logits / temperature), measured[headline].labels)
     _keep_augmented(parts, folder)
     _hand_on(parts, folder, record, model, temperature)
     record.close("done")
@@ -59,17 +61,11 @@ def _measured(parts: Parts, model: nn.Module, split: str) -> Evaluation:
     return evaluate(model, source, run.task, parts.inputs.normalise, run.profile, keep=True, batch_size=size)
 
 
-def _is_classes(parts: Parts, found: Evaluation) -> bool:
-    """Whether outputs are one score for each class: what the report's confusion, calibration and mistakes are about."""
-    return (
-        found.output is not None and found.output.shape[1:] == (len(parts.inputs.classes),) and found.labels.ndim == 1
-    )
-
-
-def _temperature(parts: Parts, val: Evaluation | None) -> float:
-    if val is None or val.output is None or not _is_classes(parts, val):
-        return 1.0
-    return fit_temperature(val.output, val.labels)
+def _class_scores(parts: Parts, found: Evaluation | None) -> np.ndarray | None:
+    """Logits, N K, if that is what came out: the report's confusion, calibration and mistakes are about them."""
+    if found is None or found.output is None or found.labels.ndim != 1:
+        return None
+    return found.output if found.output.shape[1:] == (len(parts.inputs.classes),) else None
 
 
 def _best_epoch(history: list[dict[str, Any]]) -> int | None:
@@ -78,20 +74,20 @@ def _best_epoch(history: list[dict[str, Any]]) -> int | None:
     return min(rows, key=lambda row: row["val_loss"])["epoch"] if rows else None
 
 
-def _keep_evaluation(parts: Parts, folder: RunFolder, split: str, found: Evaluation, temperature: float) -> None:
-    assert found.output is not None  # noqa: S101 - checked by the caller
-    probabilities = softmax(found.output / temperature)
+def _keep_evaluation(
+    parts: Parts, folder: RunFolder, split: str, probabilities: np.ndarray, labels: np.ndarray
+) -> None:
     names = parts.inputs.names(split)
     stream = io.BytesIO()
     np.savez_compressed(
         stream,
         probabilities=probabilities.astype(np.float32),
-        labels=found.labels,
+        labels=labels,
         names=np.array(names, dtype=str),
         split=np.array(split),
     )
     write_atomic(folder.evaluation_file, stream.getvalue())
-    _keep_mistakes(parts, folder, split, probabilities, found.labels, names)
+    _keep_mistakes(parts, folder, split, probabilities, labels, names)
 
 
 def _keep_mistakes(
