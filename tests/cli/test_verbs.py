@@ -1,11 +1,11 @@
 """Every verb as a user types it: what is printed, in which form, with which exit code."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,9 +15,9 @@ from netwright.cli.main import code_of, optional_resume
 QUICK = ["--model", "resnet20(width=4)", "--epochs", "2", "--batch-size", "12", "--image-size", "32", "--device", "cpu"]
 
 
-def netwright(*arguments: str, **options: object) -> "subprocess.CompletedProcess[str]":
+def netwright(*arguments: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "netwright", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture
@@ -115,9 +115,9 @@ def test_a_signal_saves_and_the_run_goes_on(photos: Path, tmp_path: Path, number
     assert json.loads(done.stdout)["result"]["steps"] > steps
 
 
-def _wait_for(there: object, seconds: float = 60) -> None:
+def _wait_for(there: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
-    while not there():  # type: ignore[operator]
+    while not there():
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
@@ -159,4 +159,4 @@ def test_our_own_mistakes_leave_a_report_and_no_traceback(
     assert "Traceback" not in printed
     (file,) = tmp_path.glob("netwright-error-*.txt")
     assert "ZeroDivisionError" in file.read_text()
-    assert os.path.basename(file) in printed  # noqa: PTH119
+    assert file.name in printed

@@ -78,7 +78,7 @@ def step(run: Run, augment: Augment, raw: Raw, before: list[Any], after: list[An
 
 
 def seed_network(seed: int, device: torch.device) -> None:
-    """Seed what layers draw from; `torch.manual_seed` does the same and takes a hundred times as long to."""
+    """Seed what layers draw from; `torch.manual_seed` does the same, a hundred times as slowly."""
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
         torch.cuda.default_generators[device.index or 0].manual_seed(seed)

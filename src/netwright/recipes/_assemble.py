@@ -94,9 +94,11 @@ def _created(recipe: Recipe, inputs: Inputs, before: dict[str, Any] | None) -> t
         return network, inputs.normalised(before["data"]["mean"], before["data"]["std"])
     fresh = load_weights(network, recipe.weights).fresh
     mean, std, whose = moments_of(recipe.weights, network)
-    notes = [f"weights from {recipe.weights}, whose pictures were normalised with {whose} mean and deviation"]
+    if inputs.channels != len(mean):  # grey pictures into a network of colours
+        mean, std, whose = inputs.normalise.mean, inputs.normalise.std, "these pictures'"
+    notes = [f"weights from {recipe.weights}; pictures are normalised with {whose} mean and deviation"]
     notes += [f"not in the weights, drawn afresh: {listed(fresh)}"] if fresh else []
-    return network, inputs.normalised(mean, std, *notes) if inputs.channels == len(mean) else inputs
+    return network, inputs.normalised(mean, std, *notes)
 
 
 def _run(

@@ -24,7 +24,8 @@ from netwright.tasks._calibration import fit_temperature, softmax
 if TYPE_CHECKING:
     from netwright.recipes._record import Record
 
-MISTAKES, SAMPLES, COLUMNS, THUMBNAIL = 24, 24, 8, 160
+MISTAKES, SAMPLES, COLUMNS = 24, 24, 8
+THUMBNAIL, TILE = 160, 96  # pixels to which a small picture, alone or in a sheet, is enlarged
 
 
 def finish(parts: Parts, folder: RunFolder, record: "Record") -> nn.Module:
@@ -162,6 +163,7 @@ def _bytes(image: Tensor) -> np.ndarray:
 
 def _grid(images: np.ndarray) -> np.ndarray:
     """Pictures side by side with a white line between them. N H W C -> H W C."""
+    images = _enlarged(images, TILE)
     n, height, width, channels = images.shape
     rows = -(-n // COLUMNS)
     sheet = np.full((rows * (height + 2), min(n, COLUMNS) * (width + 2), channels), 255, np.uint8)
@@ -171,10 +173,15 @@ def _grid(images: np.ndarray) -> np.ndarray:
     return sheet
 
 
+def _enlarged(images: np.ndarray, side: int) -> np.ndarray:
+    """Small pictures repeated by whole pixels up to about `side`, so that they can be seen. N H W C -> N h w C."""
+    factor = max(1, side // max(images.shape[1:3]))
+    return images.repeat(factor, 1).repeat(factor, 2)
+
+
 def _png(image: np.ndarray) -> bytes:
-    """A picture, H W C, as PNG; small ones are enlarged by whole pixels so that they can be seen."""
-    factor = max(1, THUMBNAIL // max(image.shape[:2]))
-    image = image.repeat(factor, 0).repeat(factor, 1)
+    """A picture, H W C, as PNG."""
+    image = _enlarged(image[None], THUMBNAIL)[0]
     picture = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image[..., :3])
     stream = io.BytesIO()
     picture.save(stream, "PNG", optimize=False)
