@@ -8,21 +8,27 @@ from typing import Any, get_args
 
 import pytest
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from netwright.core.errors import NetwrightError
 from netwright.core.options import options_of
-from netwright.models import create_model, list_models, summaries, variant
+from netwright.models import check_model, create_model, list_models, summaries, variant
 from netwright.models._family import Family
+from netwright.models._parity import heads, relative_error
 from netwright.nn.activation import ActivationKind
 from netwright.nn.norm import NormKind, group_count, make_norm
 
+STEPS = 12
+SINGLE_MAP = {"mlp": 1}  # no maps in space: what the last hidden layer says of the whole image
 CHOICES: dict[str, tuple[Any, ...]] = {
     "norm": get_args(NormKind),
     "activation": get_args(ActivationKind),
     "skip": (True, False),
 }
 SMALLEST = {summary.family: name for name, summary in sorted(summaries().items(), key=lambda row: -row[1].params)}
+EACH_FAMILY = pytest.mark.parametrize("name", SMALLEST.values())
+EVERY_VARIANT = pytest.mark.parametrize("name", list_models())
 
 
 def choices(name: str) -> list[str]:
@@ -35,92 +41,197 @@ def meta_model(name: str, **options: Any) -> Family:
         return create_model(name, **options)
 
 
-def images(name: str, side: int = 64) -> Tensor:
-    row = variant(name.split("(")[0])
-    return torch.rand(2, row.in_channels, side, side, generator=torch.Generator().manual_seed(0))
+def model_and_images(name: str, *, classes: int = 7, side: int | None = None) -> tuple[Family, Tensor]:
+    """A model, and two images of twice the smallest side it takes, or of 32 pixels."""
+    torch.manual_seed(0)
+    channels = variant(name.split("(")[0]).in_channels
+    model = create_model(name, classes=classes, in_channels=channels)
+    return model, torch.rand(2, channels, *(2 * (side or max(32, 2 * model.smallest),)))
 
 
-@pytest.mark.parametrize("name", list_models())
+def outputs_of(model: Family, x: Tensor) -> Tensor:
+    """Every head's scores in one row: N K·heads."""
+    return torch.cat(heads(model(x)), 1)
+
+
+def keep_running_statistics(model: nn.Module) -> None:
+    """Layers that look at the whole batch use what they have seen before."""
+    for layer in model.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.eval()
+
+
+@EVERY_VARIANT
 def test_it_has_the_published_number_of_parameters(name: str) -> None:
     row = variant(name)
     model = meta_model(name, classes=row.classes, in_channels=row.in_channels)
     assert sum(parameter.numel() for parameter in model.parameters()) == row.params == summaries()[name].params
 
 
-@pytest.mark.parametrize("name", list_models())
+@EVERY_VARIANT
 def test_it_gives_a_score_a_class_and_its_stages_halve(name: str) -> None:
-    model, x = create_model(name, classes=7, in_channels=variant(name).in_channels).eval(), images(name)
-    with torch.no_grad():
-        scores, maps = model(x), model.stages(x)
+    row = variant(name)
+    model = meta_model(name, classes=7, in_channels=row.in_channels).eval()
+    x = torch.rand(2, row.in_channels, row.image_size, row.image_size, device="meta")
+    assert model(x).shape == (2, 7)
+    sides = [row.image_size, *(map_.shape[-1] for map_ in model.stages(x))]
+    assert len(sides) > 2 or SINGLE_MAP.get(name) == sides[1]
+    assert sides[1] * 4 >= row.image_size or name in SINGLE_MAP
+    assert all(after <= ceil(before / 2) for before, after in pairwise(sides[1:]))
+
+
+@EACH_FAMILY
+def test_real_scores_are_finite(name: str) -> None:
+    model, x = model_and_images(name)
+    scores = model.eval()(x)
     assert scores.shape == (2, 7)
     assert scores.isfinite().all()
-    sides = [map_.shape[-1] for map_ in maps]
-    assert len(sides) >= 2
-    assert sides[0] in (64, 32, 30)  # 30: half of what an unpadded 5x5 leaves
-    assert all(after <= ceil(before / 2) for before, after in pairwise(sides))
 
 
-@pytest.mark.parametrize("name", list_models())
+@EVERY_VARIANT
+def test_without_classes_it_gives_what_its_head_would_have_seen(name: str) -> None:
+    channels = variant(name).in_channels
+    model = meta_model(name, classes=0, in_channels=channels).eval()
+    side = 2 * model.smallest
+    with_head = meta_model(name, classes=7, in_channels=channels).eval()
+    seen: list[Tensor] = []
+    with_head.get_head().register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    x = torch.rand(2, channels, side, side, device="meta")
+    with_head(x)
+    embedding = model(x)
+    assert embedding.shape[0] == 2 and embedding.ndim == 2
+    assert embedding.shape[1] == seen[0].shape[1]
+    assert not list(model.get_head().parameters())
+
+
+@EACH_FAMILY
+def test_the_smallest_image_trains_and_a_smaller_one_is_refused(name: str) -> None:
+    model, _ = model_and_images(name)
+    side = model.smallest
+    _, x = model_and_images(name, side=side)
+    model.train()
+    keep_running_statistics(model)  # over two images of one pixel, a batch's own are no statistics
+    outputs_of(model, x).square().sum().backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+    if side > 1:
+        for small in (x[..., 1:], x[..., 1:, :]):
+            with pytest.raises(NetwrightError, match=f"at least {side}x{side} pixels") as caught:
+                model(small)
+            assert f"--image-size {side}" in caught.value.fix
+
+
+@EACH_FAMILY
+def test_other_sizes_and_oblong_images_pass(name: str) -> None:
+    model, _ = model_and_images(name)
+    side = model.smallest
+    channels = variant(name).in_channels
+    assert model.eval()(torch.rand(1, channels, side + 3, 2 * side + 1)).shape == (1, 7)
+
+
+@EACH_FAMILY
 def test_every_structural_choice_fits_together(name: str) -> None:
     for spec in choices(name):
-        model = meta_model(spec, classes=7, in_channels=variant(name).in_channels)
-        assert model(images(name).to("meta")).shape == (2, 7), spec
+        model = meta_model(spec, classes=7, in_channels=variant(name).in_channels).eval()
+        side = 2 * model.smallest
+        assert model(torch.rand(2, variant(name).in_channels, side, side, device="meta")).shape == (2, 7), spec
 
 
 @pytest.mark.parametrize("spec", [spec for name in SMALLEST.values() for spec in [name, *choices(name)]])
 def test_a_gradient_reaches_every_parameter(spec: str) -> None:
-    torch.manual_seed(0)
-    x = images(spec)
-    model = create_model(spec, classes=7, in_channels=x.shape[1])
-    model(x).square().sum().backward()
+    model, x = model_and_images(spec)
+    outputs_of(model, x).square().sum().backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all(), name
 
 
-@pytest.mark.parametrize("name", SMALLEST.values())
+@EACH_FAMILY
 def test_structural_choices_change_the_function(name: str) -> None:
     outputs: list[Tensor] = []
     for spec in choices(name):
-        torch.manual_seed(0)
-        outputs.append(create_model(spec, in_channels=variant(name).in_channels)(images(name)))
+        model, x = model_and_images(spec)
+        outputs.append(outputs_of(model, x))
     different = {tuple(output.flatten().tolist()) for output in outputs}
     defaults = sum(option in options_of(type(meta_model(name))) for option in CHOICES)
     assert len(different) == len(outputs) - max(0, defaults - 1)  # each option's default is the same model
 
 
-@pytest.mark.parametrize("name", SMALLEST.values())
+@EACH_FAMILY
 def test_its_state_survives_a_round_trip(name: str) -> None:
-    channels = variant(name).in_channels
-    one, other = (create_model(name, in_channels=channels).eval() for _ in range(2))
-    assert not torch.equal(one(images(name)), other(images(name)))
+    one, x = model_and_images(name)
+    other = create_model(name, classes=7, in_channels=x.shape[1]).eval()
+    one.eval()
+    assert not torch.equal(one(x), other(x))
     other.load_state_dict(one.state_dict())
-    assert torch.equal(one(images(name)), other(images(name)))
+    assert torch.equal(one(x), other(x))
 
 
-@pytest.mark.parametrize("name", list_models())
+@EACH_FAMILY
+def test_bf16_and_channels_last_give_nearly_the_same(name: str) -> None:
+    model, x = model_and_images(name)
+    model.eval()
+    with torch.no_grad():
+        model(x)
+        wanted = model(x)
+        model.to(memory_format=torch.channels_last)
+        x = x.contiguous(memory_format=torch.channels_last)
+        assert relative_error(model(x), wanted) <= 1e-4
+        with torch.autocast("cpu", torch.bfloat16):
+            given = model(x)
+    assert given.isfinite().all()
+    assert relative_error(given.float(), wanted) <= 0.1  # 2^-8 a rounding, over tens of layers that add up
+
+
+@EACH_FAMILY
+def test_it_can_be_exported(name: str) -> None:
+    model, x = model_and_images(name)
+    model.eval()
+    with torch.no_grad():
+        exported = torch.export.export(model, (x,)).module()
+        assert relative_error(exported(x), model(x)) <= 1e-5
+
+
+@EACH_FAMILY
+def test_it_learns(name: str) -> None:
+    model, x = model_and_images(name, classes=2)
+    labels = torch.tensor([0, 1])
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.0)
+
+    def loss() -> Tensor:
+        return sum((F.cross_entropy(scores, labels) for scores in heads(model(x))), start=torch.zeros(()))
+
+    losses = []
+    for _ in range(STEPS):
+        optimizer.zero_grad()
+        losses.append(loss())
+        losses[-1].backward()
+        optimizer.step()
+    assert all(value.isfinite() for value in losses)
+    assert min(losses[-3:]) < 0.9 * losses[0]
+
+
+@EVERY_VARIANT
 def test_it_refuses_an_unknown_option_and_impossible_values(name: str) -> None:
     with pytest.raises(NetwrightError, match=f"unknown option of {name} 'classez'") as caught:
-        create_model(f"{name}(classez=3)")
+        check_model(f"{name}(classez=3)")
     assert "did you mean 'classes'?" in caught.value.fix
-    with pytest.raises(NetwrightError, match="classes cannot be 0"):
-        create_model(name, classes=0)
+    with pytest.raises(NetwrightError, match="classes cannot be -1"):
+        create_model(name, classes=-1)
     with pytest.raises(NetwrightError, match=r"dropout cannot be 1\.5"):
         create_model(f"{name}(dropout=1.5)")
 
 
-@pytest.mark.parametrize("name", list_models())
+@EVERY_VARIANT
 def test_its_head_is_where_it_says(name: str) -> None:
     assert meta_model(name, classes=7).get_head().weight.shape[0] == 7
 
 
-@pytest.mark.parametrize("name", SMALLEST.values())
+@EACH_FAMILY
 def test_dropout_acts_in_training_alone(name: str) -> None:
-    torch.manual_seed(0)
-    x = images(name)
-    model = create_model(f"{name}(dropout=0.5)", in_channels=x.shape[1])
+    model, x = model_and_images(f"{name}(dropout=0.5)")
+    model.eval()
     for layer in model.modules():
-        layer.train(isinstance(layer, torch.nn.Dropout))
+        layer.train(isinstance(layer, nn.Dropout))
     assert not torch.equal(model(x), model(x))
     model.eval()
     assert torch.equal(model(x), model(x))

@@ -13,6 +13,7 @@ from netwright.engine import random
 from netwright.engine.device import Profile
 from netwright.engine.plans import Raw
 from netwright.engine.trick import Tricks
+from netwright.nn.output import main_output
 
 
 @dataclass(frozen=True)
@@ -221,8 +222,8 @@ class Run:
 
 
 def task_loss(output: Any, batch: Batch, run: Run) -> Tensor:
-    """The task's own loss, before any trick wraps it."""
-    return run.task.loss(output, batch.target)
+    """The task's own loss of the main head, before any trick wraps it."""
+    return run.task.loss(main_output(output), batch.target)
 
 
 def task_gradient(batch: Batch, run: Run) -> Passed:
@@ -231,4 +232,5 @@ def task_gradient(batch: Batch, run: Run) -> Passed:
         output = run.model(batch.image)
     loss = run.loss(output, batch, run)
     loss.backward()
+    output = main_output(output)
     return Passed(loss.detach(), output.detach() if isinstance(output, Tensor) else output)

@@ -7,9 +7,11 @@ from typing import Annotated, Any
 
 from torch import Tensor, nn
 
+from netwright.core.errors import NetwrightError
 from netwright.core.options import Between
 
 Count = Annotated[int, Between(1)]
+Classes = Annotated[int, Between(0)]  # none: the network gives its embedding, what its head would have seen
 Share = Annotated[float, Between(0, 1)]
 
 
@@ -38,18 +40,33 @@ class Family(nn.Module, ABC):
     """A network that classifies images and shows its feature maps.
 
     A subclass takes keyword options only, among them `classes` and `in_channels`, each annotated with what it allows.
+    In training, a network with auxiliary heads gives `nn.output.Outputs` instead of plain scores.
     """
 
     head_name: str  # the submodule that turns features into class scores, as "fc"
+    smallest: int = 1  # side in pixels of the smallest image that leaves something to look at
     reference: str | None = None
 
     @abstractmethod
-    def stages(self, x: Tensor) -> list[Tensor]:
-        """The last feature map at each resolution, from large to small: 1/2, 1/4, … of the image's sides."""
+    def maps(self, x: Tensor) -> list[Tensor]:
+        """What `stages` gives, for images that are large enough."""
 
     @abstractmethod
-    def forward(self, x: Tensor) -> Tensor:
-        """Class scores before softmax: N C H W -> N K."""
+    def forward(self, x: Tensor) -> Any:
+        """Class scores before softmax: N C H W -> N K; the embedding where there are no classes."""
+
+    def stages(self, x: Tensor) -> list[Tensor]:
+        """The last feature map at each resolution, from large to small: 1/1, 1/2, 1/4, … of the image's sides.
+
+        Raises:
+            NetwrightError: the images are too small for this network.
+        """
+        height, width = x.shape[-2:]
+        if height < self.smallest or width < self.smallest:
+            needed = f"{type(self).__name__} needs images of at least {self.smallest}x{self.smallest} pixels"
+            fix = f"enlarge them (--image-size {self.smallest}), or choose a network for small images, such as resnet20"
+            raise NetwrightError(f"{needed}, not {height}x{width}", fix)
+        return self.maps(x)
 
     def get_head(self) -> nn.Module:
         """The layer that `head_name` names."""

@@ -22,7 +22,7 @@ class TimmModel(Family):
         self.model = model
         self.head_name = f"model.{_classifier_name(model)}"
 
-    def stages(self, x: Tensor) -> list[Tensor]:
+    def maps(self, x: Tensor) -> list[Tensor]:
         """The last map at each resolution; a plain transformer has one.
 
         Raises:

@@ -4,7 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from netwright.models._family import Count, Family, Share, Variant
+from netwright.models._family import Classes, Count, Family, Share, Variant
+from netwright.nn.head import make_head
 from netwright.nn.norm import make_norm
 
 # Table I of the paper: the maps of S2 that each of the 16 maps of C3 sees.
@@ -79,9 +80,10 @@ class LeNet(Family):
     """
 
     head_name = "output"
+    smallest = 16
 
     def __init__(
-        self, *, classes: Count = 10, in_channels: Count = 1, modern: bool = False, dropout: Share = 0.0
+        self, *, classes: Classes = 10, in_channels: Count = 1, modern: bool = False, dropout: Share = 0.0
     ) -> None:
         super().__init__()
         norm = "batch" if modern else "none"
@@ -95,11 +97,11 @@ class LeNet(Family):
         self.c5 = nn.Conv2d(16, 120, 5)
         self.f6 = nn.Linear(120, 84)
         self.dropout = nn.Dropout(dropout)
-        self.output = nn.Linear(84, classes)
+        self.output = make_head(84, classes)
         if not modern:
             self.apply(initialise)
 
-    def stages(self, x: Tensor) -> list[Tensor]:
+    def maps(self, x: Tensor) -> list[Tensor]:
         """S2 and S4: 6 maps of 14x14 and 16 maps of 5x5 for a 32x32 image."""
         s2 = self.s2(self.activation(self.norm1(self.c1(x))))
         s4 = self.s4(self.activation(self.norm3(self.c3(s2))))

@@ -5,15 +5,11 @@ from typing import Literal
 from torch import Tensor, nn
 
 from netwright.core.errors import NetwrightError
-from netwright.models._family import Count, Family, Share, Variant
+from netwright.models._family import Classes, Count, Family, Share, Variant
 from netwright.nn.activation import ActivationKind, make_activation
+from netwright.nn.conv import conv
+from netwright.nn.head import make_head
 from netwright.nn.norm import NormKind, make_norm
-
-
-def conv(in_channels: int, channels: int, kernel_size: int, stride: int, norm: NormKind) -> nn.Conv2d:
-    """A convolution that keeps the size but for its stride; a norm after it makes its bias needless."""
-    padding = kernel_size // 2
-    return nn.Conv2d(in_channels, channels, kernel_size, stride, padding, bias=norm == "none")
 
 
 class BasicBlock(nn.Module):
@@ -33,9 +29,9 @@ class BasicBlock(nn.Module):
         activation: ActivationKind,
     ) -> None:
         super().__init__()
-        self.conv1 = conv(in_channels, channels, 3, stride, norm)
+        self.conv1 = conv(in_channels, channels, 3, stride, norm=norm)
         self.bn1 = make_norm(norm, channels)
-        self.conv2 = conv(channels, channels, 3, 1, norm)
+        self.conv2 = conv(channels, channels, 3, 1, norm=norm)
         self.bn2 = make_norm(norm, channels)
         self.activation = make_activation(activation)
         self.downsample = shortcut
@@ -68,11 +64,11 @@ class Bottleneck(nn.Module):
         activation: ActivationKind,
     ) -> None:
         super().__init__()
-        self.conv1 = conv(in_channels, channels, 1, 1, norm)
+        self.conv1 = conv(in_channels, channels, 1, 1, norm=norm)
         self.bn1 = make_norm(norm, channels)
-        self.conv2 = conv(channels, channels, 3, stride, norm)
+        self.conv2 = conv(channels, channels, 3, stride, norm=norm)
         self.bn2 = make_norm(norm, channels)
-        self.conv3 = conv(channels, channels * self.expansion, 1, 1, norm)
+        self.conv3 = conv(channels, channels * self.expansion, 1, 1, norm=norm)
         self.bn3 = make_norm(norm, channels * self.expansion)
         self.activation = make_activation(activation)
         self.downsample = shortcut
@@ -112,7 +108,7 @@ class ResNet(Family):
         *,
         block: Literal["basic", "bottleneck"] = "basic",
         layers: tuple[int, ...] = (2, 2, 2, 2),
-        classes: Count = 1000,
+        classes: Classes = 1000,
         in_channels: Count = 3,
         norm: NormKind = "batch",
         activation: ActivationKind = "relu",
@@ -126,7 +122,8 @@ class ResNet(Family):
         make_block = BasicBlock if block == "basic" else Bottleneck
         small = stem == "cifar"
         self.stem = stem
-        self.conv1 = conv(in_channels, 64, 3 if small else 7, 1 if small else 2, norm)
+        self.smallest = 2 ** (len(layers) - 1) * (1 if small else 4)
+        self.conv1 = conv(in_channels, 64, 3 if small else 7, 1 if small else 2, norm=norm)
         self.bn1 = make_norm(norm, 64)
         self.activation = make_activation(activation)
         self.maxpool = nn.Identity() if small else nn.MaxPool2d(3, 2, 1)
@@ -143,12 +140,12 @@ class ResNet(Family):
             self.add_module(name, blocks)
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.dropout = nn.Dropout(dropout)
-        self.fc = nn.Linear(width, classes)
+        self.fc = make_head(width, classes)
         self.apply(initialise)
         if zero_init_residual:
             self.apply(start_as_shortcut)
 
-    def stages(self, x: Tensor) -> list[Tensor]:
+    def maps(self, x: Tensor) -> list[Tensor]:
         """The stem at 1/2 and each layer at 1/4, 1/8, …; with the small stem, each layer at 1/1, 1/2, …."""
         x = self.activation(self.bn1(self.conv1(x)))
         maps = [x] if self.stem == "imagenet" else []
@@ -168,7 +165,7 @@ def projection(in_channels: int, channels: int, stride: int, norm: NormKind) -> 
     """The paper's option B: the identity where shapes agree, else a 1x1 convolution."""
     if stride == 1 and in_channels == channels:
         return nn.Sequential()
-    return nn.Sequential(conv(in_channels, channels, 1, stride, norm), make_norm(norm, channels))
+    return nn.Sequential(conv(in_channels, channels, 1, stride, norm=norm), make_norm(norm, channels))
 
 
 def initialise(layer: nn.Module) -> None:

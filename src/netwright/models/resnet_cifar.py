@@ -3,9 +3,11 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from netwright.models._family import Count, Family, Share, Variant
-from netwright.models.resnet import BasicBlock, conv
+from netwright.models._family import Classes, Count, Family, Share, Variant
+from netwright.models.resnet import BasicBlock
 from netwright.nn.activation import ActivationKind, make_activation
+from netwright.nn.conv import conv
+from netwright.nn.head import make_head
 from netwright.nn.norm import NormKind, make_norm
 
 
@@ -38,12 +40,13 @@ class ResNetCifar(Family):
     """
 
     head_name = "linear"
+    smallest = 4
 
     def __init__(
         self,
         *,
         blocks: Count = 3,
-        classes: Count = 10,
+        classes: Classes = 10,
         in_channels: Count = 3,
         norm: NormKind = "batch",
         activation: ActivationKind = "relu",
@@ -52,7 +55,7 @@ class ResNetCifar(Family):
         dropout: Share = 0.0,
     ) -> None:
         super().__init__()
-        self.conv1 = conv(in_channels, width, 3, 1, norm)
+        self.conv1 = conv(in_channels, width, 3, norm=norm)
         self.bn1 = make_norm(norm, width)
         self.activation = make_activation(activation)
 
@@ -68,10 +71,10 @@ class ResNetCifar(Family):
         self.layer2 = layer(width, 2 * width, 2)
         self.layer3 = layer(2 * width, 4 * width, 2)
         self.dropout = nn.Dropout(dropout)
-        self.linear = nn.Linear(4 * width, classes)
+        self.linear = make_head(4 * width, classes)
         self.apply(initialise)
 
-    def stages(self, x: Tensor) -> list[Tensor]:
+    def maps(self, x: Tensor) -> list[Tensor]:
         """The three layers, at 1/1, 1/2 and 1/4."""
         full = self.layer1(self.activation(self.bn1(self.conv1(x))))
         half = self.layer2(full)

@@ -4,7 +4,9 @@ from typing import Literal
 
 from torch import nn
 
-ActivationKind = Literal["relu", "leaky_relu", "elu", "gelu", "silu", "tanh", "sigmoid", "mish", "hardswish"]
+ActivationKind = Literal[
+    "relu", "relu6", "leaky_relu", "elu", "selu", "gelu", "silu", "mish", "hardswish", "hardsigmoid", "tanh", "sigmoid"
+]
 
 
 def make_activation(name: ActivationKind) -> nn.Module:
@@ -15,19 +17,25 @@ def make_activation(name: ActivationKind) -> nn.Module:
     match name:
         case "relu":
             return nn.ReLU()
+        case "relu6":
+            return nn.ReLU6()
         case "leaky_relu":
             return nn.LeakyReLU()
         case "elu":
             return nn.ELU()
+        case "selu":
+            return nn.SELU()
         case "gelu":
             return nn.GELU()
         case "silu":
             return nn.SiLU()
-        case "tanh":
-            return nn.Tanh()
-        case "sigmoid":
-            return nn.Sigmoid()
         case "mish":
             return nn.Mish()
         case "hardswish":
             return nn.Hardswish()
+        case "hardsigmoid":
+            return nn.Hardsigmoid()
+        case "tanh":
+            return nn.Tanh()
+        case "sigmoid":
+            return nn.Sigmoid()

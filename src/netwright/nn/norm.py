@@ -9,21 +9,22 @@ NormKind = Literal["batch", "layer", "instance", "group", "none"]
 MOST_GROUPS = 32  # the group normalisation paper's choice for every layer of its networks
 
 
-def make_norm(kind: NormKind, channels: int) -> nn.Module:
+def make_norm(kind: NormKind, channels: int, *, eps: float = 1e-5, momentum: float = 0.1) -> nn.Module:
     """A normalisation layer for maps of shape N C H W, with a weight and a bias a channel.
 
     `layer` takes its statistics over C, H and W, which is one group of all channels; torch's `LayerNorm` over C alone
-    is another layer. `none` is the identity: give the convolution before it a bias.
+    is another layer. `none` is the identity: give the convolution before it a bias. `eps` is added to the variance;
+    `momentum` is the newest batch's share in the running statistics that batch normalisation keeps.
     """
     match kind:
         case "batch":
-            return nn.BatchNorm2d(channels)
+            return nn.BatchNorm2d(channels, eps, momentum)
         case "layer":
-            return nn.GroupNorm(1, channels)
+            return nn.GroupNorm(1, channels, eps)
         case "instance":
-            return nn.InstanceNorm2d(channels, affine=True)
+            return nn.InstanceNorm2d(channels, eps, affine=True)
         case "group":
-            return nn.GroupNorm(group_count(channels), channels)
+            return nn.GroupNorm(group_count(channels), channels, eps)
         case "none":
             return nn.Identity()
 
