@@ -21,6 +21,7 @@ from netwright.engine.plans import DataPlan, OptimPlan, Raw
 from netwright.engine.random import key
 from netwright.engine.run import Run
 from netwright.engine.trick import Trick, Tricks
+from netwright.nn.output import Outputs
 from netwright.optim import OPTIMIZERS, SCHEDULES
 from netwright.tasks.classification import Classification
 from netwright.tricks import TRICKS
@@ -53,19 +54,27 @@ class Pictures:
             yield Raw(self.images[chosen], torch.from_numpy(self.labels[chosen]), self.ids[chosen])
 
 
-def tiny_network() -> nn.Module:
-    """Convolutions with and without bias, batch normalisation, dropout and a linear layer."""
-    return nn.Sequential(
-        nn.Conv2d(3, 6, 3, padding=1, bias=False),
-        nn.BatchNorm2d(6),
-        nn.ReLU(),
-        nn.Conv2d(6, 8, 3, stride=2, padding=1),
-        nn.ReLU(),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Dropout(0.2),
-        nn.Linear(8, CLASSES),
-    )
+class TinyNetwork(nn.Module):
+    """Convolutions with and without bias, batch normalisation, dropout, a linear layer and an auxiliary head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(3, 6, 3, padding=1, bias=False),
+            nn.BatchNorm2d(6),
+            nn.ReLU(),
+            nn.Conv2d(6, 8, 3, stride=2, padding=1),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+        )
+        self.head = nn.Sequential(nn.Dropout(0.2), nn.Linear(8, CLASSES))
+        self.side = nn.Linear(8, CLASSES)
+
+    def forward(self, x: Tensor) -> Any:
+        features = self.body(x)
+        scores = self.head(features)
+        return Outputs(scores, (self.side(features),)) if self.training else scores
 
 
 def trick(given: Trick | str) -> Trick:
@@ -82,7 +91,7 @@ def tiny_run(
     floats: bool = False,
     optimizer: str = "sgd(lr=0.1, weight_decay=0.01)",
     schedule: str = "one_cycle",
-    network: Callable[[], nn.Module] = tiny_network,
+    network: Callable[[], nn.Module] = TinyNetwork,
     validates: bool = True,
     train_source: Any = None,
     normalise: Normalise = NORMALISE,

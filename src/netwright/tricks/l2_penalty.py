@@ -28,6 +28,7 @@ class L2Penalty(Trick):
         neutral={"strength": 0.0},
         strong={"strength": 1.0},
         treats=(Symptom.OVERFITTING,),
+        after=("auxiliary_heads",),  # which asks for the loss once a head, and weights are to be counted once
     )
 
     def loss(self, loss: LossFn) -> LossFn:
@@ -36,7 +37,7 @@ class L2Penalty(Trick):
         def penalised(output: Any, batch: "Batch", run: "Run") -> Tensor:
             return loss(output, batch, run) + self.strength / 2 * squares(run.model)
 
-        return penalised
+        return penalised if self.strength else loss
 
 
 def squares(model: nn.Module) -> Tensor:
