@@ -87,3 +87,22 @@ def test_a_timm_model_is_shown(name: str, capsys: pytest.CaptureFixture[str]) ->
 
 def test_an_unknown_timm_model_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert "did you mean 'timm/resnet10t'" in told(capsys, "timm/resnet10tt")
+
+
+def test_a_model_is_shown_stage_by_stage(capsys: pytest.CaptureFixture[str]) -> None:
+    text = shown(capsys, "resnet20(norm='group')", "--image-size", "64")
+    lines = [line.split() for line in text.splitlines()]
+    assert ["1/4", "64x16x16", "203,520", "51.90", "M", "1.44", "MB", "81", "px"] in lines
+    assert ["in", "all", "269,722", "162.20", "M", "10.62", "MB"] in lines
+    assert any(line[:2] == ["norm", "'group'"] for line in lines)
+
+
+def test_a_models_stages_come_as_json_too(capsys: pytest.CaptureFixture[str]) -> None:
+    told = json.loads(shown(capsys, "resnet20", "--classes", "0", "--json"))
+    assert [stage["name"] for stage in told["stages"]] == ["1/1", "1/2", "1/4", "head"]
+    assert told["stages"][-1]["params"] == 0
+
+
+def test_a_model_that_cannot_be_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert code_of(["show", "resnet50", "--image-size", "16"]) == 2
+    assert "--image-size 32" in capsys.readouterr().err

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from netwright.core.errors import NetwrightError
 from netwright.engine import device
-from netwright.engine.device import SMALL_MODEL, Profile, available_threads, macs_of, profile
+from netwright.engine.device import SMALL_MODEL, Profile, available_threads, profile
 from netwright.models import create_model
 
 CPU = torch.device("cpu")
@@ -78,21 +78,3 @@ def test_unknown_devices_are_refused_with_a_fix() -> None:
         with pytest.raises(NetwrightError, match="cannot be used") as caught:
             profile(name)
         assert "--device auto" in caught.value.fix
-
-
-def test_multiply_adds_are_counted() -> None:
-    model = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 16, 10))
-    assert macs_of(model, torch.zeros(1, 3, 4, 4)) == 16 * 8 * 27 + 128 * 10
-    grouped = nn.Conv2d(8, 8, 3, padding=1, groups=8)  # depthwise: one input channel a filter
-    assert macs_of(grouped, torch.zeros(1, 8, 4, 4)) == 16 * 8 * 9
-    # He et al. 2015: ResNet-20 has some 41 million.
-    assert 40e6 < macs_of(create_model("resnet20"), torch.zeros(1, 3, 32, 32)) < 42e6
-
-
-def test_counting_leaves_the_model_as_it_was() -> None:
-    model = create_model("resnet20").train()
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    macs_of(model, torch.randn(1, 3, 32, 32))
-    assert model.training
-    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
-    assert not any(module._forward_hooks for module in model.modules())

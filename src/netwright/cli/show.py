@@ -4,32 +4,51 @@ import inspect
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from netwright.cli._model import as_values, model_title, stage_table
 from netwright.core.errors import NetwrightError, unknown
 from netwright.core.options import REQUIRED, Option, options_of
+
+if TYPE_CHECKING:
+    from netwright.models._anatomy import Part
 
 
 def show(
     name: Annotated[str, typer.Argument(help="A name from `netwright list`, a run folder, or a bundle.")],
+    image_size: Annotated[
+        int | None, typer.Option(min=1, help="For a model: side of the image in pixels. [default: as published]")
+    ] = None,
+    classes: Annotated[int | None, typer.Option(min=0, help="For a model. [default: as published]")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,
 ) -> None:
     """Show every value of a recipe or run with its source, or what a model, trick, optimiser or schedule offers."""
+    parts: list[Part] = []
+    if is_model(name):
+        from netwright.models._anatomy import anatomy
+
+        parts = anatomy(name, classes=classes, image_size=image_size)
     title, rows = described(name)
     if as_json:
-        typer.echo(
-            json.dumps(
-                {"name": title, "values": [dict(zip(("name", "value", "source"), row, strict=True)) for row in rows]}
-            )
-        )
+        values = [dict(zip(("name", "value", "source"), row, strict=True)) for row in rows]
+        typer.echo(json.dumps({"name": title, "values": values} | ({"stages": as_values(parts)} if parts else {})))
         return
     typer.echo(title)
+    for line in ["", *stage_table(parts), "", "options"] if parts else []:
+        typer.echo(line)
     if rows:
         first, second = (max(len(str(row[i])) for row in rows) for i in (0, 1))
         for key, value, source in rows:
             typer.echo(f"  {key:<{first}}  {value!s:<{second}}  {source}".rstrip())
+
+
+def is_model(name: str) -> bool:
+    """Whether this is one of our own networks, with or without options, rather than a path or anything else."""
+    from netwright.models import summaries
+
+    return name.partition("(")[0] in summaries() and not Path(name).exists()
 
 
 def described(name: str) -> tuple[str, list[tuple[str, Any, str]]]:
@@ -89,7 +108,7 @@ def _bundle(path: Path) -> tuple[str, list[tuple[str, Any, str]]]:
 def _named(name: str) -> tuple[str, list[tuple[str, Any, str]]]:
     from netwright.core.spec import Spec
     from netwright.data import summaries as data_kinds
-    from netwright.models import TIMM, list_models, model_options, summaries
+    from netwright.models import TIMM, list_models, model_options
     from netwright.optim import OPTIMIZERS, SCHEDULES
     from netwright.recipes import RECIPES
     from netwright.recipes._recipe import recipe
@@ -107,8 +126,7 @@ def _named(name: str) -> tuple[str, list[tuple[str, Any, str]]]:
             make = registry.load(plain)
             return _described(registry.kind, plain, make), _option_rows(options_of(make).values())
     if plain in list_models():
-        family, line, params = summaries()[plain]
-        return f"model {plain}: {line}\n{params:,} parameters; family {family}", _option_rows(model_options(plain))
+        return model_title(name), _option_rows(model_options(name))
     if plain.startswith(TIMM):
         return _timm(plain), []
     if plain in data_kinds():

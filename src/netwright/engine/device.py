@@ -99,32 +99,6 @@ def available_threads() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def macs_of(model: nn.Module, image: Tensor) -> int:
-    """Multiply-adds of convolutions and linear layers for one sample.
-
-    Args:
-        model: any network; it is called once, in evaluation mode.
-        image: 1 C H W, on the model's device.
-    """
-    total = 0
-
-    def count(layer: nn.Module, _: Any, output: Tensor) -> None:
-        nonlocal total
-        if isinstance(layer, nn.Conv2d):
-            total += output.numel() * layer.weight[0].numel()
-        elif isinstance(layer, nn.Linear):
-            total += output.numel() * layer.in_features
-
-    handles = [m.register_forward_hook(count) for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
-    training = model.training
-    with torch.no_grad():
-        model.eval()(image)
-    model.train(training)
-    for handle in handles:
-        handle.remove()
-    return total
-
-
 def _threads(where: torch.device, macs: int | None, why: list[str]) -> int:
     if where.type == "cpu" and _small(macs):
         # Two threads are 1.4x faster on a quiet machine, and 50x slower on a busy one, where each waits for the other.

@@ -87,14 +87,15 @@ def check_model(name: str | Spec) -> None:
         check(spec.name, _class_of(spec.name), spec.options)
 
 
-def model_options(name: str) -> list[Option]:
-    """The options of a model; a variant's own values stand for the family's defaults.
+def model_options(name: str | Spec) -> list[Option]:
+    """The options of a model; what the variant or the spec sets stands for the family's defaults.
 
     Raises:
         NetwrightError: nothing has this name.
     """
-    fixed = variant(name).options
-    return [replace(o, default=fixed.get(o.name, o.default)) for o in options_of(_class_of(name)).values()]
+    spec = Spec.parse(name)
+    chosen = {**variant(spec.name).options, **spec.options}
+    return [replace(o, default=chosen.get(o.name, o.default)) for o in options_of(_class_of(spec.name)).values()]
 
 
 def _own_model(name: str, options: dict[str, Any]) -> "Family":

@@ -9,7 +9,8 @@ from torch import nn
 
 from netwright.core.errors import NetwrightError, listed
 from netwright.data.loader import Loader
-from netwright.engine.device import Profile, macs_of, profile
+from netwright.engine.cost import macs_of
+from netwright.engine.device import Profile, profile
 from netwright.engine.evaluate import EVALUATION_BATCH, evaluate
 from netwright.engine.plans import DataPlan, OptimPlan
 from netwright.engine.random import key

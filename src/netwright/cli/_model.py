@@ -1,0 +1,72 @@
+"""A network as `netwright show` lays it out: its stages, what they cost and what they see."""
+
+from dataclasses import asdict
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+from netwright.core.spec import Spec
+
+if TYPE_CHECKING:
+    from netwright.models._anatomy import Part
+
+HEADER = ("stage", "output", "parameters", "multiply-adds", "memory", "receptive field")
+
+
+def model_title(name: str) -> str:
+    """What a model is, where it comes from and what it was proven against."""
+    from netwright.models import summaries, variant
+
+    plain = Spec.parse(name).name
+    family, line, params = summaries()[plain]
+    row = variant(plain)
+    published = f"{params:,} parameters as published for {row.classes:,} classes, images of {row.image_size} pixels"
+    proof = f"takes the weights of {row.reference}" if row.reference else "no library has its weights"
+    return f"model {name}: {line}\n{published}; family {family}; {proof}"
+
+
+def stage_table(parts: "list[Part]") -> list[str]:
+    """A line for each stage and one for the whole, in columns."""
+    total = (
+        "in all",
+        "",
+        f"{sum(part.params for part in parts):,}",
+        _millions(sum(part.macs for part in parts)),
+        _megabytes(sum(part.bytes for part in parts)),
+        "",
+    )
+    rows = [HEADER, *map(_cells, parts), total]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADER))]
+    return ["  ".join(_aligned(row, widths)).rstrip() for row in rows]
+
+
+def as_values(parts: "list[Part]") -> list[dict[str, Any]]:
+    """The same for JSON."""
+    return [asdict(part) for part in parts]
+
+
+def _cells(part: "Part") -> tuple[str, ...]:
+    seen = "whole image" if part.receptive_field is None else f"{part.receptive_field} px"
+    passed = bool(part.shape)  # auxiliary heads pass nothing on
+    return (
+        part.name,
+        "x".join(map(str, part.shape)),
+        f"{part.params:,}",
+        _millions(part.macs) if passed else "",
+        _megabytes(part.bytes) if passed else "",
+        seen if passed and prod(part.shape[1:]) > 1 else "",
+    )
+
+
+def _aligned(row: tuple[str, ...], widths: list[int]) -> list[str]:
+    return [
+        cell.ljust(width) if column < 2 else cell.rjust(width)
+        for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+    ]
+
+
+def _millions(number: int) -> str:
+    return f"{number / 1e6:,.2f} M"
+
+
+def _megabytes(number: int) -> str:
+    return f"{number / 1e6:,.2f} MB"

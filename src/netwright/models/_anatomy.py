@@ -1,0 +1,87 @@
+"""A network laid out stage by stage: what `netwright show resnet50` prints."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from netwright.core.spec import Spec
+from netwright.engine.cost import Operation, Tracer
+from netwright.models import create_model, variant
+from netwright.models._family import Family
+
+
+@dataclass(frozen=True)
+class Part:
+    """One stage of a network, for one image.
+
+    Attributes:
+        name: how much smaller than the image its map is ("1/4"), or what it is ("head").
+        shape: of what it gives: channels, height and width, or classes.
+        params: trainable values.
+        macs: multiply-adds.
+        bytes: memory of all its operations' results in float32; training keeps about as much.
+        receptive_field: side in pixels of the square of the image that one value of its map depends on, global gates
+            aside; None where it is the whole image.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    params: int
+    macs: int = 0
+    bytes: int = 0
+    receptive_field: int | None = None
+
+
+def anatomy(name: str | Spec, *, classes: int | None = None, image_size: int | None = None) -> list[Part]:
+    """The parts of a model in the order in which an image passes them; nothing is computed.
+
+    Args:
+        name: a variant, with options where the default ones won't do.
+        classes: of the head; by default as published.
+        image_size: side of the square image in pixels; by default as published.
+
+    Raises:
+        NetwrightError: unknown name or option, or an image that is too small.
+    """
+    row = variant(Spec.parse(name).name)
+    side = image_size or row.image_size
+    with torch.device("meta"):
+        model = create_model(name, classes=row.classes if classes is None else classes, in_channels=row.in_channels)
+        image = torch.empty(1, row.in_channels, side, side)
+    tracer, maps, output = _traced(model.eval(), image)
+    places = [next(i for i, done in enumerate(tracer.operations) if done.output is map_) for map_ in maps]
+    ends = [0, *(place + 1 for place in places)]
+    stages = [
+        _part(f"1/{round(side / map_.shape[-1])}", map_, tracer.operations[start:end])
+        for map_, start, end in zip(maps, ends, ends[1:], strict=False)
+    ]
+    parts = [*stages, _part("head", output, tracer.operations[ends[-1] :])]
+    return [*parts, Part("auxiliary heads", (), tracer.unused)] if tracer.unused else parts
+
+
+def _traced(model: Family, image: Tensor) -> tuple[Tracer, list[Tensor], Tensor]:
+    maps: list[Tensor] = []
+    compute = model.maps
+
+    def kept(x: Tensor) -> list[Tensor]:
+        maps.extend(compute(x))
+        return maps
+
+    model.maps = kept
+    with torch.no_grad(), Tracer(model, image) as tracer:
+        output: Any = model(image)
+    return tracer, maps, output
+
+
+def _part(name: str, output: Tensor, operations: list[Operation]) -> Part:
+    last = operations[-1].view.side if operations and name != "head" else float("inf")
+    return Part(
+        name,
+        tuple(output.shape[1:]),
+        sum(operation.params for operation in operations),
+        sum(operation.macs for operation in operations),
+        sum(operation.bytes for operation in operations),
+        None if last == float("inf") else round(last),
+    )
