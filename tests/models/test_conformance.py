@@ -4,6 +4,7 @@ import subprocess
 import sys
 from itertools import pairwise
 from math import ceil
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -11,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+import netwright.models
 from netwright.core.errors import NetwrightError
 from netwright.core.options import options_of
 from netwright.models import check_model, create_model, list_models, summaries, variant
@@ -248,6 +250,11 @@ def test_patterns_choose_names() -> None:
     assert list_models("resnet1?") == ["resnet18"]
     assert list_models("nothing*") == []
     assert list_models() == sorted(list_models())
+
+
+def test_every_file_offers_a_variant() -> None:
+    files = {path.stem for path in Path(netwright.models.__file__).parent.glob("[a-z]*.py")}
+    assert files == {summary.family for summary in summaries().values()}
 
 
 def test_listing_imports_no_torch() -> None:

@@ -73,7 +73,7 @@ def test_weights_saved_by_timm_and_by_us_both_load(tmp_path: Path) -> None:
     for file in ("ours.pt", "timms.pt"):
         model = create_model(NAME, classes=3)
         result = load_weights(model, tmp_path / file)
-        assert result.fresh == ["model.fc.weight", "model.fc.bias"]
+        assert result.missing == ["model.fc.weight", "model.fc.bias"]
         for name in result.loaded:
             assert torch.equal(model.state_dict()[name], donor.state_dict()[name]), name
 

@@ -1,12 +1,15 @@
 """Loading weights: what fits is loaded, what does not is said, and code is never run."""
 
+import hashlib
 import os
+from dataclasses import replace
 from pathlib import Path
 from urllib.error import URLError
 
 import numpy as np
 import pytest
 import torch
+import torchvision
 from safetensors.torch import save_file
 
 from netwright.core.errors import NetwrightError
@@ -34,7 +37,7 @@ def test_safetensors(donor: Family, tmp_path: Path) -> None:
     result = load_weights(model, tmp_path / "weights.safetensors")
     assert_same(model, donor)
     assert result.loaded == list(model.state_dict())
-    assert result.fresh == []
+    assert result.missing == result.left_over == result.adapted == []
 
 
 @pytest.mark.parametrize("wrap", ["state_dict", "model", "state_dict_ema", None])
@@ -78,8 +81,9 @@ def test_another_number_of_classes_keeps_the_head_fresh(donor: Family, tmp_path:
     model = create_model(NAME, classes=3)
     head = {name: tensor.clone() for name, tensor in model.get_head().state_dict().items()}
     result = load_weights(model, tmp_path / "ten.pt")
-    assert result.fresh == ["linear.weight", "linear.bias"]
-    assert set(result.loaded) | set(result.fresh) == set(model.state_dict())
+    assert result.missing == ["linear.weight", "linear.bias"]
+    assert set(result.loaded) | set(result.missing) == set(model.state_dict())
+    assert "2 missing and drawn afresh (linear.weight, linear.bias)" in str(result)
     assert_same(model, donor, but="linear")
     assert all(torch.equal(tensor, head[name]) for name, tensor in model.get_head().state_dict().items())
 
@@ -91,11 +95,60 @@ def test_grey_images_get_the_answer_of_the_coloured_model(donor: Family, tmp_pat
     assert torch.allclose(grey(x), donor.eval()(x.expand(-1, 3, -1, -1)), atol=1e-4)
 
 
-def test_other_channels_are_refused_with_a_fix(donor: Family, tmp_path: Path) -> None:
+def test_more_channels_take_the_colours_in_turn(donor: Family, tmp_path: Path) -> None:
     torch.save(donor.state_dict(), tmp_path / "rgb.pt")
-    with pytest.raises(NetwrightError, match="3 channels, the model for 4") as caught:
-        create_model(NAME, in_channels=4, weights=tmp_path / "rgb.pt")
-    assert "in_channels=3 or 1" in caught.value.fix
+    model = create_model(NAME, in_channels=5)
+    result = load_weights(model, tmp_path / "rgb.pt")
+    assert result.adapted == ["conv1.weight"]
+    assert "1 adapted (conv1.weight)" in str(result)
+    kernel = donor.state_dict()["conv1.weight"]
+    wanted = torch.cat([kernel, kernel[:, :2]], 1) * 3 / 5
+    assert torch.allclose(model.state_dict()["conv1.weight"], wanted)
+
+
+def test_embeddings_leave_the_head_over(donor: Family, tmp_path: Path) -> None:
+    torch.save(donor.state_dict(), tmp_path / "ten.pt")
+    model = create_model(NAME, classes=0)
+    result = load_weights(model, tmp_path / "ten.pt")
+    assert result.left_over == ["linear.weight", "linear.bias"]
+    assert_same(model, donor, but="linear")
+
+
+def test_weights_without_a_head_fit(donor: Family, tmp_path: Path) -> None:
+    torch.save(create_model(NAME, classes=0).state_dict(), tmp_path / "headless.pt")
+    assert load_weights(create_model(NAME), tmp_path / "headless.pt").missing == ["linear.weight", "linear.bias"]
+
+
+def test_what_fits_is_taken_when_asked(donor: Family, tmp_path: Path) -> None:
+    state = donor.state_dict()
+    state["extra.weight"] = state.pop("conv1.weight")
+    state["bn1.weight"] = torch.ones(5)
+    torch.save(dict(state), tmp_path / "odd.pt")
+    model = create_model(NAME)
+    result = load_weights(model, tmp_path / "odd.pt", strict=False)
+    assert result.missing == ["conv1.weight", "bn1.weight"]
+    assert result.left_over == ["extra.weight"]
+    assert torch.equal(model.state_dict()["linear.weight"], state["linear.weight"])
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_weights_that_share_nothing_are_refused(tmp_path: Path, strict: bool) -> None:
+    torch.save({"a.weight": torch.zeros(3)}, tmp_path / "other.pt")
+    with pytest.raises(NetwrightError, match=r"nothing in .* fits ResNetCifar") as caught:
+        create_model(NAME, weights=tmp_path / "other.pt", strict=strict)
+    assert "a.weight" in caught.value.fix
+
+
+@pytest.mark.parametrize("place", [".", "bundle"])
+def test_a_bundle_or_run_gives_its_weights_and_moments(donor: Family, tmp_path: Path, place: str) -> None:
+    folder = tmp_path / place
+    folder.mkdir(exist_ok=True)
+    save_file(donor.state_dict(), folder / "weights.safetensors")
+    (folder / "bundle.json").write_text('{"preprocess": {"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]}}')
+    model = create_model(NAME)
+    result = load_weights(model, tmp_path)
+    assert_same(model, donor)
+    assert result.moments == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6), "the bundle's")
 
 
 def test_weights_of_another_model_are_refused_and_nothing_changes(donor: Family, tmp_path: Path) -> None:
@@ -149,25 +202,83 @@ def test_models_without_a_reference_have_no_imagenet_weights() -> None:
         create_model("resnet20", weights="imagenet")
 
 
-def test_imagenet_weights_come_from_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
-    import torchvision
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """torchvision's cache, in a folder of the test's own."""
+    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path))
+    (tmp_path / "checkpoints").mkdir()
+    return tmp_path / "checkpoints"
 
+
+def published_file(folder: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, torch.nn.Module]:
+    """A file as torchvision would have fetched it, with random weights and the checksum of its content in its name."""
     torch.manual_seed(2)
-    donor = torchvision.models.resnet18()
-    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", lambda *_, **__: donor.state_dict())
-    model = create_model("resnet18", classes=5, weights="imagenet")
+    donor = torchvision.models.get_model(name)
+    torch.save(donor.state_dict(), folder / "made.pth")
+    digest = hashlib.sha256((folder / "made.pth").read_bytes()).hexdigest()[:8]
+    path = (folder / "made.pth").rename(folder / f"{name}-{digest}.pth")
+    weights = torchvision.models.get_model_weights(name)["DEFAULT"]
+    monkeypatch.setattr(weights, "_value_", replace(weights.value, url=f"https://published.invalid/{path.name}"))
+    return path, donor
+
+
+def test_imagenet_weights_are_the_references_published_file(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, donor = published_file(hub, "resnet18", monkeypatch)
+    model = create_model("resnet18", classes=5)
+    result = load_weights(model, "imagenet")
     assert torch.equal(model.state_dict()["layer4.1.conv2.weight"], donor.layer4[1].conv2.weight)
-    assert model.get_head().weight.shape == (5, 512)
+    assert result.missing == ["fc.weight", "fc.bias"]
+    assert result.moments == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "ImageNet's")
 
 
-def test_a_failed_download_says_how_to_pass_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_published_file_that_was_changed_is_refused(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, _ = published_file(hub, "resnet18", monkeypatch)
+    path.write_bytes(path.read_bytes() + b"x")
+    with pytest.raises(NetwrightError, match="not what was published") as caught:
+        create_model("resnet18", weights="imagenet")
+    assert "delete it" in caught.value.fix
+
+
+def test_without_a_network_it_says_which_file_to_place_where(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def unreachable(*_: object, **__: object) -> None:
         raise URLError("no network")
 
-    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", unreachable)
+    monkeypatch.setattr("urllib.request.urlopen", unreachable)
+    monkeypatch.setattr("torch.hub.urlopen", unreachable)
     with pytest.raises(NetwrightError, match=r"torchvision/resnet18.*no network") as caught:
         create_model("resnet18", weights="imagenet")
-    assert "weights='resnet18.safetensors'" in caught.value.fix
+    weights = torchvision.models.get_model_weights("resnet18")["DEFAULT"]
+    assert weights.url in caught.value.fix
+    assert str(hub / Path(weights.url).name) in caught.value.fix
+
+
+def test_the_hub_is_asked_for_safetensors_and_moments(
+    donor: Family, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_file(donor.state_dict(), tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text('{"pretrained_cfg": {"mean": [0.5, 0.5, 0.5], "std": [0.2, 0.2, 0.2]}}')
+    asked: list[tuple[str, str, str | None]] = []
+
+    def fetch(repository: str, file: str, revision: str | None = None) -> str:
+        asked.append((repository, file, revision))
+        return str(tmp_path / file)
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", fetch)
+    model = create_model(NAME)
+    result = load_weights(model, "hf-hub:somebody/resnet20@v2")
+    assert_same(model, donor)
+    assert result.moments[:2] == ((0.5,) * 3, (0.2,) * 3)
+    assert asked[0] == ("somebody/resnet20", "model.safetensors", "v2")
+
+
+def test_an_unreachable_hub_says_which_file_to_fetch(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(*_: object, **__: object) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", unreachable)
+    with pytest.raises(NetwrightError, match="cannot download hf-hub:somebody/resnet20") as caught:
+        create_model(NAME, weights="hf-hub:somebody/resnet20")
+    assert "somebody/resnet20/resolve/main/model.safetensors" in caught.value.fix
 
 
 @pytest.mark.data

@@ -52,15 +52,21 @@ def variant(name: str) -> "Variant":
 
 
 def create_model(
-    name: str | Spec, *, classes: int = 10, in_channels: int = 3, weights: str | Path | None = None
+    name: str | Spec,
+    *,
+    classes: int = 10,
+    in_channels: int = 3,
+    weights: str | Path | None = None,
+    strict: bool = True,
 ) -> "Family":
     """A model by name: `resnet18`, `resnet18(norm='group')`, `timm/resnet10t`.
 
     Args:
         name: a variant, with options where the default ones won't do.
-        classes: number of class scores.
+        classes: number of class scores; with 0 the model gives embeddings.
         in_channels: channels of the images.
-        weights: a weights file, or "imagenet" for the weights of the variant's reference.
+        weights: a weights file, a bundle, `hf-hub:owner/name`, or "imagenet" for those of the variant's reference.
+        strict: refuse weights that do not fit but for the head; otherwise take what fits, if anything does.
 
     Raises:
         NetwrightError: unknown name or option, a value out of range, or weights that do not fit.
@@ -71,7 +77,7 @@ def create_model(
     if weights is not None:
         from netwright.models._weights import load_weights
 
-        load_weights(model, weights)
+        load_weights(model, weights, strict=strict)
     return model
 
 
@@ -125,7 +131,7 @@ def _module(name: str) -> Any:
 def _rows(path: Path) -> list[tuple[str, Summary]]:
     tree = ast.parse(path.read_text("utf-8"))
     description = (ast.get_docstring(tree) or "").split("\n")[0]
-    table = next(table for node in tree.body if (table := _table(node)))
+    table = next((table for node in tree.body if (table := _table(node))), ast.Dict([], []))
     keys = [ast.literal_eval(key) for key in table.keys if key]
     return [(key, Summary(path.stem, description, _params(row))) for key, row in zip(keys, table.values, strict=True)]
 

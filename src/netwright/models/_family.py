@@ -44,6 +44,7 @@ class Family(nn.Module, ABC):
     """
 
     head_name: str  # the submodule that turns features into class scores, as "fc"
+    auxiliary_names: tuple[str, ...] = ()  # the submodules that are auxiliary heads
     smallest: int = 1  # side in pixels of the smallest image that leaves something to look at
     reference: str | None = None
 

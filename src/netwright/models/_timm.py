@@ -22,6 +22,11 @@ class TimmModel(Family):
         self.model = model
         self.head_name = f"model.{_classifier_name(model)}"
 
+    @property
+    def configured(self) -> dict[str, Any]:
+        """What timm says of the weights it has for this model: `mean`, `std` and more."""
+        return getattr(self.model, "pretrained_cfg", None) or {}
+
     def maps(self, x: Tensor) -> list[Tensor]:
         """The last map at each resolution; a plain transformer has one.
 
@@ -60,9 +65,10 @@ def timm_model(name: str, classes: int, in_channels: int, options: Mapping[str, 
         raise NetwrightError(f"timm refuses {name} with {dict(options)}: {error}", fix) from error
 
 
-def timm_state(name: str) -> dict[str, Tensor]:
-    """Pretrained weights, downloaded by timm's own loader."""
-    return _timm().create_model(name, pretrained=True).state_dict()
+def timm_weights(name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Pretrained weights, downloaded by timm's own loader, and what timm says of them."""
+    model = _timm().create_model(name, pretrained=True)
+    return model.state_dict(), model.pretrained_cfg
 
 
 def _classifier_name(model: nn.Module) -> str:

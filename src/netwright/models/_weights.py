@@ -1,8 +1,8 @@
-"""Weights from a file or from the reference a variant names; only data is ever read, never code."""
+"""Weights from a file, a bundle, the hub or the reference a variant names; only data is ever read, never code."""
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -13,59 +13,72 @@ from torch import Tensor
 
 from netwright.core.errors import NetwrightError, listed
 from netwright.models._family import Family
-from netwright.models._timm import timm_state
+from netwright.models._published import HUB, IMAGENET, Moments, from_hub, published
+from netwright.models._timm import TimmModel
 
 State = Mapping[str, Tensor]
 
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CONTAINERS = ("state_dict_ema", "state_dict", "model")  # averaged weights first: published numbers are theirs
 WRAPPERS = ("module.", "_orig_mod.", "model.")  # what DataParallel, torch.compile and holders of a model put in front
+BUNDLE_CARD, BUNDLE_WEIGHTS = "bundle.json", "weights.safetensors"
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """Which tensors of a model were loaded, and which stayed as they were made because the head's shape differs."""
+    """What became of every tensor, by name.
+
+    Attributes:
+        loaded: taken as they were.
+        adapted: taken for another number of input channels.
+        missing: of the model but not, or of another shape, in the weights: they stay as they were drawn.
+        left_over: in the weights, but the model has no place for them.
+        moments: mean and deviation of each channel with which the weights were trained, and whose they are.
+    """
 
     loaded: list[str]
-    fresh: list[str]
+    adapted: list[str] = field(default_factory=list[str])
+    missing: list[str] = field(default_factory=list[str])
+    left_over: list[str] = field(default_factory=list[str])
+    moments: Moments = IMAGENET
+
+    def __str__(self) -> str:
+        parts = {"adapted": self.adapted, "missing and drawn afresh": self.missing, "left over": self.left_over}
+        said = [f"{len(names)} {what} ({listed(names, most=4)})" for what, names in parts.items() if names]
+        return ", ".join([f"{len(self.loaded)} tensors loaded", *said])
 
 
-def load_weights(model: Family, source: str | Path) -> Loaded:
+def load_weights(model: Family, source: str | Path, *, strict: bool = True) -> Loaded:
     """Load weights into a model.
 
-    A head of another shape stays fresh. One-channel models get the sum of the first kernel over its colours, which is
-    what the pretrained model would answer to a grey image.
+    A head for another number of classes stays fresh, and so do auxiliary heads that the weights lack. The first
+    kernel is adapted to other input channels: one channel gets the sum over the colours, which is what the pretrained
+    model would answer to a grey image; more get the colours' kernels in turn, scaled so that the sum stays.
 
     Args:
         model: what to load into.
-        source: a .safetensors, .pt, .pth or .th file, or "imagenet" for the weights of the model's reference.
+        source: a .safetensors, .pt, .pth or .th file, a bundle or run folder, `hf-hub:owner/name`, or "imagenet" for
+            the weights of the model's reference.
+        strict: refuse weights that lack anything else or hold more; otherwise what fits is taken, if anything does.
 
     Raises:
         NetwrightError: no such file, an unreadable or unsafe one, a failed download, or weights of another model.
     """
-    given = download(model.reference) if str(source) == "imagenet" else read(Path(source))
-    given, own = _unwrapped(given), model.state_dict()
+    state, moments = _opened(model, str(source))
+    state, own = _unwrapped(state), model.state_dict()
     prefix = _wrapper(own)
-    fitted = _fit_first_kernel({prefix + name: tensor for name, tensor in given.items()}, own)
-    fresh = [name for name in own if name.startswith(f"{model.head_name}.")] if _head_differs(model, fitted) else []
-    fitted = {name: tensor for name, tensor in fitted.items() if name not in fresh}
-    _refuse_misfits(fitted, {name: tensor for name, tensor in own.items() if name not in fresh}, source)
-    model.load_state_dict({**{name: own[name] for name in fresh}, **fitted})
-    return Loaded(loaded=[name for name in own if name in fitted], fresh=fresh)
-
-
-def moments_of(source: str | Path, model: Any) -> tuple[tuple[float, ...], tuple[float, ...], str]:
-    """Mean and deviation of each channel with which weights were trained, and whose they are.
-
-    A netwright bundle says it beside its weights and timm in its configuration; elsewhere ImageNet's are usual.
-    """
-    bundle = Path(source).with_name("bundle.json")
-    if bundle.is_file() and (preprocess := json.loads(bundle.read_text("utf-8")).get("preprocess")):
-        return tuple(preprocess["mean"]), tuple(preprocess["std"]), "the bundle's"
-    configured = getattr(getattr(model, "model", model), "pretrained_cfg", None) or {}
-    if "mean" in configured and "std" in configured:
-        return tuple(configured["mean"]), tuple(configured["std"]), "timm's"
-    return IMAGENET_MEAN, IMAGENET_STD, "ImageNet's"
+    given = {prefix + name: tensor for name, tensor in state.items()}
+    given, adapted = _fit_first_kernel(given, own)
+    fitted = {name: tensor for name, tensor in given.items() if name in own and own[name].shape == tensor.shape}
+    # Weights saved before torch 0.4.1 lack the batch counters, which nothing depends on.
+    missing = [name for name in own if name not in fitted and not name.endswith("num_batches_tracked")]
+    left_over = [name for name in given if name not in own]
+    if not fitted:
+        raise NetwrightError(f"nothing in '{source}' fits {type(model).__name__}", _other_model_fix(given, own))
+    if strict:
+        _refuse_misfits(model, missing, left_over, given, source)
+    model.load_state_dict({**own, **fitted})
+    loaded = [name for name in own if name in fitted and name not in adapted]
+    return Loaded(loaded, adapted, missing, left_over, moments)
 
 
 def read(path: Path) -> State:
@@ -75,8 +88,9 @@ def read(path: Path) -> State:
         NetwrightError: no such file, unreadable, holding code, or holding no tensors.
     """
     if not path.is_file():
-        raise NetwrightError(f"there is no weights file '{path}'", "give the path of a file, or the word 'imagenet'")
-    if path.suffix not in (".safetensors", ".pt", ".pth", ".th"):
+        fix = "give the path of a file or bundle, 'hf-hub:owner/name', or the word 'imagenet'"
+        raise NetwrightError(f"there is no weights file '{path}'", fix)
+    if path.suffix not in (".safetensors", ".pt", ".pth", ".th", ".bin"):
         raise NetwrightError(f"cannot tell what '{path}' is", "give a .safetensors, .pt, .pth or .th file")
     try:
         content = load_file(path) if path.suffix == ".safetensors" else _unpickled(path)
@@ -88,26 +102,32 @@ def read(path: Path) -> State:
     return _tensors(content, path)
 
 
-def download(reference: str | None) -> State:
-    """The ImageNet weights of a reference such as "torchvision/resnet18".
-
-    Raises:
-        NetwrightError: the model has no reference, or the download failed.
-    """
-    if reference is None:
-        raise NetwrightError("nobody publishes ImageNet weights for this model", "give a file: weights='weights.pt'")
-    library, name = reference.split("/", 1)
-    try:
-        return timm_state(name) if library == "timm" else _torchvision_state(name)
-    except Exception as error:  # the libraries' downloaders share no error type
-        fix = f"fetch the file where there is a network and give its path: weights='{name}.safetensors'"
-        raise NetwrightError(f"cannot download the weights of {reference}: {error}", fix) from error
+def _opened(model: Family, source: str) -> tuple[State, Moments]:
+    if source == "imagenet":
+        found = published(model.reference)
+        return found.state, found.moments
+    if source.startswith(HUB):
+        path, moments = from_hub(source.removeprefix(HUB))
+        return read(path), moments
+    path = _weights_file(Path(source))
+    return read(path), _file_moments(path, model)
 
 
-def _torchvision_state(name: str) -> State:
-    from torchvision.models import get_model_weights  # costs seconds: only when its weights are wanted
+def _weights_file(path: Path) -> Path:
+    """A file itself, or that of the bundle or run in a folder."""
+    places = [path / BUNDLE_WEIGHTS, path / "bundle" / BUNDLE_WEIGHTS]
+    return next((place for place in places if place.is_file()), path)
 
-    return get_model_weights(name)["DEFAULT"].get_state_dict(check_hash=True)
+
+def _file_moments(path: Path, model: Family) -> Moments:
+    """A netwright bundle says it beside its weights and timm in its configuration; elsewhere ImageNet's are usual."""
+    card = path.with_name(BUNDLE_CARD)
+    if card.is_file() and (preprocess := json.loads(card.read_text("utf-8")).get("preprocess")):
+        return tuple(preprocess["mean"]), tuple(preprocess["std"]), "the bundle's"
+    configured = model.configured if isinstance(model, TimmModel) else {}
+    if "mean" in configured and "std" in configured:
+        return tuple(configured["mean"]), tuple(configured["std"]), "timm's"
+    return IMAGENET
 
 
 def _unpickled(path: Path) -> Any:
@@ -135,33 +155,43 @@ def _unwrapped(state: State) -> State:
     return state
 
 
-def _fit_first_kernel(given: State, own: State) -> State:
+def _fit_first_kernel(given: State, own: State) -> tuple[State, list[str]]:
+    """The weights with their first kernel made for the model's channels, and its name if that changed it."""
     name = next((name for name, tensor in own.items() if tensor.ndim == 4), "")
     if name not in given or not _only_channels_differ(given[name], own[name]):
-        return given
-    theirs, ours = given[name].shape[1], own[name].shape[1]
-    if (theirs, ours) == (3, 1):
-        return {**given, name: given[name].sum(1, keepdim=True)}
-    problem = f"the weights are for images of {theirs} channels, the model for {ours}"
-    raise NetwrightError(problem, f"make the model with in_channels={theirs}" + (" or 1" if theirs == 3 else ""))
+        return given, []
+    return {**given, name: adapted_kernel(given[name], own[name].shape[1])}, [name]
+
+
+def adapted_kernel(kernel: Tensor, channels: int) -> Tensor:
+    """A kernel for another number of input channels: its own in turn, scaled so that sums stay about as large.
+
+    For one channel it is the exact sum. K C h w -> K c h w.
+    """
+    if channels == 1:
+        return kernel.sum(1, keepdim=True)
+    before = kernel.shape[1]
+    return kernel[:, torch.arange(channels) % before] * (before / channels)
 
 
 def _only_channels_differ(one: Tensor, other: Tensor) -> bool:
     return one.ndim == 4 and one.shape[1] != other.shape[1] and one[:, 0].shape == other[:, 0].shape
 
 
-def _head_differs(model: Family, given: State) -> bool:
-    head = {f"{model.head_name}.{name}": tensor for name, tensor in model.get_head().state_dict().items()}
-    return all(name in given for name in head) and any(given[name].shape != head[name].shape for name in head)
-
-
-def _refuse_misfits(given: State, own: State, source: str | Path) -> None:
-    # Weights saved before torch 0.4.1 lack the batch counters, and torch fills them in itself.
-    missing = [name for name in own if name not in given and not name.endswith("num_batches_tracked")]
-    unexpected = [name for name in given if name not in own]
-    misshapen = [name for name in own if name in given and own[name].shape != given[name].shape]
-    found = {"missing": missing, "unexpected": unexpected, "of another shape": misshapen}
+def _refuse_misfits(model: Family, missing: list[str], left_over: list[str], given: State, source: str | Path) -> None:
+    """Heads may be missing or left over; anything else means that the weights are of another model."""
+    heads = tuple(f"{name}." for name in (model.head_name, *model.auxiliary_names))
+    missing, left_over = ([name for name in names if not name.startswith(heads)] for names in (missing, left_over))
+    found = {
+        "missing": [name for name in missing if name not in given],
+        "unexpected": left_over,
+        "of another shape": [name for name in missing if name in given],
+    }
     said = [f"{len(names)} {how} ({listed(names, most=3)})" for how, names in found.items() if names]
     if said:
         fix = "make the model with the variant and the options that these weights were trained with"
         raise NetwrightError(f"the weights in '{source}' are not this model's: {'; '.join(said)}", fix)
+
+
+def _other_model_fix(given: State, own: State) -> str:
+    return f"its tensors are called {listed(given, most=3)}; the model's are {listed(own, most=3)}"

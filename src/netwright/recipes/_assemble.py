@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from netwright.core.errors import NetwrightError, listed
+from netwright.core.errors import NetwrightError
 from netwright.data.loader import Loader
 from netwright.engine.cost import macs_of
 from netwright.engine.device import Profile, profile
@@ -17,7 +17,7 @@ from netwright.engine.random import key
 from netwright.engine.run import Run, Task
 from netwright.engine.trick import Tricks
 from netwright.models import check_model, create_model
-from netwright.models._weights import load_weights, moments_of
+from netwright.models._weights import load_weights
 from netwright.optim import OPTIMIZERS, SCHEDULES
 from netwright.recipes._inputs import Inputs, read_inputs
 from netwright.recipes._recipe import Recipe
@@ -93,12 +93,11 @@ def _created(recipe: Recipe, inputs: Inputs, before: dict[str, Any] | None) -> t
         return network, inputs
     if before is not None:
         return network, inputs.normalised(before["data"]["mean"], before["data"]["std"])
-    fresh = load_weights(network, recipe.weights).fresh
-    mean, std, whose = moments_of(recipe.weights, network)
+    loaded = load_weights(network, recipe.weights)
+    mean, std, whose = loaded.moments
     if inputs.channels != len(mean):  # grey pictures into a network of colours
         mean, std, whose = inputs.normalise.mean, inputs.normalise.std, "these pictures'"
-    notes = [f"weights from {recipe.weights}; pictures are normalised with {whose} mean and deviation"]
-    notes += [f"not in the weights, drawn afresh: {listed(fresh)}"] if fresh else []
+    notes = f"weights from {recipe.weights}: {loaded}", f"pictures are normalised with {whose} mean and deviation"
     return network, inputs.normalised(mean, std, *notes)
 
 
