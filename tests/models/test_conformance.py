@@ -17,15 +17,15 @@ from netwright.core.errors import NetwrightError
 from netwright.core.options import options_of
 from netwright.models import check_model, create_model, list_models, summaries, variant
 from netwright.models._family import Family
-from netwright.models._parity import heads, relative_error
-from netwright.nn.activation import ActivationKind
+from netwright.models._parity import heads, relative_error, spread
+from netwright.nn.activation import ActivationKind, make_activation
 from netwright.nn.norm import NormKind, group_count, make_norm
 
 STEPS = 12
 SINGLE_MAP = {"mlp": 1}  # no maps in space: what the last hidden layer says of the whole image
 CHOICES: dict[str, tuple[Any, ...]] = {
     "norm": get_args(NormKind),
-    "activation": get_args(ActivationKind),
+    "activation": ("relu", "silu", "tanh"),  # families pass the name on; every kind is built once below
     "skip": (True, False),
 }
 SMALLEST = {summary.family: name for name, summary in sorted(summaries().items(), key=lambda row: -row[1].params)}
@@ -49,6 +49,19 @@ def model_and_images(name: str, *, classes: int = 7, side: int | None = None) ->
     channels = variant(name.split("(")[0]).in_channels
     model = create_model(name, classes=classes, in_channels=channels)
     return model, torch.rand(2, channels, *(2 * (side or max(32, 2 * model.smallest),)))
+
+
+def in_use(model: Family, x: Tensor) -> Family:
+    """The model in evaluation mode, its running statistics those of these images: fresh ones may silence it."""
+    norms = [layer for layer in model.modules() if isinstance(layer, nn.BatchNorm2d)]
+    momenta = [layer.momentum for layer in norms]
+    for layer in norms:
+        layer.momentum = 1.0
+    with torch.no_grad():
+        model.train()(x)
+    for layer, momentum in zip(norms, momenta, strict=True):
+        layer.momentum = momentum
+    return model.eval()
 
 
 def outputs_of(model: Family, x: Tensor) -> Tensor:
@@ -78,14 +91,14 @@ def test_it_gives_a_score_a_class_and_its_stages_halve(name: str) -> None:
     assert model(x).shape == (2, 7)
     sides = [row.image_size, *(map_.shape[-1] for map_ in model.stages(x))]
     assert len(sides) > 2 or SINGLE_MAP.get(name) == sides[1]
-    assert sides[1] * 4 >= row.image_size or name in SINGLE_MAP
+    assert (sides[1] + 1) * 4 >= row.image_size or name in SINGLE_MAP
     assert all(after <= ceil(before / 2) for before, after in pairwise(sides[1:]))
 
 
 @EACH_FAMILY
 def test_real_scores_are_finite(name: str) -> None:
     model, x = model_and_images(name)
-    scores = model.eval()(x)
+    scores = in_use(model, x)(x)
     assert scores.shape == (2, 7)
     assert scores.isfinite().all()
 
@@ -131,38 +144,36 @@ def test_other_sizes_and_oblong_images_pass(name: str) -> None:
 
 
 @EACH_FAMILY
-def test_every_structural_choice_fits_together(name: str) -> None:
-    for spec in choices(name):
-        model = meta_model(spec, classes=7, in_channels=variant(name).in_channels).eval()
-        side = 2 * model.smallest
-        assert model(torch.rand(2, variant(name).in_channels, side, side, device="meta")).shape == (2, 7), spec
-
-
-@pytest.mark.parametrize("spec", [spec for name in SMALLEST.values() for spec in [name, *choices(name)]])
-def test_a_gradient_reaches_every_parameter(spec: str) -> None:
-    model, x = model_and_images(spec)
-    outputs_of(model, x).square().sum().backward()
-    for name, parameter in model.named_parameters():
-        assert parameter.grad is not None, name
-        assert parameter.grad.isfinite().all(), name
-
-
-@EACH_FAMILY
-def test_structural_choices_change_the_function(name: str) -> None:
-    outputs: list[Tensor] = []
-    for spec in choices(name):
+def test_structural_choices_change_the_function_and_a_gradient_reaches_every_parameter(name: str) -> None:
+    known = options_of(type(meta_model(name)))
+    outputs: dict[str, Tensor] = {}
+    for spec in [name, *choices(name)]:
         model, x = model_and_images(spec)
-        outputs.append(outputs_of(model, x))
-    different = {tuple(output.flatten().tolist()) for output in outputs}
-    defaults = sum(option in options_of(type(meta_model(name))) for option in CHOICES)
-    assert len(different) == len(outputs) - max(0, defaults - 1)  # each option's default is the same model
+        outputs[spec] = outputs_of(model, x)
+        outputs[spec].square().sum().backward()
+        for part, parameter in model.named_parameters():
+            assert parameter.grad is not None, (spec, part)
+            assert parameter.grad.isfinite().all(), (spec, part)
+    as_it_comes = {name, *(f"{name}({option}={known[option].default!r})" for option in CHOICES if option in known)}
+    for spec, output in outputs.items():
+        assert torch.equal(output, outputs[name]) == (spec in as_it_comes), spec
+    assert len({tuple(output.flatten().tolist()) for output in outputs.values()}) == len(set(outputs) - as_it_comes) + 1
+
+
+@pytest.mark.parametrize("kind", get_args(ActivationKind))
+def test_every_activation_is_torchs(kind: ActivationKind) -> None:
+    x = torch.linspace(-8, 8, 65)
+    function = getattr(torch, kind, None) or getattr(F, kind)
+    given = x.clone()
+    assert torch.equal(make_activation(kind)(given), function(x))
+    assert torch.equal(given, x), "in place"
 
 
 @EACH_FAMILY
 def test_its_state_survives_a_round_trip(name: str) -> None:
     one, x = model_and_images(name)
     other = create_model(name, classes=7, in_channels=x.shape[1]).eval()
-    one.eval()
+    in_use(one, x)
     assert not torch.equal(one(x), other(x))
     other.load_state_dict(one.state_dict())
     assert torch.equal(one(x), other(x))
@@ -171,9 +182,8 @@ def test_its_state_survives_a_round_trip(name: str) -> None:
 @EACH_FAMILY
 def test_bf16_and_channels_last_give_nearly_the_same(name: str) -> None:
     model, x = model_and_images(name)
-    model.eval()
+    spread(model.eval())
     with torch.no_grad():
-        model(x)
         wanted = model(x)
         model.to(memory_format=torch.channels_last)
         x = x.contiguous(memory_format=torch.channels_last)
@@ -187,7 +197,7 @@ def test_bf16_and_channels_last_give_nearly_the_same(name: str) -> None:
 @EACH_FAMILY
 def test_it_can_be_exported(name: str) -> None:
     model, x = model_and_images(name)
-    model.eval()
+    in_use(model, x)
     with torch.no_grad():
         exported = torch.export.export(model, (x,)).module()
         assert relative_error(exported(x), model(x)) <= 1e-5
@@ -196,8 +206,9 @@ def test_it_can_be_exported(name: str) -> None:
 @EACH_FAMILY
 def test_it_learns(name: str) -> None:
     model, x = model_and_images(name, classes=2)
+    x[1] = -x[1]  # what pooling leaves of two noises is too alike
     labels = torch.tensor([0, 1])
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.0)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4, weight_decay=0.0)
 
     def loss() -> Tensor:
         return sum((F.cross_entropy(scores, labels) for scores in heads(model(x))), start=torch.zeros(()))
@@ -231,7 +242,7 @@ def test_its_head_is_where_it_says(name: str) -> None:
 @EACH_FAMILY
 def test_dropout_acts_in_training_alone(name: str) -> None:
     model, x = model_and_images(f"{name}(dropout=0.5)")
-    model.eval()
+    in_use(model, x)
     for layer in model.modules():
         layer.train(isinstance(layer, nn.Dropout))
     assert not torch.equal(model(x), model(x))

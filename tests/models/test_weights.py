@@ -143,7 +143,7 @@ def test_weights_that_share_nothing_are_refused(tmp_path: Path, strict: bool) ->
 def test_a_bundle_or_run_gives_its_weights_and_moments(donor: Family, tmp_path: Path, place: str) -> None:
     folder = tmp_path / place
     folder.mkdir(exist_ok=True)
-    save_file(donor.state_dict(), folder / "weights.safetensors")
+    save_file(donor.state_dict(), folder / "model.safetensors")
     (folder / "bundle.json").write_text('{"preprocess": {"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]}}')
     model = create_model(NAME)
     result = load_weights(model, tmp_path)

@@ -4,6 +4,7 @@ from dataclasses import asdict
 from math import prod
 from typing import TYPE_CHECKING, Any
 
+from netwright.cli._columns import columns
 from netwright.core.spec import Spec
 
 if TYPE_CHECKING:
@@ -34,9 +35,7 @@ def stage_table(parts: "list[Part]") -> list[str]:
         _megabytes(sum(part.bytes for part in parts)),
         "",
     )
-    rows = [HEADER, *map(_cells, parts), total]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADER))]
-    return ["  ".join(_aligned(row, widths)).rstrip() for row in rows]
+    return columns([HEADER, *map(_cells, parts), total], left=2)
 
 
 def as_values(parts: "list[Part]") -> list[dict[str, Any]]:
@@ -55,13 +54,6 @@ def _cells(part: "Part") -> tuple[str, ...]:
         _megabytes(part.bytes) if passed else "",
         seen if passed and prod(part.shape[1:]) > 1 else "",
     )
-
-
-def _aligned(row: tuple[str, ...], widths: list[int]) -> list[str]:
-    return [
-        cell.ljust(width) if column < 2 else cell.rjust(width)
-        for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-    ]
 
 
 def _millions(number: int) -> str:

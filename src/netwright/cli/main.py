@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 
 from netwright.cli.catalogue import listing
 from netwright.cli.evaluate import evaluate
+from netwright.cli.history import history
 from netwright.cli.predict import predict
 from netwright.cli.report import report
 from netwright.cli.show import show
@@ -59,6 +60,7 @@ app = typer.Typer(
 app.command()(train)
 app.command()(predict)
 app.command()(evaluate)
+app.command()(history)
 app.command("list")(listing)
 app.command()(show)
 app.command()(report)

@@ -21,7 +21,9 @@ def train(
         str | None, typer.Option(help="A named recipe, or a record.json.", rich_help_panel=CHOICES)
     ] = None,
     model: Annotated[str | None, typer.Option(help="resnet18, or with options: \"resnet18(norm='group')\".")] = None,
-    weights: Annotated[str | None, typer.Option(help="Weights to start from: a file, a bundle, hf-hub:NAME, or imagenet.")] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="Weights to start from: a file, a bundle, hf-hub:NAME, or imagenet.")
+    ] = None,
     optimizer: Annotated[str | None, typer.Option(help='sgd, adam, "adamw(lr=1e-3)", …')] = None,
     schedule: Annotated[str | None, typer.Option(help='constant, step, cosine, "one_cycle(warmup=0.3)".')] = None,
     with_: Annotated[list[str] | None, typer.Option("--with", help="Add a trick; may be repeated.")] = None,

@@ -50,7 +50,8 @@ def parity(name: str, *, side: int | None = None, samples: int = 2, seed: int = 
 
     Args:
         name: a variant with a reference.
-        side: of the square images in pixels; by default the smallest that leaves some map of 2x2.
+        side: of the square images in pixels; by default the smallest that leaves maps of 2x2, or the published one
+            where there are auxiliary heads, which references have for that size only.
         samples: images.
         seed: of weights and images.
 
@@ -64,7 +65,8 @@ def parity(name: str, *, side: int | None = None, samples: int = 2, seed: int = 
     theirs, ours = reference_network(row.reference), create_model(name, classes=row.classes)
     spread(theirs)
     ours.load_state_dict(theirs.state_dict())
-    x = torch.randn(samples, row.in_channels, *(2 * (side or min(row.image_size, 2 * ours.smallest),)))
+    least = row.image_size if ours.auxiliary_names else min(row.image_size, 2 * ours.smallest)
+    x = torch.randn(samples, row.in_channels, side or least, side or least)
     wanted, given = answers(theirs, x), answers(ours, x)
     gradients = [part for part in wanted if not part.startswith("output")]
     outputs = [part for part in wanted if part.startswith("output")]
@@ -112,7 +114,7 @@ def largest_error(given: State, wanted: State, parts: Iterable[str]) -> float:
 
 def relative_error(given: Tensor, wanted: Tensor) -> float:
     """|given - wanted| / |wanted|, Euclidean norms."""
-    return float((given - wanted).norm() / wanted.norm().clamp_min(1e-30))
+    return float((given - wanted).detach().norm() / wanted.detach().norm().clamp_min(1e-30))
 
 
 def tensors_of(network: nn.Module) -> dict[str, tuple[int, ...]]:

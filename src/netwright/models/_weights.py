@@ -20,7 +20,7 @@ State = Mapping[str, Tensor]
 
 CONTAINERS = ("state_dict_ema", "state_dict", "model")  # averaged weights first: published numbers are theirs
 WRAPPERS = ("module.", "_orig_mod.", "model.")  # what DataParallel, torch.compile and holders of a model put in front
-BUNDLE_CARD, BUNDLE_WEIGHTS = "bundle.json", "weights.safetensors"
+BUNDLE_CARD, BUNDLE_WEIGHTS = "bundle.json", "model.safetensors"
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,10 @@
-"""Residual networks (He, Zhang, Ren & Sun 2015, arXiv:1512.03385), submodules named as in torchvision."""
+"""Residual networks (He, Zhang, Ren & Sun 2015, arXiv:1512.03385), submodules named as in torchvision.
 
+With bottlenecks in groups they are ResNeXt (Xie, Girshick, Dollár, Tu & He 2016, arXiv:1611.05431), with wider ones the
+wide residual networks for large images (Zagoruyko & Komodakis 2016, arXiv:1605.07146).
+"""
+
+from dataclasses import dataclass
 from typing import Literal
 
 from torch import Tensor, nn
@@ -12,28 +17,33 @@ from netwright.nn.head import make_head
 from netwright.nn.norm import NormKind, make_norm
 
 
+@dataclass(frozen=True)
+class Style:
+    """What all blocks of a network have in common; the last two shape the 3x3 convolution of bottlenecks."""
+
+    norm: NormKind
+    activation: ActivationKind
+    groups: int = 1
+    width_per_group: int = 64
+
+    def width(self, channels: int) -> int:
+        """Channels of a bottleneck's 3x3 convolution; `width_per_group` is meant where `channels` is 64."""
+        return self.groups * (channels * self.width_per_group // 64)
+
+
 class BasicBlock(nn.Module):
     """y = activation(branch(x) + shortcut(x)), the branch two 3x3 convolutions; without a shortcut, no sum."""
 
     expansion = 1
     downsample: nn.Module | None
 
-    def __init__(
-        self,
-        in_channels: int,
-        channels: int,
-        stride: int,
-        shortcut: nn.Module | None,
-        *,
-        norm: NormKind,
-        activation: ActivationKind,
-    ) -> None:
+    def __init__(self, in_channels: int, channels: int, stride: int, shortcut: nn.Module | None, style: Style) -> None:
         super().__init__()
-        self.conv1 = conv(in_channels, channels, 3, stride, norm=norm)
-        self.bn1 = make_norm(norm, channels)
-        self.conv2 = conv(channels, channels, 3, 1, norm=norm)
-        self.bn2 = make_norm(norm, channels)
-        self.activation = make_activation(activation)
+        self.conv1 = conv(in_channels, channels, 3, stride, norm=style.norm)
+        self.bn1 = make_norm(style.norm, channels)
+        self.conv2 = conv(channels, channels, 3, 1, norm=style.norm)
+        self.bn2 = make_norm(style.norm, channels)
+        self.activation = make_activation(style.activation)
         self.downsample = shortcut
 
     def forward(self, x: Tensor) -> Tensor:
@@ -53,24 +63,16 @@ class Bottleneck(nn.Module):
     expansion = 4
     downsample: nn.Module | None
 
-    def __init__(
-        self,
-        in_channels: int,
-        channels: int,
-        stride: int,
-        shortcut: nn.Module | None,
-        *,
-        norm: NormKind,
-        activation: ActivationKind,
-    ) -> None:
+    def __init__(self, in_channels: int, channels: int, stride: int, shortcut: nn.Module | None, style: Style) -> None:
         super().__init__()
-        self.conv1 = conv(in_channels, channels, 1, 1, norm=norm)
-        self.bn1 = make_norm(norm, channels)
-        self.conv2 = conv(channels, channels, 3, stride, norm=norm)
-        self.bn2 = make_norm(norm, channels)
-        self.conv3 = conv(channels, channels * self.expansion, 1, 1, norm=norm)
-        self.bn3 = make_norm(norm, channels * self.expansion)
-        self.activation = make_activation(activation)
+        norm, width, expanded = style.norm, style.width(channels), channels * self.expansion
+        self.conv1 = conv(in_channels, width, 1, 1, norm=norm)
+        self.bn1 = make_norm(norm, width)
+        self.conv2 = conv(width, width, 3, stride, norm=norm, groups=style.groups)
+        self.bn2 = make_norm(norm, width)
+        self.conv3 = conv(width, expanded, 1, 1, norm=norm)
+        self.bn3 = make_norm(norm, expanded)
+        self.activation = make_activation(style.activation)
         self.downsample = shortcut
 
     def forward(self, x: Tensor) -> Tensor:
@@ -91,6 +93,8 @@ class ResNet(Family):
     Args:
         block: two 3x3 convolutions, or the bottleneck of three.
         layers: blocks at each resolution.
+        groups: into which the 3x3 convolutions of bottlenecks are cut, ResNeXt's cardinality.
+        width_per_group: channels of each group in the first layer's bottlenecks.
         classes: number of class scores.
         in_channels: channels of the images.
         norm: normalisation after each convolution; with none, convolutions get a bias.
@@ -108,6 +112,8 @@ class ResNet(Family):
         *,
         block: Literal["basic", "bottleneck"] = "basic",
         layers: tuple[int, ...] = (2, 2, 2, 2),
+        groups: Count = 1,
+        width_per_group: Count = 64,
         classes: Classes = 1000,
         in_channels: Count = 3,
         norm: NormKind = "batch",
@@ -118,7 +124,9 @@ class ResNet(Family):
         stem: Literal["imagenet", "cifar"] = "imagenet",
     ) -> None:
         super().__init__()
-        refuse_nonsense(layers, skip, zero_init_residual)
+        style = Style(norm, activation, groups, width_per_group)
+        refuse_layers(layers)
+        refuse_nonsense(block, style, skip, zero_init_residual)
         make_block = BasicBlock if block == "basic" else Bottleneck
         small = stem == "cifar"
         self.stem = stem
@@ -135,7 +143,7 @@ class ResNet(Family):
                 stride = 2 if index > 0 and position == 0 else 1
                 channels = 64 * 2**index
                 shortcut = projection(width, channels * make_block.expansion, stride, norm) if skip else None
-                blocks.append(make_block(width, channels, stride, shortcut, norm=norm, activation=activation))
+                blocks.append(make_block(width, channels, stride, shortcut, style))
                 width = channels * make_block.expansion
             self.add_module(name, blocks)
         self.avgpool = nn.AdaptiveAvgPool2d(1)
@@ -188,14 +196,24 @@ def start_as_shortcut(layer: nn.Module) -> None:
         layer.zero_branch()
 
 
-def refuse_nonsense(layers: tuple[int, ...], skip: bool, zero_init_residual: bool) -> None:
-    """Refuse option values that no network can be built from.
+def refuse_layers(layers: tuple[int, ...]) -> None:
+    """Refuse numbers of blocks that no network can be built from.
 
     Raises:
-        NetwrightError: no layers, a layer without blocks, or silenced branches that nothing goes around.
+        NetwrightError: no layers, or a layer without blocks.
     """
     if not layers or not all(type(blocks) is int and blocks >= 1 for blocks in layers):
         raise NetwrightError(f"layers cannot be {layers!r}", "give whole numbers of at least 1: layers=(2, 2, 2, 2)")
+
+
+def refuse_nonsense(block: str, style: Style, skip: bool, zero_init_residual: bool) -> None:
+    """Refuse options that do not go together.
+
+    Raises:
+        NetwrightError: basic blocks in groups or of another width, or silenced branches that nothing goes around.
+    """
+    if block == "basic" and (style.groups, style.width_per_group) != (1, 64):
+        raise NetwrightError("basic blocks have neither groups nor width_per_group", "choose block='bottleneck'")
     if zero_init_residual and not skip:
         raise NetwrightError(
             "zero_init_residual=True with skip=False lets no signal through", "leave out one of the two options"
@@ -213,5 +231,30 @@ VARIANTS = {
     ),
     "resnet152": Variant(
         params=60_192_808, options={"block": "bottleneck", "layers": (3, 8, 36, 3)}, reference="torchvision/resnet152"
+    ),
+    "resnext50_32x4d": Variant(
+        params=25_028_904,
+        options={"block": "bottleneck", "layers": (3, 4, 6, 3), "groups": 32, "width_per_group": 4},
+        reference="torchvision/resnext50_32x4d",
+    ),
+    "resnext101_32x8d": Variant(
+        params=88_791_336,
+        options={"block": "bottleneck", "layers": (3, 4, 23, 3), "groups": 32, "width_per_group": 8},
+        reference="torchvision/resnext101_32x8d",
+    ),
+    "resnext101_64x4d": Variant(
+        params=83_455_272,
+        options={"block": "bottleneck", "layers": (3, 4, 23, 3), "groups": 64, "width_per_group": 4},
+        reference="torchvision/resnext101_64x4d",
+    ),
+    "wide_resnet50_2": Variant(
+        params=68_883_240,
+        options={"block": "bottleneck", "layers": (3, 4, 6, 3), "width_per_group": 128},
+        reference="torchvision/wide_resnet50_2",
+    ),
+    "wide_resnet101_2": Variant(
+        params=126_886_696,
+        options={"block": "bottleneck", "layers": (3, 4, 23, 3), "width_per_group": 128},
+        reference="torchvision/wide_resnet101_2",
     ),
 }

@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from netwright.models._family import Classes, Count, Family, Share, Variant
-from netwright.models.resnet import BasicBlock
+from netwright.models.resnet import BasicBlock, Style
 from netwright.nn.activation import ActivationKind, make_activation
 from netwright.nn.conv import conv
 from netwright.nn.head import make_head
@@ -58,13 +58,14 @@ class ResNetCifar(Family):
         self.conv1 = conv(in_channels, width, 3, norm=norm)
         self.bn1 = make_norm(norm, width)
         self.activation = make_activation(activation)
+        style = Style(norm, activation)
 
         def layer(before: int, channels: int, first_stride: int) -> nn.Sequential:
             made = nn.Sequential()
             for position in range(blocks):
                 start, stride = (before, first_stride) if position == 0 else (channels, 1)
                 shortcut = option_a(start, channels, stride) if skip else None
-                made.append(BasicBlock(start, channels, stride, shortcut, norm=norm, activation=activation))
+                made.append(BasicBlock(start, channels, stride, shortcut, style))
             return made
 
         self.layer1 = layer(width, width, 1)

@@ -19,3 +19,17 @@ def write_report(run_folder: Path) -> Path:
     from netwright.report.page import write
 
     return write(run_folder)
+
+
+def write_history(folder: Path) -> Path:
+    """Write what `history.json` in a folder says as a page, a table and a picture.
+
+    Returns:
+        The path of `history.html`.
+
+    Raises:
+        NetwrightError: the disk is full or not writable.
+    """
+    from netwright.report.history import write
+
+    return write(folder)

@@ -58,7 +58,7 @@ def curve(
         if best is not None:
             axes.axvline(best, color=MUTED, linewidth=0.8, linestyle=(0, (2, 3)))
         _finish(axes, series)
-        return _svg(figure, name, says)
+        return svg_of(figure, name, says)
 
 
 def reliability(name: str, bins: Sequence[Bin], *, says: str) -> Html:
@@ -75,9 +75,9 @@ def reliability(name: str, bins: Sequence[Bin], *, says: str) -> Html:
         )
         lower.set(xlabel="sure", ylabel="images")
         lower.yaxis.set_major_locator(MaxNLocator(2, integer=True))
-        lower.xaxis.set_major_formatter(FuncFormatter(_percent))
-        upper.yaxis.set_major_formatter(FuncFormatter(_percent))
-        return _svg(figure, name, says)
+        lower.xaxis.set_major_formatter(FuncFormatter(percent_label))
+        upper.yaxis.set_major_formatter(FuncFormatter(percent_label))
+        return svg_of(figure, name, says)
 
 
 def _style(name: str) -> dict[Any, Any]:
@@ -119,11 +119,13 @@ def _short(value: float, place: int | None) -> str:
     return f"{value:g}"
 
 
-def _percent(value: float, place: int | None) -> str:
+def percent_label(value: float, place: int | None) -> str:
+    """A share on an axis: 0.5 -> `50 %`."""
     return f"{100 * value:.0f} %"
 
 
-def _svg(figure: Figure, name: str, says: str) -> Html:
+def svg_of(figure: Figure, name: str, says: str) -> Html:
+    """A figure as a part of the page; `name` is its own there, `says` describes it to those who cannot see it."""
     figure.patch.set_visible(False)
     for axes in figure.axes:
         axes.patch.set_visible(False)

@@ -37,6 +37,12 @@ def write(run_folder: Path) -> Path:
 
 def page(reading: Reading) -> str:
     """The whole page."""
+    main = tag("main", *(_drawn(make, reading) for make in SECTIONS))
+    return document(reading.name, _top(reading), main, _end(reading))
+
+
+def document(title: str, *children: Html) -> str:
+    """A page that needs nothing beside itself."""
     style = Path(__file__).with_name("page.css").read_text("utf-8")
     head = tag(
         "head",
@@ -44,11 +50,10 @@ def page(reading: Reading) -> str:
         tag("meta", http_equiv="Content-Security-Policy", content=POLICY),
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("meta", name="color-scheme", content="light dark"),
-        tag("title", f"{reading.name} – netwright"),
+        tag("title", f"{title} – netwright"),
         tag("style", Html(style)),
     )
-    main = tag("main", *(_drawn(make, reading) for make in SECTIONS))
-    return f"<!doctype html>\n{tag('html', head, tag('body', _top(reading), main, _end(reading)), lang='en')}\n"
+    return f"<!doctype html>\n{tag('html', head, tag('body', *children), lang='en')}\n"
 
 
 def _drawn(make: Callable[[Reading], Html], reading: Reading) -> Html:

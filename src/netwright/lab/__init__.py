@@ -1,0 +1,1 @@
+"""Experiments made of many runs: what helps here, and how sure is that?"""
