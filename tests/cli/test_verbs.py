@@ -78,8 +78,8 @@ def test_every_kind_is_listed_with_a_line_on_each(kind: str, capsys: pytest.Capt
 
 
 def test_list_takes_a_pattern(capsys: pytest.CaptureFixture[str]) -> None:
-    assert code_of(["list", "models", "*net5*", "--json"]) == 0
-    assert set(json.loads(capsys.readouterr().out)) == {"lenet5", "resnet50", "resnet56"}
+    assert code_of(["list", "models", "resnet5*", "--json"]) == 0
+    assert set(json.loads(capsys.readouterr().out)) == {"resnet50", "resnet56"}
 
 
 def test_json_is_alone_on_stdout(photos: Path, tmp_path: Path) -> None:

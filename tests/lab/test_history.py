@@ -133,6 +133,7 @@ def test_differences_are_paired_picture_by_picture(squares: Path) -> None:
     assert rows["close"]["accuracy"]["high"] > rows["best"]["accuracy"]["low"]
     assert rows["equal"]["behind"]["low"] < 0 < rows["equal"]["behind"]["high"]
     assert "more often than 1 of 2. Not told apart from it: equal." in meaning(found)
+    assert "One seed" in meaning(found)
     assert rows["best"]["seed_sd"] is None
     assert "between seeds" not in rows_of(found)[0]
     assert "1 seed;" in legend(found)

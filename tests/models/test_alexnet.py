@@ -8,7 +8,9 @@ from torch import nn
 
 from netwright.models import create_model, variant
 from netwright.models._family import Family
-from netwright.models.alexnet import conv_layers, make_response_norm, maps_of
+from netwright.models.alexnet import make_response_norm
+from netwright.nn.conv import conv_layers
+from netwright.nn.maps import maps_of
 
 TABLE = {
     "features.0": 23_296,

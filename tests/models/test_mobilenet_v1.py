@@ -10,7 +10,8 @@ from netwright.engine.cost import macs_of
 from netwright.models import create_model, variant
 from netwright.models._family import Family
 from netwright.models._parity import reference_network, tensors_of
-from netwright.models.mobilenet_v1 import SeparableConv, multiple_of_eight
+from netwright.models.mobilenet_v1 import SeparableConv
+from netwright.nn.conv import multiple_of_eight
 
 
 def meta_model(name: str) -> Family:

@@ -7,7 +7,8 @@ from torch import nn
 from netwright.core.errors import NetwrightError
 from netwright.models import create_model
 from netwright.models._parity import reference_network, relative_error, tensors_of
-from netwright.models.mobilenet_v2 import InvertedResidual, Style, ends, maps_of
+from netwright.models.mobilenet_v2 import InvertedResidual, Style
+from netwright.nn.maps import ends, maps_at
 from tests.models.test_mobilenet_v1 import assert_starts_as_its_reference, meta_model, million_macs, million_params
 
 
@@ -78,7 +79,7 @@ def test_it_is_torchvisions_on_batch_statistics_too() -> None:
 def test_maps_are_the_last_before_each_halving() -> None:
     assert ends([2, 1, 2, 2, 1, 1]) == [1, 2, 5]
     x = torch.zeros(1)
-    doubled = maps_of([nn.Identity(), AddOne(), AddOne(), AddOne()], [1, 3], x)
+    doubled = maps_at([nn.Identity(), AddOne(), AddOne(), AddOne()], [1, 3], x)
     assert torch.cat(doubled).tolist() == [1, 3]
 
 

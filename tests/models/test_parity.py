@@ -12,7 +12,6 @@ from netwright.models.lenet import C3_SEES, LeNet, PartialConv2d, Squash, Subsam
 from netwright.models.resnet import BasicBlock
 from netwright.models.resnet_cifar import PaddedShortcut
 
-
 NAMES = [name for name in list_models() if variant(name).reference]
 SMALLEST = {summaries()[name].family: name for name in sorted(NAMES, key=lambda name: -variant(name).params)}
 

@@ -633,6 +633,15 @@ class TestNoDecay:
         names = sorted(name for group in plan.groups for name, _ in group.parameters)
         assert names == sorted(name for name, _ in TinyNetwork().named_parameters())
 
+    def test_a_layer_scale_is_spared_and_a_small_kernel_is_not(self) -> None:
+        network = nn.Sequential(nn.Conv2d(1, 4, 1, bias=False), nn.Linear(4, 1, bias=False))
+        network.register_parameter("layer_scale", nn.Parameter(torch.ones(4, 1, 1)))
+        plan = TRICKS.build("no_decay").optim(OptimPlan.of(network))
+        assert [[name for name, _ in group.parameters] for group in plan.groups] == [
+            ["0.weight", "1.weight"],
+            ["layer_scale"],
+        ]
+
     @pytest.mark.parametrize(
         "optimizer", ["sgd(lr=0.1, weight_decay=0.5, momentum=0)", "adamw(lr=0.1, weight_decay=0.5)"]
     )

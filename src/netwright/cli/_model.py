@@ -21,7 +21,7 @@ def model_title(name: str) -> str:
     family, line, params = summaries()[plain]
     row = variant(plain)
     published = f"{params:,} parameters as published for {row.classes:,} classes, images of {row.image_size} pixels"
-    proof = f"takes the weights of {row.reference}" if row.reference else "no library has its weights"
+    proof = f"{plain} takes the weights of {row.reference}" if row.reference else "no library has its weights"
     return f"model {name}: {line}\n{published}; family {family}; {proof}"
 
 

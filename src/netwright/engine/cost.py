@@ -64,6 +64,10 @@ class Tracer(TorchDispatchMode):
         self._views: dict[int, View] = {id(image): View()}
         self._storages = {x.untyped_storage()._cdata for x in (image, *model.parameters(), *model.buffers())}
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # nobody compiles this, and keeping the compiler out imports it, which takes seconds
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operation and note it."""
         result = func(*args, **(kwargs or {}))
@@ -95,14 +99,19 @@ class Tracer(TorchDispatchMode):
 def trace(model: nn.Module, image: Tensor) -> Tracer:
     """What the model does in evaluation mode to an image, 1 C H W, on the model's device."""
     training = model.training
-    with torch.no_grad(), Tracer(model.eval(), image) as tracer:
-        model(image)
-    model.train(training)
+    try:
+        with torch.no_grad(), Tracer(model.eval(), image) as tracer:
+            model(image)
+    finally:
+        model.train(training)
     return tracer
 
 
 def macs_of(model: nn.Module, image: Tensor) -> int:
-    """Multiply-adds of all convolutions and matrix products for one image, 1 C H W, in evaluation mode."""
+    """Multiply-adds of convolutions and matrix products for one image, 1 C H W, in evaluation mode.
+
+    Those inside one fused operation, as of attention, are not seen.
+    """
     return sum(operation.macs for operation in trace(model, image).operations)
 
 
@@ -155,7 +164,9 @@ def _pooling(view: View, args: Sequence[Any], output: Tensor) -> View:
 def _resized(view: View, args: Sequence[Any], output: Tensor) -> View:
     """To another number of values: adaptive pooling averages several, interpolation reads one or two."""
     before, after = args[0].shape[-1], output.shape[-1]
-    if after == 1 < before:
+    if before == after:
+        return view
+    if after == 1:
         return EVERYTHING
     return replace(view.widened(-(-before // after) if before > after else 2), jump=view.jump * before / after)
 

@@ -4,6 +4,7 @@ import json
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, median, quantiles, stdev
@@ -14,7 +15,7 @@ import torch
 
 from netwright.bundle.predictor import Predictor, load
 from netwright.core.errors import Interrupted, NetwrightError
-from netwright.engine.device import available_threads
+from netwright.core.spec import Spec
 from netwright.engine.loop import Watcher
 from netwright.models import check_model
 from netwright.recipes._fit import fit
@@ -26,8 +27,11 @@ from netwright.records.intervals import Interval, bootstrap_mean, of_values
 from netwright.report import write_history
 from netwright.report.reading import Reading
 
+LEAST = 32  # networks that halve five times need as much; smaller pictures are enlarged for them
 SMALL = 64  # pictures up to this side need networks that do not halve them five times
-FOR_SMALL = ("lenet5", "vgg", "googlenet(aux=False)", "resnet20", "mobilenet_v2")
+# Of each family a network that a laptop trains in minutes: DenseNet-BC's 100 layers take ten times as long as 40.
+SMALL_DENSENET = "densenetbc100_k12(layers=(6, 6, 6))"
+FOR_SMALL = ("lenet5", "vgg", "googlenet(aux=False)", "resnet20", SMALL_DENSENET, "mobilenet_v2")
 FOR_PHOTOS = ("alexnet", "vgg11_bn", "googlenet(aux=False)", "resnet18", "densenet121", "mobilenet_v2", "convnext_tiny")
 ROUNDS = 20  # of latency measurements
 
@@ -50,6 +54,7 @@ def plan(base: Recipe, models: Sequence[str], seeds: int) -> list[Recipe]:
     """
     if not models or seeds < 1:
         raise NetwrightError(f"{len(models)} models with {seeds} seeds are no history", "give at least one of each")
+    models = list(dict.fromkeys(str(Spec.parse(model)) for model in models))
     for model in models:
         check_model(model)
     return [base.changed(model=model, seed=base.seed + seed) for model in models for seed in range(seeds)]
@@ -83,8 +88,11 @@ def history(
     """
     told, output = told or Told(), Path(output)
     inputs = read_inputs(base, None, None)
+    if not models:
+        models = FOR_SMALL if max(inputs.shape[1:]) <= SMALL else FOR_PHOTOS
+        base = base.resolved(image_size=max(LEAST, *inputs.shape[1:]))
+        inputs = read_inputs(base, None, None)
     fingerprint = inputs.record["fingerprint"]
-    models = models or (FOR_SMALL if max(inputs.shape[1:]) <= SMALL else FOR_PHOTOS)
     paths: dict[str, list[Path]] = {}
     problems: dict[str, str] = {}
     runs = plan(base, models, seeds)
@@ -100,9 +108,11 @@ def history(
             problems[recipe.model] = str(error)
     finished = {model: [Reading.of(RunFolder.open(path)) for path in of_model] for model, of_model in paths.items()}
     finished = {model: readings for model, readings in finished.items() if model not in problems}
+    finished = comparable(finished, problems)
     if not finished:
         raise NetwrightError("no model could be trained", next(iter(problems.values())))
-    found = summary(base, finished, latencies({model: found[0].folder.path for model, found in finished.items()}))
+    chosen = {model: readings[0].folder.path for model, readings in finished.items()}
+    found = summary(base, finished, latencies(chosen, base.device))
     found["problems"] = problems
     output.mkdir(parents=True, exist_ok=True)
     write_atomic(output / "history.json", json.dumps(found, indent=2, ensure_ascii=False))
@@ -125,11 +135,23 @@ def summary(
         "image_size": first.at("data", "image_size"),
         "protocol": base.model_dump(mode="json", exclude={"model", "seed", "name"}),
         "device": first.at("device", "name"),
-        "threads": available_threads(),
         "versions": first.at("versions"),
         "best": best,
         "rows": [_row(model, finished[model], correct, best, latency[model]) for model in finished],
     }
+
+
+def comparable(finished: Mapping[str, list[Reading]], problems: dict[str, str]) -> dict[str, list[Reading]]:
+    """The models whose every picture was measured; the others are told among the problems."""
+    pictures = max((_pictures(reading) for readings in finished.values() for reading in readings), default=0)
+    whole = {m: readings for m, readings in finished.items() if all(_pictures(r) == pictures > 0 for r in readings)}
+    for model in set(finished) - set(whole):
+        problems[model] = f"not every one of {pictures} pictures has finite scores: see its report"
+    return whole
+
+
+def _pictures(reading: Reading) -> int:
+    return 0 if reading.evaluation is None else len(reading.evaluation.labels)
 
 
 def correctness(readings: Sequence[Reading]) -> np.ndarray:
@@ -138,9 +160,9 @@ def correctness(readings: Sequence[Reading]) -> np.ndarray:
     return np.mean([each.correct for each in seen if each is not None], axis=0)
 
 
-def latencies(runs: Mapping[str, Path], rounds: int = ROUNDS) -> dict[str, list[float]]:
+def latencies(runs: Mapping[str, Path], device: str = "auto", rounds: int = ROUNDS) -> dict[str, list[float]]:
     """Seconds from one picture in memory to its probabilities, measured in turn so that noise is shared out."""
-    predictors = {model: load(path) for model, path in runs.items()}
+    predictors = {model: load(path, device=device) for model, path in runs.items()}
     draw = random.Random(0)
     seconds: dict[str, list[float]] = {model: [] for model in runs}
     threads = torch.get_num_threads()
@@ -177,18 +199,37 @@ def _row(
         "seconds": fmean(float(reading.at("seconds")) for reading in readings),
         "latency": {"median": median(latency), "low": low, "high": high, "n": len(latency)},
         "precision": readings[0].at("device", "precision"),
+        "threads": readings[0].at("device", "threads"),
         "runs": [reading.folder.name for reading in readings],
     }
 
 
 def _trained(recipe: Recipe, output: Path, fingerprint: str, told: Told) -> Path:
     """The finished run of a recipe: found, gone on with, or made."""
-    for path in sorted(output.glob("*/record.json")):
-        record = json.loads(path.read_text("utf-8"))
-        same = read_recipe(path).reopened().key == recipe.key and record["data"].get("fingerprint") == fingerprint
-        if same and record["status"] == "done":
-            told.known(recipe, path.parent)
-            return path.parent
-        if same and record["status"] == "interrupted":
-            return fit(resume=path.parent, watcher=told.watcher()).path
+    same = {
+        path.parent: status
+        for path in sorted(output.glob("*/record.json"))
+        if (status := _status(path, recipe, fingerprint))
+    }
+    done = next((path for path, status in same.items() if status == "done"), None)
+    if done:
+        told.known(recipe, done)
+        return done
+    half = next((path for path, status in same.items() if status == "interrupted" and _can_go_on(path)), None)
+    if half:
+        return fit(resume=half, watcher=told.watcher()).path
     return fit(recipe, output=output, watcher=told.watcher()).path
+
+
+def _status(record_file: Path, recipe: Recipe, fingerprint: str) -> str:
+    """How far a run of this very recipe and data is; nothing where it is another's, or cannot be read."""
+    with suppress(NetwrightError, OSError, ValueError, KeyError, TypeError):
+        record = json.loads(record_file.read_text("utf-8"))
+        if read_recipe(record_file).reopened().key == recipe.reopened().key:
+            return record["status"] if record["data"]["fingerprint"] == fingerprint else ""
+    return ""
+
+
+def _can_go_on(run: Path) -> bool:
+    """Whether a checkpoint was written before the run stopped."""
+    return any(RunFolder.open(run).checkpoints.glob("*.json"))

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from netwright.core.errors import NetwrightError
 from netwright.core.spec import Spec
 from netwright.engine.cost import Operation, Tracer
 from netwright.models import create_model, variant
@@ -45,12 +46,19 @@ def anatomy(name: str | Spec, *, classes: int | None = None, image_size: int | N
     Raises:
         NetwrightError: unknown name or option, or an image that is too small.
     """
-    row = variant(Spec.parse(name).name)
+    spec = Spec.parse(name)
+    row = variant(spec.name)
     side = image_size or row.image_size
     with torch.device("meta"):
-        model = create_model(name, classes=row.classes if classes is None else classes, in_channels=row.in_channels)
-        image = torch.empty(1, row.in_channels, side, side)
-    tracer, maps, output = _traced(model.eval(), image)
+        model = create_model(spec, classes=row.classes if classes is None else classes, in_channels=row.in_channels)
+        image = torch.empty(1, spec.options.get("in_channels", row.in_channels), side, side)
+    try:
+        tracer, maps, output = _traced(model.eval(), image)
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).split("\n")[0]
+        raise NetwrightError(
+            f"{spec} cannot take images of {side}x{side}: {reason}", "give a larger --image-size"
+        ) from None
     places = [next(i for i, done in enumerate(tracer.operations) if done.output is map_) for map_ in maps]
     ends = [0, *(place + 1 for place in places)]
     stages = [

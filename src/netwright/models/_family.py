@@ -13,6 +13,7 @@ from netwright.core.options import Between
 Count = Annotated[int, Between(1)]
 Classes = Annotated[int, Between(0)]  # none: the network gives its embedding, what its head would have seen
 Share = Annotated[float, Between(0, 1)]
+Multiplier = Annotated[float, Between(0.1, 10)]  # of published widths or depths
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """A variant beside the network of the library it was proven against: same weights, same images, same answers?"""
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -113,8 +114,9 @@ def largest_error(given: State, wanted: State, parts: Iterable[str]) -> float:
 
 
 def relative_error(given: Tensor, wanted: Tensor) -> float:
-    """|given - wanted| / |wanted|, Euclidean norms."""
-    return float((given - wanted).detach().norm() / wanted.detach().norm().clamp_min(1e-30))
+    """|given - wanted| / |wanted|, Euclidean norms; infinite where either is not a number."""
+    error = float((given - wanted).detach().norm() / wanted.detach().norm().clamp_min(1e-30))
+    return error if math.isfinite(error) else math.inf
 
 
 def tensors_of(network: nn.Module) -> dict[str, tuple[int, ...]]:

@@ -6,9 +6,10 @@ from torch import Tensor, nn
 
 from netwright.models._family import Classes, Count, Family, Share, Variant
 from netwright.nn.activation import ActivationKind, make_activation
-from netwright.nn.conv import Size, conv
+from netwright.nn.conv import conv_layers
 from netwright.nn.head import make_head
-from netwright.nn.norm import NormKind, make_norm
+from netwright.nn.maps import maps_of
+from netwright.nn.norm import NormKind
 
 
 class AlexNet(Family):
@@ -75,44 +76,9 @@ class AlexNet(Family):
         return self.classifier(x.flatten(1))
 
 
-def conv_layers(
-    in_channels: int,
-    channels: int,
-    kernel_size: int,
-    stride: int = 1,
-    *,
-    norm: NormKind,
-    activation: ActivationKind,
-    padding: Size | None = None,
-) -> list[nn.Module]:
-    """Convolution, norm and activation, to be numbered in a row with others; no norm takes no number."""
-    convolution = conv(in_channels, channels, kernel_size, stride, norm=norm, padding=padding)
-    return [convolution, *norm_layers(norm, channels), make_activation(activation)]
-
-
-def norm_layers(norm: NormKind, channels: int) -> list[nn.Module]:
-    """One norm, or none at all."""
-    return [] if norm == "none" else [make_norm(norm, channels)]
-
-
 def make_response_norm() -> nn.Module:
     """x / (2 + 0.0001 · sum of x² over five neighbouring channels)^0.75, the constants of the paper of 2012."""
     return nn.LocalResponseNorm(5, alpha=5 * 1e-4, beta=0.75, k=2.0)  # torch takes the mean where the paper has a sum
-
-
-def maps_of(layers: nn.Sequential, x: Tensor) -> list[Tensor]:
-    """The last map at each resolution: what each layer that shrinks it is given, but for the image, and the result."""
-    maps: list[Tensor] = []
-    for position, layer in enumerate(layers):
-        if position > 0 and shrinks(layer):
-            maps.append(x)
-        x = layer(x)
-    return [*maps, x]
-
-
-def shrinks(layer: nn.Module) -> bool:
-    """Whether a layer has a stride."""
-    return isinstance(layer, nn.MaxPool2d | nn.Conv2d) and layer.stride not in (1, (1, 1))
 
 
 VARIANTS = {"alexnet": Variant(params=61_100_840, reference="torchvision/alexnet")}

@@ -99,7 +99,7 @@ class ConvNeXt(Family):
         kernel_size: of the depthwise convolutions, odd.
         classes: number of class scores.
         in_channels: channels of the images.
-        norm: "channel" is the paper's, over the channels of each place; the head's norm is over channels in any case.
+        norm: "channel" is the paper's, over the channels of each place, and the head's unless it is "none".
         activation: in the blocks.
         skip: whether blocks add their input; without, their branches are neither scaled down nor dropped.
         layer_scale: what the blocks' branches are multiplied by to begin with, trained a channel; 0 leaves it out.

@@ -10,13 +10,13 @@ from typing import Annotated, Literal, NamedTuple
 from torch import Tensor, nn
 
 from netwright.core.options import Between
-from netwright.models._family import Classes, Count, Family, Share, Variant
-from netwright.models.mobilenet_v1 import Multiplier, multiple_of_eight
-from netwright.models.mobilenet_v2 import ends, maps_of
+from netwright.models._family import Classes, Count, Family, Multiplier, Share, Variant
 from netwright.nn.activation import ActivationKind
-from netwright.nn.conv import Size, conv_norm
+from netwright.nn.conv import Size, conv_norm, multiple_of_eight
 from netwright.nn.drop_path import DropPath
 from netwright.nn.head import make_head
+from netwright.nn.init import keep_scale
+from netwright.nn.maps import ends, maps_at
 from netwright.nn.norm import NormKind
 from netwright.nn.squeeze_excite import SqueezeExcite
 
@@ -183,10 +183,12 @@ class EfficientNet(Family):
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.classifier = nn.Sequential(nn.Dropout(dropout), make_head(last, classes))
         self.apply(initialise)
+        if norm == "none":
+            self.apply(keep_scale)
 
     def maps(self, x: Tensor) -> list[Tensor]:
         """The last stage at 1/2, 1/4, 1/8 and 1/16, and the last convolution, at 1/32."""
-        return maps_of(self.features, self.ends, x)
+        return maps_at(self.features, self.ends, x)
 
     def forward(self, x: Tensor) -> Tensor:
         """Class scores: N C H W -> N K."""

@@ -157,7 +157,7 @@ class FractalNet(Family):
         self.blocks = nn.ModuleList()
         before = in_channels
         for index, width in enumerate(channels):
-            style = Style(norm, activation, dropout * index / max(1, len(channels) - 1))
+            style = Style(norm, activation, dropout * (index / (len(channels) - 1) if index else len(channels) == 1))
             meeting = Join(join, drop_path)
             self.blocks.append(Block(Fractal(columns, before, width, column, meeting, style), meeting))
             before = width

@@ -1,18 +1,14 @@
 """MobileNet, depthwise separable convolutions for small devices (Howard et al. 2017, arXiv:1704.04861)."""
 
-from typing import Annotated
-
 from torch import Tensor, nn
 
 from netwright.core.errors import NetwrightError
-from netwright.core.options import Between
-from netwright.models._family import Classes, Count, Family, Share, Variant
+from netwright.models._family import Classes, Count, Family, Multiplier, Share, Variant
 from netwright.nn.activation import ActivationKind, make_activation
-from netwright.nn.conv import conv
+from netwright.nn.conv import conv, multiple_of_eight
 from netwright.nn.head import make_head
+from netwright.nn.init import keep_scale
 from netwright.nn.norm import NormKind, make_norm
-
-Multiplier = Annotated[float, Between(0.1, 10)]
 
 
 class SeparableConv(nn.Module):
@@ -79,6 +75,8 @@ class MobileNetV1(Family):
         self.dropout = nn.Dropout(dropout)
         self.classifier = make_head(before, classes)
         self.apply(initialise)
+        if norm == "none":
+            self.apply(keep_scale)
 
     def maps(self, x: Tensor) -> list[Tensor]:
         """The last separable convolution at 1/2, 1/4, …."""
@@ -93,12 +91,6 @@ class MobileNetV1(Family):
         """Class scores: N C H W -> N K."""
         x = self.avgpool(self.stages(x)[-1]).flatten(1)
         return self.classifier(self.dropout(x))
-
-
-def multiple_of_eight(channels: float) -> int:
-    """The nearest multiple of eight, or the next where that would take away more than a tenth."""
-    nearest = max(8, int(channels + 4) // 8 * 8)
-    return nearest + 8 if nearest < 0.9 * channels else nearest
 
 
 def initialise(layer: nn.Module) -> None:

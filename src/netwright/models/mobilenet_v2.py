@@ -1,15 +1,15 @@
 """MobileNetV2, inverted residuals with linear bottlenecks (Sandler et al. 2018, arXiv:1801.04381)."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from netwright.models._family import Classes, Count, Family, Share, Variant
-from netwright.models.mobilenet_v1 import Multiplier, multiple_of_eight
+from netwright.models._family import Classes, Count, Family, Multiplier, Share, Variant
 from netwright.nn.activation import ActivationKind, make_activation
-from netwright.nn.conv import conv, conv_norm
+from netwright.nn.conv import conv, conv_norm, multiple_of_eight
 from netwright.nn.head import make_head
+from netwright.nn.init import keep_scale
+from netwright.nn.maps import ends, maps_at
 from netwright.nn.norm import NormKind, make_norm
 
 # Table 2: channels, blocks and first stride at each step; the first step does not expand.
@@ -95,29 +95,16 @@ class MobileNetV2(Family):
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.classifier = nn.Sequential(nn.Dropout(dropout), make_head(last, classes))
         self.apply(initialise)
+        if norm == "none":
+            self.apply(keep_scale)
 
     def maps(self, x: Tensor) -> list[Tensor]:
         """The last block at 1/2, 1/4, 1/8 and 1/16, and the last convolution, at 1/32."""
-        return maps_of(self.features, self.ends, x)
+        return maps_at(self.features, self.ends, x)
 
     def forward(self, x: Tensor) -> Tensor:
         """Class scores: N C H W -> N K."""
         return self.classifier(self.avgpool(self.stages(x)[-1]).flatten(1))
-
-
-def ends(strides: list[int]) -> list[int]:
-    """The places of layers after which the resolution falls, and of the last."""
-    return [place for place, stride in enumerate([*strides[1:], 2]) if stride == 2]
-
-
-def maps_of(layers: Iterable[nn.Module], ends: list[int], x: Tensor) -> list[Tensor]:
-    """What the layers at some places give."""
-    maps: list[Tensor] = []
-    for place, layer in enumerate(layers):
-        x = layer(x)
-        if place in ends:
-            maps.append(x)
-    return maps
 
 
 def initialise(layer: nn.Module) -> None:

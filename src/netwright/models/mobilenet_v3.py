@@ -5,12 +5,13 @@ from typing import Literal, NamedTuple
 
 from torch import Tensor, nn
 
-from netwright.models._family import Classes, Count, Family, Share, Variant
-from netwright.models.mobilenet_v1 import Multiplier, multiple_of_eight
-from netwright.models.mobilenet_v2 import ends, initialise, maps_of
+from netwright.models._family import Classes, Count, Family, Multiplier, Share, Variant
+from netwright.models.mobilenet_v2 import initialise
 from netwright.nn.activation import ActivationKind, make_activation
-from netwright.nn.conv import Size, conv_norm
+from netwright.nn.conv import Size, conv_norm, multiple_of_eight
 from netwright.nn.head import make_head
+from netwright.nn.init import keep_scale
+from netwright.nn.maps import ends, maps_at
 from netwright.nn.norm import NormKind
 from netwright.nn.squeeze_excite import SqueezeExcite
 
@@ -167,10 +168,12 @@ class MobileNetV3(Family):
             make_head(features, classes),
         )
         self.apply(initialise)
+        if norm == "none":
+            self.apply(keep_scale)
 
     def maps(self, x: Tensor) -> list[Tensor]:
         """The stem or last block at 1/2, the last block at 1/4, 1/8 and 1/16, and the last convolution, at 1/32."""
-        return maps_of(self.features, self.ends, x)
+        return maps_at(self.features, self.ends, x)
 
     def forward(self, x: Tensor) -> Tensor:
         """Class scores: N C H W -> N K."""

@@ -15,6 +15,7 @@ from netwright.nn.activation import ActivationKind, make_activation
 from netwright.nn.conv import conv
 from netwright.nn.drop_path import DropPath
 from netwright.nn.head import make_head
+from netwright.nn.init import keep_scale
 from netwright.nn.norm import NormKind, make_norm
 from netwright.nn.output import Outputs
 
@@ -235,7 +236,7 @@ class NASNet(Family):
             before, as in the large network; otherwise what it saw as the last output, as in the mobile one.
         classes: number of class scores; with none there is no auxiliary head either.
         in_channels: channels of the images.
-        norm: normalisation after each convolution; with none, 1x1 convolutions get a bias.
+        norm: normalisation after each convolution; with none, all but depthwise convolutions get a bias.
         activation: before each convolution.
         dropout: share of the pooled features that is dropped before `last_linear`.
         drop_path: share of operations left out of the last cell in training, in proportion less in those before. The
@@ -326,17 +327,6 @@ def initialise(layer: nn.Module) -> None:
     if isinstance(layer, nn.Conv2d):
         fan_out = layer.weight[:, 0].numel() // layer.groups
         nn.init.normal_(layer.weight, std=sqrt(2 / fan_out))
-        if layer.bias is not None:
-            nn.init.zeros_(layer.bias)
-
-
-def keep_scale(layer: nn.Module) -> None:
-    """Convolutions as He et al. 2015 (arXiv:1502.01852) by fan-in, for want of a norm that mends what they multiply.
-
-    Those of each channel by itself have no activation between them and the 1x1 convolution that follows.
-    """
-    if isinstance(layer, nn.Conv2d):
-        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu" if layer.groups == 1 else "linear")
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
 

@@ -43,14 +43,16 @@ class BasicBlock(nn.Module):
         self.bn1 = make_norm(style.norm, channels)
         self.conv2 = conv(channels, channels, 3, 1, norm=style.norm)
         self.bn2 = make_norm(style.norm, channels)
-        self.activation = make_activation(style.activation)
+        self.activation = make_activation(style.activation, inplace=True)
         self.downsample = shortcut
 
     def forward(self, x: Tensor) -> Tensor:
         """N C H W -> N channels H/stride W/stride."""
         y = self.activation(self.bn1(self.conv1(x)))
         y = self.bn2(self.conv2(y))
-        return self.activation(y if self.downsample is None else y + self.downsample(x))
+        if self.downsample is not None:
+            y += self.downsample(x)
+        return self.activation(y)
 
     def zero_branch(self) -> None:
         """Make the block start as its shortcut (Goyal et al. 2017, arXiv:1706.02677)."""
@@ -72,7 +74,7 @@ class Bottleneck(nn.Module):
         self.bn2 = make_norm(norm, width)
         self.conv3 = conv(width, expanded, 1, 1, norm=norm)
         self.bn3 = make_norm(norm, expanded)
-        self.activation = make_activation(style.activation)
+        self.activation = make_activation(style.activation, inplace=True)
         self.downsample = shortcut
 
     def forward(self, x: Tensor) -> Tensor:
@@ -80,7 +82,9 @@ class Bottleneck(nn.Module):
         y = self.activation(self.bn1(self.conv1(x)))
         y = self.activation(self.bn2(self.conv2(y)))
         y = self.bn3(self.conv3(y))
-        return self.activation(y if self.downsample is None else y + self.downsample(x))
+        if self.downsample is not None:
+            y += self.downsample(x)
+        return self.activation(y)
 
     def zero_branch(self) -> None:
         """Make the block start as its shortcut (Goyal et al. 2017, arXiv:1706.02677)."""
@@ -133,7 +137,7 @@ class ResNet(Family):
         self.smallest = 2 ** (len(layers) - 1) * (1 if small else 4)
         self.conv1 = conv(in_channels, 64, 3 if small else 7, 1 if small else 2, norm=norm)
         self.bn1 = make_norm(norm, 64)
-        self.activation = make_activation(activation)
+        self.activation = make_activation(activation, inplace=True)
         self.maxpool = nn.Identity() if small else nn.MaxPool2d(3, 2, 1)
         self.layer_names = [f"layer{number}" for number in range(1, len(layers) + 1)]
         width = 64

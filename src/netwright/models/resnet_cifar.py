@@ -57,7 +57,7 @@ class ResNetCifar(Family):
         super().__init__()
         self.conv1 = conv(in_channels, width, 3, norm=norm)
         self.bn1 = make_norm(norm, width)
-        self.activation = make_activation(activation)
+        self.activation = make_activation(activation, inplace=True)
         style = Style(norm, activation)
 
         def layer(before: int, channels: int, first_stride: int) -> nn.Sequential:

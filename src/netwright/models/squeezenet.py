@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 from netwright.core.options import Between
 from netwright.models._family import Classes, Count, Family, Share, Variant
-from netwright.models.alexnet import conv_layers, maps_of
 from netwright.nn.activation import ActivationKind, make_activation
-from netwright.nn.conv import conv
+from netwright.nn.conv import conv, conv_layers
+from netwright.nn.maps import maps_of
 from netwright.nn.norm import NormKind, make_norm
 
 Proportion = Annotated[float, Between(0.01, 0.99)]

@@ -7,9 +7,10 @@ from torch import Tensor, nn
 from netwright.core.errors import NetwrightError
 from netwright.core.options import Between
 from netwright.models._family import Classes, Count, Family, Share, Variant
-from netwright.models.alexnet import maps_of, norm_layers
 from netwright.nn.activation import ActivationKind, make_activation
+from netwright.nn.conv import norm_layers
 from netwright.nn.head import make_head
+from netwright.nn.maps import maps_of
 from netwright.nn.norm import NormKind
 
 WIDEST = 512
@@ -55,8 +56,10 @@ class VGG(Family):
                 self.features.extend([convolution, *norm_layers(norm, channels), make_activation(activation)])
             self.features.append(nn.MaxPool2d(2))
         self.avgpool = nn.AdaptiveAvgPool2d(7 if head == "dense" else 1)
-        dense = dense_layers(channels * 7 * 7, activation=activation, dropout=dropout)
-        hidden, features = (dense, 4096) if head == "dense" else ([nn.Dropout(dropout)], channels)
+        hidden: list[nn.Module] = [nn.Dropout(dropout)]
+        features = channels
+        if head == "dense":
+            hidden, features = dense_layers(channels * 7 * 7, activation=activation, dropout=dropout), 4096
         self.classifier = nn.Sequential(*hidden, make_head(features, classes))
         self.head_name = f"classifier.{len(hidden)}"
         self.apply(initialise)

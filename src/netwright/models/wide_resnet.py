@@ -18,7 +18,7 @@ class WideResNet(Family):
     The last map is normalised and activated, as the head sees it; those before it are the bare sums.
 
     Args:
-        depth: 6n+4 convolutions: the first, two in each of n blocks at three resolutions, and three in shortcuts.
+        depth: 6n+4 convolutions: the first, two in each of n blocks at three resolutions, and those of shortcuts.
         widen: how many times as many channels as 16, 32 and 64.
         classes: number of class scores.
         in_channels: channels of the images.

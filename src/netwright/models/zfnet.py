@@ -5,10 +5,12 @@ from functools import partial
 from torch import Tensor, nn
 
 from netwright.models._family import Classes, Count, Family, Share, Variant
-from netwright.models.alexnet import conv_layers, make_response_norm, maps_of
+from netwright.models.alexnet import make_response_norm
 from netwright.models.vgg import dense_layers
 from netwright.nn.activation import ActivationKind
+from netwright.nn.conv import conv_layers
 from netwright.nn.head import make_head
+from netwright.nn.maps import maps_of
 from netwright.nn.norm import NormKind
 
 PIXEL_SPREAD = 0.226 * 255  # the standard deviation of the paper's images, which only had their mean subtracted

@@ -52,7 +52,7 @@ def conv_norm(
         conv(in_channels, channels, kernel_size, stride, norm=norm, padding=padding, groups=groups, dilation=dilation),
         make_norm(norm, channels, eps=eps, momentum=momentum),
     )
-    return brick if activation is None else brick.append(make_activation(activation))
+    return brick if activation is None else brick.append(make_activation(activation, inplace=True))
 
 
 class ConvNorm(nn.Module):
@@ -74,8 +74,34 @@ class ConvNorm(nn.Module):
         super().__init__()
         self.conv = conv(in_channels, channels, kernel_size, stride, norm=norm, padding=padding)
         self.bn = make_norm(norm, channels, eps=eps, momentum=momentum)
-        self.activation = make_activation(activation)
+        self.activation = make_activation(activation, inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
         """N C H W -> N channels H/stride W/stride."""
         return self.activation(self.bn(self.conv(x)))
+
+
+def conv_layers(
+    in_channels: int,
+    channels: int,
+    kernel_size: int,
+    stride: int = 1,
+    *,
+    norm: NormKind,
+    activation: ActivationKind,
+    padding: Size | None = None,
+) -> list[nn.Module]:
+    """Convolution, norm and activation, to be numbered in a row with others; no norm takes no number."""
+    convolution = conv(in_channels, channels, kernel_size, stride, norm=norm, padding=padding)
+    return [convolution, *norm_layers(norm, channels), make_activation(activation)]
+
+
+def norm_layers(norm: NormKind, channels: int) -> list[nn.Module]:
+    """One norm, or none at all."""
+    return [] if norm == "none" else [make_norm(norm, channels)]
+
+
+def multiple_of_eight(channels: float) -> int:
+    """The nearest multiple of eight, or the next where that would take away more than a tenth."""
+    nearest = max(8, int(channels + 4) // 8 * 8)
+    return nearest + 8 if nearest < 0.9 * channels else nearest

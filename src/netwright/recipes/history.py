@@ -4,8 +4,9 @@ from netwright.recipes._recipe import Recipe
 
 
 def history() -> Recipe:
-    """`netwright history cifar10_12k/`; for pictures up to 64 pixels a side.
+    """`netwright history cifar10_12k/`, or one network alone: `netwright train cifar10_12k/ --recipe history`.
 
+    For pictures up to 64 pixels a side.
     AdamW with clipped gradients trains all families, with or without normalisation, at one learning rate; each would
     gain from a rate of its own. What they reach is in docs/benchmarks.
     """

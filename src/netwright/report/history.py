@@ -55,7 +55,8 @@ def markdown(found: Mapping[str, Any]) -> str:
     """The table in Markdown, with its legend."""
     heads, *rows = (f"| {' | '.join(cells)} |" for cells in rows_of(found))
     rule = f"| --- |{' ---: |' * (heads.count(' | '))}"
-    return "\n".join([heads, rule, *rows, "", f"{legend(found)}.", ""])
+    left_out = [f"Not trained: {model} ({problem})." for model, problem in found.get("problems", {}).items()]
+    return "\n".join([heads, rule, *rows, "", f"{legend(found)}.", *left_out, ""])
 
 
 def rows_of(found: Mapping[str, Any]) -> list[Sequence[str]]:
@@ -67,12 +68,15 @@ def rows_of(found: Mapping[str, Any]) -> list[Sequence[str]]:
 def meaning(found: Mapping[str, Any]) -> str:
     """What the differences allow to say."""
     rows = [row for row in found["rows"] if row["model"] != found["best"]]
+    if not rows:
+        return f"{found['best']} alone was trained: nothing to compare it with."
     open_ = [row["model"] for row in rows if not (row["behind"]["low"] or 0.0) > 0]
     clear = len(rows) - len(open_)
     said = (
         f"Under this protocol {found['best']} was right most often, and clearly more often than {clear} of {len(rows)}."
     )
-    return f"{said} Not told apart from it: {', '.join(open_)}." if open_ else said
+    said += f" Not told apart from it: {', '.join(open_)}." if open_ else ""
+    return said if found["seeds"] > 1 else f"{said} One seed: another may turn small differences round; try --seeds 3."
 
 
 def legend(found: Mapping[str, Any]) -> str:
@@ -82,7 +86,7 @@ def legend(found: Mapping[str, Any]) -> str:
         f"95 % intervals over {n} {found['split']} pictures, averaged over {plural(found['seeds'], 'seed')}; they do "
         "not hold what another seed would change. Behind the best: in percentage points, paired picture by picture. "
         "Run: training and evaluation. One picture: from memory to probabilities in a batch of one, median and middle "
-        f"half, on {found['device']} with {plural(found['threads'], 'thread')}"
+        f"half, on {found['device']} with the threads that training chose"
     )
 
 
@@ -117,7 +121,7 @@ def _drawn(rows: Sequence[Mapping[str, Any]], colours: Mapping[str, str] | None 
         xscale="log", xlabel="multiply-adds a picture (the larger the dot, the more parameters)", ylabel="accuracy"
     )
     axes.margins(x=0.15, y=0.08)
-    axes.xaxis.set_major_locator(LogLocator(10))
+    axes.xaxis.set_major_locator(LogLocator(10, subs=(1, 2, 5)))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.xaxis.set_major_formatter(FuncFormatter(_multiply_adds))
     axes.yaxis.set_major_formatter(FuncFormatter(percent_label))
