@@ -104,7 +104,7 @@ def test_the_readme_has_exactly_two_commands() -> None:
     commands = [block.text.strip() for block in blocks(ROOT / "README.md") if block.language == "bash"]
     assert commands == [
         "python -m pip install -e . && netwright train",
-        "python -m pip install -e '.[dev]' && python -m pytest",
+        "python -m pip install -e '.[dev]' && python -m pytest -n auto",
     ]
 
 

@@ -92,8 +92,8 @@ def test_an_unknown_timm_model_is_told(capsys: pytest.CaptureFixture[str]) -> No
 def test_a_model_is_shown_stage_by_stage(capsys: pytest.CaptureFixture[str]) -> None:
     text = shown(capsys, "resnet20(norm='group')", "--image-size", "64")
     lines = [line.split() for line in text.splitlines()]
-    assert ["1/4", "64x16x16", "203,520", "51.90", "M", "1.44", "MB", "81", "px"] in lines
-    assert ["in", "all", "269,722", "162.20", "M", "10.62", "MB"] in lines
+    assert ["1/4", "64x16x16", "203,520", "51.90", "M", "0.85", "MB", "81", "px"] in lines
+    assert ["in", "all", "269,722", "162.20", "M", "6.23", "MB"] in lines
     assert any(line[:2] == ["norm", "'group'"] for line in lines)
 
 

@@ -42,3 +42,7 @@ def test_options_size_and_classes_are_heeded() -> None:
 def test_too_small_an_image_is_refused() -> None:
     with pytest.raises(NetwrightError, match="at least 32x32"):
         anatomy("resnet50", image_size=31)
+
+
+def test_channels_in_the_spec_are_heeded() -> None:
+    assert anatomy("lenet5(in_channels=3)")[0].params == anatomy("lenet5")[0].params + 2 * 150

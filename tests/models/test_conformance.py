@@ -161,6 +161,18 @@ def test_structural_choices_change_the_function_and_a_gradient_reaches_every_par
     assert len({tuple(output.flatten().tolist()) for output in outputs.values()}) == len(set(outputs) - as_it_comes) + 1
 
 
+@EACH_FAMILY
+def test_without_a_norm_the_signal_does_not_die(name: str) -> None:
+    if "norm" not in options_of(type(meta_model(name))):
+        assert name in ("lenet5", "mlp"), f"{name} has no norm to leave out"
+        return
+    model, x = model_and_images(f"{name}(norm='none')", classes=0)
+    with torch.no_grad():
+        size = model.eval()(x).abs().max()
+    assert size.isfinite()  # it may grow with depth, as sums of residual branches do: that is what norms are for
+    assert size > 1e-6
+
+
 @pytest.mark.parametrize("kind", get_args(ActivationKind))
 def test_every_activation_is_torchs(kind: ActivationKind) -> None:
     x = torch.linspace(-8, 8, 65)

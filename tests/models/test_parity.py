@@ -30,6 +30,11 @@ def test_every_variant_has_the_tensors_of_its_reference(name: str) -> None:
     assert tensors_of(ours) == tensors_of(theirs)
 
 
+def test_what_is_not_a_number_is_no_parity() -> None:
+    right, wrong = torch.ones(3), torch.tensor([1.0, float("nan"), 1.0])
+    assert relative_error(wrong, right) == relative_error(right, wrong) == float("inf")
+
+
 def test_a_wrong_network_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     right = BasicBlock.forward
     monkeypatch.setattr(BasicBlock, "forward", lambda self, x: right(self, x) * (1 + 1e-4))
