@@ -21,7 +21,7 @@ LIMIT = 1e-4
 # number in its paper, which the tests of its family check.
 OTHERWISE = {
     "attention56": "31.9 M in the paper, which counts the norms' running statistics",
-    "attention92": "51.3 M in the paper, unexplained: convolutions and head of the released structure have 52.3 M alone",
+    "attention92": "51.3 M in the paper, unexplained: convolutions and head as released have 52.3 M alone",
     "fractalnet20": "38.6 M in the paper, unexplained: its channels and its rule of expansion give 33.7 M",
     "lenet5": "60,000 in the paper, and 850 for the linear output in place of its RBF units",
     "preact_resnet1001": "10.2 M in the paper, which counts convolutions and head alone",
