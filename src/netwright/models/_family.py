@@ -73,3 +73,13 @@ class Family(nn.Module, ABC):
     def get_head(self) -> nn.Module:
         """The layer that `head_name` names."""
         return self.get_submodule(self.head_name)
+
+
+def refuse_layers(layers: tuple[int, ...], example: tuple[int, ...]) -> None:
+    """Refuse depths of stages that no network can be built from.
+
+    Raises:
+        NetwrightError: no stages, or a stage without layers.
+    """
+    if not layers or not all(type(count) is int and count >= 1 for count in layers):
+        raise NetwrightError(f"layers cannot be {layers!r}", f"give whole numbers of at least 1: layers={example}")

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from netwright.core.errors import NetwrightError
 from netwright.core.options import Between
-from netwright.models._family import Classes, Count, Family, Share, Variant
+from netwright.models._family import Classes, Count, Family, Share, Variant, refuse_layers
 from netwright.nn.activation import ActivationKind, make_activation
 from netwright.nn.conv import same_padding
 from netwright.nn.drop_path import DropPath
@@ -185,8 +185,7 @@ def refuse_nonsense(layers: tuple[int, ...], kernel_size: int) -> None:
     Raises:
         NetwrightError: no stages, a stage without blocks, or a kernel without a middle.
     """
-    if not layers or not all(blocks >= 1 for blocks in layers):
-        raise NetwrightError(f"layers cannot be {layers!r}", "give whole numbers of at least 1: layers=(3, 3, 9, 3)")
+    refuse_layers(layers, (3, 3, 9, 3))
     if kernel_size % 2 == 0:
         raise NetwrightError(f"kernel_size cannot be {kernel_size}", f"give an odd number, such as {kernel_size + 1}")
 

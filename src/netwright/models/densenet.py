@@ -5,8 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from netwright.core.errors import NetwrightError
-from netwright.models._family import Classes, Count, Family, Share, Variant
+from netwright.models._family import Classes, Count, Family, Share, Variant, refuse_layers
 from netwright.nn.activation import ActivationKind, make_activation
 from netwright.nn.conv import conv
 from netwright.nn.head import make_head
@@ -115,7 +114,7 @@ class DenseNet(Family):
         dropout: Share = 0.0,
     ) -> None:
         super().__init__()
-        refuse_nonsense(layers)
+        refuse_layers(layers, (6, 12, 24, 16))
         make_layer = BottleneckLayer if bottleneck else DenseLayer
         small = stem == "cifar"
         self.stem = stem
@@ -174,16 +173,6 @@ def initialise(layer: nn.Module) -> None:
         nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
     if isinstance(layer, nn.Conv2d | nn.Linear) and layer.bias is not None:
         nn.init.zeros_(layer.bias)
-
-
-def refuse_nonsense(layers: tuple[int, ...]) -> None:
-    """Refuse numbers of layers that no network can be built from.
-
-    Raises:
-        NetwrightError: no blocks, or a block without layers.
-    """
-    if not layers or not all(type(count) is int and count >= 1 for count in layers):
-        raise NetwrightError(f"layers cannot be {layers!r}", "give whole numbers of at least 1: layers=(6, 12, 24, 16)")
 
 
 # The small ones are the paper's for CIFAR (table 2, which rounds: 1.0, 7.0, 27.2, 0.8, 15.3 and 25.6 M); their names

@@ -10,6 +10,7 @@ from netwright.models.googlenet import Branches, Brick
 from netwright.nn.activation import ActivationKind
 from netwright.nn.conv import ConvNorm
 from netwright.nn.head import make_head
+from netwright.nn.maps import maps_at
 from netwright.nn.norm import NormKind
 
 
@@ -70,7 +71,7 @@ class InceptionV4(Family):
         last = [reduction_b(brick), *(InceptionC(brick) for _ in range(3))]
         parts = [half, quarter, eighth, sixteenth, last]
         self.features = nn.Sequential(*(layer for part in parts for layer in part))
-        self.ends = [sum(map(len, parts[: number + 1])) for number in range(len(parts))]
+        self.ends = [sum(map(len, parts[: number + 1])) - 1 for number in range(len(parts))]
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.dropout = nn.Dropout(dropout)
         self.last_linear = make_head(1536, classes)
@@ -78,12 +79,7 @@ class InceptionV4(Family):
 
     def maps(self, x: Tensor) -> list[Tensor]:
         """Each part's last map: 147x147, 71x71, 35x35, 17x17 and 8x8 for a 299x299 image."""
-        maps: list[Tensor] = []
-        for number, layer in enumerate(self.features, start=1):
-            x = layer(x)
-            if number in self.ends:
-                maps.append(x)
-        return maps
+        return maps_at(self.features, self.ends, x)
 
     def forward(self, x: Tensor) -> Tensor:
         """Class scores: N C H W -> N K."""
@@ -132,11 +128,12 @@ def inception_a(brick: Brick) -> Branches:
 
 def reduction_a(in_channels: int, widths: tuple[int, int, int, int], brick: Brick) -> Branches:
     """Figure 7, with table 1's k, l, m and n: N C 35 35 -> N C+m+n 17 17."""
-    k, l, m, n = widths  # noqa: E741
+    squeezed, middle, deep, wide = widths  # k, l, m and n
+    threefold = brick(in_channels, squeezed, 1), brick(squeezed, middle, 3), brick(middle, deep, 3, 2, padding=0)
     return Branches(
         {
-            "branch0": brick(in_channels, n, 3, 2, padding=0),
-            "branch1": nn.Sequential(brick(in_channels, k, 1), brick(k, l, 3), brick(l, m, 3, 2, padding=0)),
+            "branch0": brick(in_channels, wide, 3, 2, padding=0),
+            "branch1": nn.Sequential(*threefold),
             "branch2": nn.MaxPool2d(3, 2),
         }
     )

@@ -2,8 +2,7 @@
 
 from torch import Tensor, nn
 
-from netwright.core.errors import NetwrightError
-from netwright.models._family import Classes, Count, Family, Multiplier, Share, Variant
+from netwright.models._family import Classes, Count, Family, Multiplier, Share, Variant, refuse_layers
 from netwright.nn.activation import ActivationKind, make_activation
 from netwright.nn.conv import conv, multiple_of_eight
 from netwright.nn.head import make_head
@@ -57,7 +56,7 @@ class MobileNetV1(Family):
         dropout: Share = 0.0,
     ) -> None:
         super().__init__()
-        refuse_layers(layers)
+        refuse_layers(layers, (1, 2, 2, 6, 2))
         self.smallest = 2 ** len(layers)
         before = multiple_of_eight(32 * width)
         self.conv_stem = conv(in_channels, before, 3, 2, norm=norm)
@@ -106,16 +105,6 @@ def initialise(layer: nn.Module) -> None:
             return
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
-
-
-def refuse_layers(layers: tuple[int, ...]) -> None:
-    """Refuse depths that no network can be built from.
-
-    Raises:
-        NetwrightError: no stages, or a stage without layers.
-    """
-    if not layers or not all(count >= 1 for count in layers):
-        raise NetwrightError(f"layers cannot be {layers!r}", "give whole numbers of at least 1: layers=(1, 2, 2, 6, 2)")
 
 
 # The paper rounds them to 4.2, 2.6, 1.3 and 0.5 M.

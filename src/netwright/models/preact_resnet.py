@@ -5,8 +5,8 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from netwright.models._family import Classes, Count, Family, Share, Variant
-from netwright.models.resnet import Style, initialise, refuse_layers
+from netwright.models._family import Classes, Count, Family, Share, Variant, refuse_layers
+from netwright.models.resnet import Style, initialise
 from netwright.nn.activation import ActivationKind, make_activation
 from netwright.nn.conv import conv
 from netwright.nn.norm import NormKind, make_norm
@@ -134,7 +134,7 @@ class PreActResNet(Family):
         stem: Literal["imagenet", "cifar"] = "imagenet",
     ) -> None:
         super().__init__()
-        refuse_layers(layers)
+        refuse_layers(layers, (2, 2, 2, 2))
         make_block = PreActBasic if block == "basic" else PreActBottleneck
         style, small = Style(norm, activation), stem == "cifar"
         self.small = small

@@ -10,7 +10,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from netwright.core.errors import NetwrightError
-from netwright.models._family import Classes, Count, Family, Share, Variant
+from netwright.models._family import Classes, Count, Family, Share, Variant, refuse_layers
 from netwright.nn.activation import ActivationKind, make_activation
 from netwright.nn.conv import conv
 from netwright.nn.head import make_head
@@ -129,7 +129,7 @@ class ResNet(Family):
     ) -> None:
         super().__init__()
         style = Style(norm, activation, groups, width_per_group)
-        refuse_layers(layers)
+        refuse_layers(layers, (2, 2, 2, 2))
         refuse_nonsense(block, style, skip, zero_init_residual)
         make_block = BasicBlock if block == "basic" else Bottleneck
         small = stem == "cifar"
@@ -198,16 +198,6 @@ def start_as_shortcut(layer: nn.Module) -> None:
     """Silence the branch of a residual block; leave anything else alone."""
     if isinstance(layer, BasicBlock | Bottleneck):
         layer.zero_branch()
-
-
-def refuse_layers(layers: tuple[int, ...]) -> None:
-    """Refuse numbers of blocks that no network can be built from.
-
-    Raises:
-        NetwrightError: no layers, or a layer without blocks.
-    """
-    if not layers or not all(type(blocks) is int and blocks >= 1 for blocks in layers):
-        raise NetwrightError(f"layers cannot be {layers!r}", "give whole numbers of at least 1: layers=(2, 2, 2, 2)")
 
 
 def refuse_nonsense(block: str, style: Style, skip: bool, zero_init_residual: bool) -> None:
