@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from netwright.core.errors import EXIT_INTERRUPTED, Interrupted
 from netwright.data.loader import Loader
-from netwright.engine.augment import Normalise
+from netwright.engine.normalise import Normalise
 from netwright.engine.checkpoint import write_checkpoint
 from netwright.engine.device import Profile
 from netwright.engine.evaluate import evaluate
@@ -114,6 +114,7 @@ def tiny_run(
         loader=Loader(chosen.through("data", plan), seed),
         tricks=chosen,
         profile=CPU,
+        normalise=normalise,
     )
     if validates:
         held_out = Pictures(24, size, seed=1, floats=floats)
@@ -128,11 +129,10 @@ def train_tiny(
     *,
     save: Callable[[Run], None] | None = None,
     watcher: Watcher | None = None,
-    normalise: Normalise = NORMALISE,
 ) -> Run:
     """Train to the end; returns the run."""
     with one_thread():
-        train(run, normalise, watcher or Watcher(), save or (lambda _: None))
+        train(run, watcher or Watcher(), save or (lambda _: None))
     return run
 
 

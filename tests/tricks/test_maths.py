@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from netwright.core.errors import NetwrightError
 from netwright.data.loader import epoch_order
-from netwright.engine.augment import Augment, Normalise
+from netwright.engine.augment import Augment
 from netwright.engine.loop import Watcher
+from netwright.engine.normalise import Normalise
 from netwright.engine.plans import DataPlan, OptimPlan, Raw
 from netwright.engine.run import Batch, Run
 from netwright.engine.warp import Warp, resample

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from netwright.bundle.save import CARD, FORMAT, WEIGHTS
 from netwright.core.errors import NetwrightError
 from netwright.data.preprocess import Preprocess
-from netwright.engine.augment import Normalise, prepare
+from netwright.engine.augment import prepare
 from netwright.engine.device import Profile, profile
+from netwright.engine.normalise import Normalise
 from netwright.engine.plans import Raw
 from netwright.engine.trick import Tricks
 from netwright.models import create_model

@@ -1,8 +1,6 @@
 """From stored samples to what the network sees: one resampling, one colour product, one normalisation."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -10,30 +8,10 @@ from torch import Tensor
 from netwright.core.errors import NetwrightError, listed
 from netwright.engine.colour import Colour, recolour
 from netwright.engine.device import Profile
+from netwright.engine.normalise import Normalise
 from netwright.engine.plans import Raw
 from netwright.engine.run import Batch, Run
 from netwright.engine.warp import Warp, gather, resample, resample_labels
-
-
-@dataclass(frozen=True)
-class Normalise:
-    """(value − mean) / std for each channel, of values in [0, 1]; and the size that the network sees.
-
-    `size` None leaves pictures as large as they are stored.
-    """
-
-    mean: Sequence[float]
-    std: Sequence[float]
-    size: int | None = None
-
-    def __call__(self, image: Tensor) -> Tensor:
-        """Bytes, or values in [0, 1], N C H W -> the same shape, float32. Both ways give the same bits."""
-        mean, std = _constants(tuple(self.mean), tuple(self.std), image.device)
-        return image.float().div_(255).sub_(mean).div_(std) if image.dtype == torch.uint8 else (image - mean) / std
-
-    def window(self, height: int, width: int) -> tuple[int, int]:
-        """The size of the output for a stored size."""
-        return (self.size or height, self.size or width)
 
 
 class Augment:
@@ -42,9 +20,9 @@ class Augment:
     Where no trick needs values in [0, 1], pictures stay bytes until they are normalised.
     """
 
-    def __init__(self, run: Run, normalise: Normalise) -> None:
+    def __init__(self, run: Run, normalise: Normalise | None = None) -> None:
         self.run = run
-        self.normalise = normalise
+        self.normalise = normalise or run.normalise
         self.coloured = bool(run.tricks.at("colour"))
         self.pixelled = bool(run.tricks.at("pixels"))
         self.unchecked = self.coloured or self.pixelled
@@ -61,8 +39,8 @@ class Augment:
             self._check_range(raw.image)
         image, label = self._warped(raw)
         if self.coloured:
-            neutral = Colour.neutral(len(image), image.shape[1], image.device)
-            image = recolour(unit(image), self.run.tricks.through("colour", neutral, self.run))
+            image = unit(image)
+            image = recolour(image, self.run.tricks.through("colour", Colour.neutral(image), self.run))
         return image, label
 
     def normalised(self, raw: Raw) -> Batch:
@@ -95,12 +73,6 @@ class Augment:
         return resample(unit(stored.permute(0, 3, 1, 2)), warp), label
 
 
-@cache
-def _constants(mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> tuple[Tensor, Tensor]:
-    """On the device once, not once a batch: copying to a GPU makes it wait. C 1 1 each."""
-    return torch.tensor(mean, device=device).view(-1, 1, 1), torch.tensor(std, device=device).view(-1, 1, 1)
-
-
 def unit(image: Tensor) -> Tensor:
     """Bytes as values in [0, 1]; other values as they are."""
     return image.float().div_(255) if image.dtype == torch.uint8 else image
@@ -113,3 +85,8 @@ def prepare(raw: Raw, normalise: Normalise, profile: Profile) -> Tensor:
     top, left = (image.shape[2] - height) // 2, (image.shape[3] - width) // 2
     image = image[:, :, top : top + height, left : left + width]
     return profile.layout(normalise(image))
+
+
+def plain_batches(run: Run) -> Iterator[Tensor]:
+    """The first epoch's training pictures as evaluation would see them: for statistics, not for updates. N C H W."""
+    return (prepare(raw, run.normalise, run.profile) for raw in run.loader.epoch(0))

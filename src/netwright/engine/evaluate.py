@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from netwright.engine.augment import Normalise, prepare
+from netwright.engine.augment import prepare
 from netwright.engine.device import Profile
+from netwright.engine.normalise import Normalise
 from netwright.engine.plans import Raw, Source
 from netwright.engine.run import Task
 

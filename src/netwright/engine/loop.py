@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from netwright.core.errors import EXIT_INTERRUPTED, EXIT_TERMINATED, Interrupted
-from netwright.engine.augment import Augment, Normalise
+from netwright.engine.augment import Augment
 from netwright.engine.plans import Raw
 from netwright.engine.random import key
 from netwright.engine.run import NonFiniteError, Run
@@ -28,12 +28,11 @@ class Watcher:
         """After each epoch, with its metrics."""
 
 
-def train(run: Run, normalise: Normalise, watcher: Watcher, save: Callable[[Run], None]) -> None:
+def train(run: Run, watcher: Watcher, save: Callable[[Run], None]) -> None:
     """Train to the end of the recipe, or until a trick or a signal stops the run.
 
     Args:
         run: fresh, or recalled from a checkpoint.
-        normalise: preprocessing after augmentation.
         watcher: told of every step and epoch.
         save: writes a checkpoint; called after each epoch and on interruption.
 
@@ -41,7 +40,7 @@ def train(run: Run, normalise: Normalise, watcher: Watcher, save: Callable[[Run]
         NonFiniteError: the loss or gradient is not a number; weights are those before the update.
         Interrupted: a signal asked to stop; everything is saved.
     """
-    augment = Augment(run, normalise)
+    augment = Augment(run)
     before, after = run.tricks.at("before_step"), run.tricks.at("after_step")
     watcher.started(run)
     while run.epoch < run.epochs and not run.stopped:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from netwright.core.errors import NetwrightError
 from netwright.engine import random
 from netwright.engine.device import Profile
+from netwright.engine.normalise import Normalise
 from netwright.engine.plans import Raw
 from netwright.engine.trick import Tricks
 from netwright.nn.output import main_output
@@ -120,6 +121,7 @@ class Run:
     loader: Loader
     tricks: Tricks
     profile: Profile
+    normalise: Normalise
     validate: Callable[[], dict[str, float]] | None = None
     loss: Callable[[Any, Batch, "Run"], Tensor] = field(init=False)
     gradient: Callable[[Batch, "Run"], Passed] = field(init=False)
@@ -164,9 +166,12 @@ class Run:
         """The learning rate of the coming update."""
         return self.optimizer.rate(self.factor)
 
-    def uniform(self, name: str, n: int = 1) -> Tensor:
-        """`n` draws in [0, 1) for each sample of the batch: a function of (seed, epoch, sample, name). N n."""
-        return random.uniform(random.key(self.seed, self.epoch, name), self.ids, n)
+    def uniform(self, name: str, n: int = 1, *, epoch: int | None = None) -> Tensor:
+        """`n` draws in [0, 1) for each sample of the batch: a function of (seed, epoch, sample, name). N n.
+
+        `epoch` is this one, unless a draw is to outlast it.
+        """
+        return random.uniform(random.key(self.seed, self.epoch if epoch is None else epoch, name), self.ids, n)
 
     def between(self, name: str, low: float, high: float) -> Tensor:
         """One draw in [low, high) for each sample. N."""

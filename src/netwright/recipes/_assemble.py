@@ -124,6 +124,7 @@ def _run(
         loader=Loader(tricks.through("data", plan), recipe.seed),
         tricks=tricks,
         profile=where,
+        normalise=inputs.normalise,
     )
     if "val" in inputs.splits:
         val = inputs.source("val", where, recipe.workers)

@@ -122,7 +122,7 @@ def _keep_augmented(parts: Parts, folder: RunFolder) -> None:
     run = parts.run
     raw = next(run.loader.epoch(0))
     some = Raw(raw.image[:SAMPLES], raw.label[:SAMPLES], raw.id[:SAMPLES])
-    seen = Augment(run, parts.inputs.normalise)(some).image.float()
+    seen = Augment(run)(some).image.float()
     shape = (-1, 1, 1)
     mean = torch.tensor(parts.inputs.normalise.mean, device=seen.device).view(shape)
     std = torch.tensor(parts.inputs.normalise.std, device=seen.device).view(shape)

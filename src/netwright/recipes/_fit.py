@@ -125,7 +125,7 @@ def _trained(parts: Parts, folder: RunFolder, record: Record, watcher: Watcher, 
     record.write("running")
     try:
         with stops_on_signals(run):
-            train(run, parts.inputs.normalise, record.watching(watcher), _saver(folder))
+            train(run, record.watching(watcher), _saver(folder))
             result = finish(parts, folder, record)
     except BaseException as error:
         stopped = isinstance(error, Interrupted | KeyboardInterrupt)

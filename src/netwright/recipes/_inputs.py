@@ -12,7 +12,7 @@ from netwright.data import Data, from_arrays, open_data
 from netwright.data.loader import ArraySource, DatasetSource, as_tensor
 from netwright.data.preprocess import Preprocess
 from netwright.data.split import Split
-from netwright.engine.augment import Normalise
+from netwright.engine.normalise import Normalise
 from netwright.engine.device import Profile
 from netwright.engine.plans import Source
 from netwright.recipes._recipe import Recipe
