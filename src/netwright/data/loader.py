@@ -84,9 +84,9 @@ class DatasetSource:
         )
         for chosen, samples in zip(positions, loader, strict=True):
             images = _stacked([as_tensor(image) for image, _ in samples])
-            labels = torch.as_tensor(np.stack([np.asarray(label) for _, label in samples]))
+            labels = torch.from_numpy(_whole(np.stack([np.asarray(label) for _, label in samples])))
             ids = torch.from_numpy(np.asarray(chosen, dtype=np.int64))
-            yield Raw(images.to(self.device), labels.long().to(self.device), ids.to(self.device))
+            yield Raw(images.to(self.device), labels.to(self.device), ids.to(self.device))
 
 
 class Seeded:
@@ -124,12 +124,12 @@ class Loader:
     def epoch(self, number: int, start: int = 0) -> Iterator[Raw]:
         """The batches of an epoch from step `start` on."""
         order = epoch_order(len(self.plan.train), self.seed, number, self.plan.weights)
-        batches = order[: self.steps * self.batch_size].reshape(self.steps, self.batch_size)
+        batches = repeated(order, self.steps, self.batch_size, self.plan.repeats)
         made = self.plan.train.batches(list(batches[start:]), stream=key(self.seed, number))
-        if self.plan.weights is None:
+        if self.plan.weights is None and self.plan.repeats == 1:
             yield from made
             return
-        views = occurrences(order)[: batches.size].reshape(batches.shape)
+        views = occurrences(batches.ravel()).reshape(batches.shape)
         for raw, view in zip(made, views[start:], strict=True):
             yield _with_views(raw, view)
 
@@ -140,6 +140,19 @@ def epoch_order(n: int, seed: int, epoch: int, weights: np.ndarray | None = None
     if weights is None:
         return draw.permutation(n)
     return np.searchsorted(np.cumsum(weights / weights.sum()), draw.random(n)).clip(0, n - 1)
+
+
+def repeated(order: np.ndarray, steps: int, batch_size: int, repeats: int) -> np.ndarray:
+    """An order cut into batches in which each sample stands `repeats` times.
+
+    Where `repeats` does not divide the batch, some stand there once less. Samples beyond the last batch are left out.
+
+    Returns:
+        steps × batch_size.
+    """
+    different = -(-batch_size // repeats)
+    once = order[: steps * different].reshape(steps, different)
+    return np.tile(once, repeats)[:, :batch_size]
 
 
 def occurrences(order: np.ndarray) -> np.ndarray:
@@ -204,7 +217,22 @@ def _stacked(images: list[Tensor]) -> Tensor:
 def _known_labels(dataset: Any) -> np.ndarray | None:
     """torchvision's datasets list their labels as `targets`."""
     targets = getattr(dataset, "targets", None)
-    return None if targets is None else np.asarray(targets, dtype=np.int64)
+    return None if targets is None else _whole(np.asarray(targets))
+
+
+def _whole(labels: np.ndarray) -> np.ndarray:
+    """Labels as whole numbers; those that are not known, NaN, are −1. Any shape -> the same, int64.
+
+    Raises:
+        NetwrightError: a picture has several labels, and they are not whole.
+    """
+    if labels.dtype.kind == "f":
+        labels = np.where(np.isnan(labels), -1, labels)
+        if labels.ndim == 2 and (labels % 1).any():
+            raise NetwrightError(
+                "labels between 0 and 1 cannot be kept", "give 0 or 1 for each class; -1 or NaN where it is not known"
+            )
+    return labels.astype(np.int64, copy=False)
 
 
 def _with_views(raw: Raw, views: np.ndarray) -> Raw:

@@ -1,5 +1,6 @@
 """What a run reads: netwright's own data, arrays, or a user's datasets, all behind the engine's `Source`."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -9,11 +10,11 @@ import torch
 
 from netwright.core.errors import NetwrightError, unknown
 from netwright.data import Data, from_arrays, open_data
-from netwright.data.loader import ArraySource, DatasetSource, as_tensor
+from netwright.data.loader import ArraySource, DatasetSource, Seeded, as_tensor
 from netwright.data.preprocess import Preprocess
 from netwright.data.split import Split
-from netwright.engine.normalise import Normalise
 from netwright.engine.device import Profile
+from netwright.engine.normalise import Normalise
 from netwright.engine.plans import Source
 from netwright.recipes._recipe import Recipe
 
@@ -86,6 +87,25 @@ def read_inputs(recipe: Recipe, data: Any, classes: Sequence[str] | None, progre
     Raises:
         NetwrightError: the data cannot be used.
     """
+    inputs = _read(recipe, data, classes, progress)
+    known = inputs.normalise
+    return inputs if recipe.normalise == "z_score" else inputs.normalised(*_moments_for(recipe.normalise, known))
+
+
+def _moments_for(kind: str, channels: Normalise) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Means and deviations for "unit" and "global", from those of each channel.
+
+    The variance of all values is the mean of the channels' variances and the variance of their means.
+    """
+    n = len(channels.mean)
+    if kind == "unit":
+        return (0.0,) * n, (1.0,) * n
+    mean, std = np.asarray(channels.mean), np.asarray(channels.std)
+    deviation = math.sqrt(np.square(std).mean() + mean.var())
+    return (round(float(mean.mean()), 4),) * n, (round(deviation, 4),) * n
+
+
+def _read(recipe: Recipe, data: Any, classes: Sequence[str] | None, progress: Any) -> Inputs:
     if data is None or isinstance(data, str):
         data = open_data(
             data or recipe.data,
@@ -140,10 +160,10 @@ def _users(splits: Mapping[str, Any], classes: Sequence[str] | None) -> Inputs:
     first = as_tensor(train[0][0])
     names = classes or getattr(train, "classes", None)
     if names is None:
-        names = [str(i) for i in range(_highest_label(splits) + 1)]
+        names = [str(i) for i in range(_count_classes(splits))]
     bytes_ = first.dtype == torch.uint8
     channels = first.shape[2] if bytes_ else first.shape[0]
-    mean, std = _moments(train) if bytes_ else ((0.0,) * channels, (1.0,) * channels)
+    mean, std = _moments(Seeded(train, 0)) if bytes_ else ((0.0,) * channels, (1.0,) * channels)
     record = {
         "name": type(train).__name__,
         "classes": list(names),
@@ -157,16 +177,22 @@ def _users(splits: Mapping[str, Any], classes: Sequence[str] | None) -> Inputs:
     return Inputs(splits, tuple(map(str, names)), channels, Normalise(mean, std), None, record)
 
 
-def _highest_label(splits: Mapping[str, Any]) -> int:
-    """Found by looking, where a dataset does not tell its classes."""
+def _count_classes(splits: Mapping[str, Any]) -> int:
+    """Found by looking, where a dataset does not tell its classes: one more than the highest label.
+
+    Where pictures have a 0 or 1 for each class, as many as there are of these.
+    """
     highest = 0
     for held in splits.values():
         labels = getattr(held, "targets", None)
         labels = [held[i][1] for i in range(len(held))] if labels is None else labels
-        highest = max(highest, int(np.max(np.asarray(labels))))
+        labels = np.asarray(labels)
+        if labels.ndim == 2:
+            return labels.shape[1]
+        highest = max(highest, int(np.max(labels)))
     if highest < 1:
         raise NetwrightError("the dataset has one class only", "give samples of at least two classes, or classes=[…]")
-    return highest
+    return highest + 1
 
 
 def _moments(train: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
