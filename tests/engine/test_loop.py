@@ -171,7 +171,7 @@ def test_the_rate_follows_the_schedule() -> None:
 
     factors: list[float] = []
     step = run.optimizer.step
-    run.optimizer.step = lambda factor: (factors.append(factor), step(factor))
+    run.optimizer.step = lambda *now, momentum=None: (factors.append(now[0]), step(*now, momentum=momentum))
     train_tiny(run, watcher=Rates())
     assert rates == [run.schedule((i + 0.5) / 8) for i in range(8)]  # at the middle of each update
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from netwright.engine.augment import Normalise, prepare
+from netwright.engine.augment import prepare
+from netwright.engine.normalise import Normalise
 from netwright.engine.plans import Raw
 from netwright.engine.warp import IGNORE, PADDINGS, Warp, gather, resample, resample_labels
 from tests.support import CPU
@@ -180,3 +181,52 @@ def test_labels_outside_are_ignored_and_ignored_ones_stay() -> None:
 def test_many_classes_survive() -> None:
     labels = torch.arange(64 * 64).view(1, 64, 64) * 4099  # above 2^24, where float32 would round
     assert torch.equal(resample_labels(labels, centre(1, (64, 64), (64, 64))), labels)
+
+
+def test_a_bend_moves_output_pixels_before_all_maps() -> None:
+    """Looking at p + d through a map M is looking at M (p + d), whether the map was composed before or after."""
+    images = pictures(2, (12, 12))
+    field = torch.zeros(2, 2, 8, 8)
+    field[:, 0], field[:, 1] = 1.5, -0.5
+    start, by = centre(2, (8, 8), (12, 12)), (torch.full((2,), 1.5), torch.full((2,), -0.5))
+    expected = smooth(images, turned(start, 0.4).shift(*by, whole=False))
+    for bent in (turned(start, 0.4).bend(field), turned(start.bend(field), 0.4)):
+        torch.testing.assert_close(smooth(images, bent), expected, rtol=0, atol=1e-4 * 255)
+    assert (smooth(images, turned(start.shift(*by, whole=False), 0.4)) - expected).abs().max() > 1
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_bend_through_a_projective_map(whole: bool) -> None:
+    matrix = torch.eye(3).repeat(2, 1, 1)
+    matrix[:, 2, 0] = 0.03
+    field = torch.zeros(2, 2, 8, 8)
+    field[:, 0], field[:, 1] = 2.0, 1.0
+    start = centre(2, (8, 8), (8, 8)).then(matrix, whole=whole)
+    images, by = pictures(2, (8, 8)), (torch.full((2,), 2.0), torch.full((2,), 1.0))
+    torch.testing.assert_close(smooth(images, start.bend(field)), smooth(images, start.shift(*by)), rtol=0, atol=0.03)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (16, 8), (5, 7), (1, 1)])
+def test_resized_is_torchs_resize(size: tuple[int, int]) -> None:
+    images = pictures(2, (8, 8))
+    small = centre(2, (8, 8), (8, 8)).resized(size)
+    assert small.size == size
+    expected = torch.nn.functional.interpolate(images.permute(0, 3, 1, 2).float(), size, mode="bilinear")
+    torch.testing.assert_close(smooth(images, small), expected.permute(0, 2, 3, 1), rtol=0, atol=1e-4 * 255)
+
+
+def test_resized_to_its_own_size_is_the_same_map() -> None:
+    warp = centre(2, (8, 8), (8, 8))
+    assert warp.resized((8, 8)) is warp
+
+
+def test_a_resized_bend_looks_at_the_same_places() -> None:
+    """A field that is linear in place is itself a map: stretching it needs no interpolation but at the edge."""
+    ramp = torch.arange(16).float() - 7.5
+    field = torch.stack([0.1 * ramp.expand(16, 16), -0.2 * ramp[:, None].expand(16, 16)]).expand(2, 2, 16, 16)
+    images = pictures(2, (16, 16))
+    one, zero = torch.ones(2), torch.zeros(2)
+    start = centre(2, (16, 16), (16, 16))
+    bent = smooth(images, start.bend(field).resized((8, 8)))
+    mapped = smooth(images, start.linear(1.1 * one, zero, zero, 0.8 * one).resized((8, 8)))
+    torch.testing.assert_close(bent, mapped, rtol=0, atol=1e-4 * 255)

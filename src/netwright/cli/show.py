@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from netwright.cli._model import as_values, model_title, stage_table
+from netwright.cli._plot import show_schedule
+from netwright.cli._signal import show_signal
 from netwright.core.errors import NetwrightError, unknown
 from netwright.core.options import REQUIRED, Option, options_of
 
@@ -23,8 +25,20 @@ def show(
     ] = None,
     classes: Annotated[int | None, typer.Option(min=0, help="For a model. [default: as published]")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,
+    plot: Annotated[bool, typer.Option("--plot", help="For a schedule: draw it.")] = False,
+    save: Annotated[Path | None, typer.Option(help="For a schedule: draw it in this file, .svg or .png.")] = None,
+    signal: Annotated[
+        bool, typer.Option("--signal", help="For a model: scales of values and gradients, layer by layer.")
+    ] = False,
+    data: Annotated[str | None, typer.Option(help="For --signal: pictures to show it. [default: noise]")] = None,
 ) -> None:
     """Show every value of a recipe or run with its source, or what a model, trick, optimiser or schedule offers."""
+    if plot or save is not None:
+        show_schedule(name, save, as_json=as_json)
+        return
+    if signal:
+        show_signal(name, classes, image_size, data, as_json=as_json)
+        return
     parts: list[Part] = []
     if is_model(name):
         from netwright.models._anatomy import anatomy

@@ -69,7 +69,7 @@ def step(run: Run, augment: Augment, raw: Raw, before: list[Any], after: list[An
     run.gradient_norm = _checked_norm(run)
     for trick in before:
         trick.before_step(run)
-    run.optimizer.step(run.factor)
+    run.optimizer.step(*run.factors, momentum=run.schedule.momentum_at(run.time))
     run.step += 1
     for trick in after:
         trick.after_step(run)

@@ -7,6 +7,8 @@ from typing import Protocol
 import numpy as np
 from torch import Tensor, nn
 
+from netwright.nn.ends import first_kernel, head_parameters
+
 
 @dataclass(frozen=True)
 class Raw:
@@ -47,12 +49,14 @@ class DataPlan:
         classes: how many classes.
         batch_size: samples for one update.
         weights: how often each sample is drawn, relative to the others; None means each once an epoch.
+        repeats: how often a sample that is drawn stands in its batch.
     """
 
     train: Source
     classes: int
     batch_size: int
     weights: np.ndarray | None = None
+    repeats: int = 1
 
 
 @dataclass(frozen=True)
@@ -63,11 +67,15 @@ class Group:
         parameters: name and tensor of each.
         rate: multiplies the optimiser's learning rate.
         decay: multiplies the optimiser's weight decay.
+        until: the part of the run in which these are trained; their schedule ends there, and then they stand still.
+        ends: names of the network's first kernel and of its heads' parameters, for optimisers that spare them.
     """
 
     parameters: tuple[tuple[str, nn.Parameter], ...]
     rate: float = 1.0
     decay: float = 1.0
+    until: float = 1.0
+    ends: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -79,7 +87,8 @@ class OptimPlan:
     @classmethod
     def of(cls, model: nn.Module) -> "OptimPlan":
         """One group with every parameter that wants a gradient."""
-        return cls((Group(tuple((name, p) for name, p in model.named_parameters() if p.requires_grad)),))
+        ends = head_parameters(model) | {first_kernel(model) or ""}
+        return cls((Group(tuple((name, p) for name, p in model.named_parameters() if p.requires_grad), ends=ends),))
 
     def split(self, wanted: Callable[[str, nn.Parameter], bool], **changes: float) -> "OptimPlan":
         """Put the parameters for which `wanted(name, parameter)` holds in groups of their own, changed as said."""

@@ -1,6 +1,6 @@
 """One training run: what tricks may read, and the little they may write."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -12,7 +12,7 @@ from netwright.core.errors import NetwrightError
 from netwright.engine import random
 from netwright.engine.device import Profile
 from netwright.engine.normalise import Normalise
-from netwright.engine.plans import Raw
+from netwright.engine.plans import Group, Raw
 from netwright.engine.trick import Tricks
 from netwright.nn.output import main_output
 
@@ -75,9 +75,14 @@ class Optimizer(Protocol):
     """Updates parameters from their gradients."""
 
     parameters: list[nn.Parameter]
+    groups: list[Group]
+    lr: float
 
-    def step(self, factor: float) -> None:
-        """One update at `factor` times the peak learning rate."""
+    def step(self, *factors: float, momentum: float | None = None) -> None:
+        """One update at `factors` times the peak learning rate: one for each group, or one for all.
+
+        The momentum is the schedule's, if it has one; it takes the place of the optimiser's own.
+        """
         ...
 
     def rate(self, factor: float) -> float:
@@ -90,6 +95,18 @@ class Optimizer(Protocol):
 
     def recall(self, memory: dict[str, Any]) -> None:
         """Take the state back."""
+        ...
+
+
+class Schedule(Protocol):
+    """What becomes of the learning rate in a run; a pure function, so that a resumed run needs no state of it."""
+
+    def __call__(self, progress: float, history: Sequence[dict[str, Any]] = (), /) -> float:
+        """The factor of the peak learning rate at a time in [0, 1], after epochs with these rows of metrics."""
+        ...
+
+    def momentum_at(self, progress: float) -> float | None:
+        """The momentum at a time in [0, 1], or None to leave it to the optimiser."""
         ...
 
 
@@ -117,7 +134,7 @@ class Run:
     task: Task
     model: nn.Module
     optimizer: Optimizer
-    schedule: Callable[[float], float]
+    schedule: Schedule
     loader: Loader
     tricks: Tricks
     profile: Profile
@@ -152,9 +169,21 @@ class Run:
         return min(1.0, self.step / self.steps)
 
     @property
+    def time(self) -> float:
+        """The middle of the coming update, in [0, 1]: read there, no schedule gives the first or last a zero rate."""
+        return min(1.0, (self.step + 0.5) / self.steps)
+
+    @property
     def factor(self) -> float:
-        """What the schedule says at the middle of the coming update, so that neither the first nor the last is zero."""
-        return self.schedule(min(1.0, (self.step + 0.5) / self.steps))
+        """What the schedule says of the coming update."""
+        return self.schedule(self.time, self.history)
+
+    @property
+    def factors(self) -> list[float]:
+        """The same for each group of parameters: its schedule ends when it is to stand still."""
+        times = {group.until: self.time / group.until for group in self.optimizer.groups}
+        found = {until: self.schedule(min(1.0, time), self.history) for until, time in times.items()}
+        return [found[g.until] if g.until == 1 or self.time < g.until else 0.0 for g in self.optimizer.groups]
 
     @property
     def step_in_epoch(self) -> int:

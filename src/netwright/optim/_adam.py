@@ -29,7 +29,7 @@ class AdamBase(Base):
 
     def adam_(self, weights: Tensors, gradients: Tensors, state: dict[str, Tensors], lr: float) -> None:
         """m ← β₁ m + (1−β₁) g;  v ← β₂ v + (1−β₂) g²;  w ← w − lr m̂ / (√v̂ + ε), with m̂, v̂ corrected for bias."""
-        first, second = self.betas
+        first, second = self.inertia(self.betas[0]), self.betas[1]
         mean, square = state["mean"], state["square"]
         torch._foreach_lerp_(mean, gradients, 1 - first)
         torch._foreach_mul_(square, second)

@@ -19,7 +19,7 @@ Tensors = list[Tensor]
 
 
 @dataclass
-class Base(ABC):
+class Common(ABC):
     """An optimiser: its fields are its options, `start` gives it parameters.
 
     Attributes:
@@ -30,29 +30,67 @@ class Base(ABC):
     lr: Annotated[float, Between(0)] = 0.1
     weight_decay: Annotated[float, Between(0)] = 0.0
 
+    def start(self, groups: Sequence[Group]) -> None:
+        """Take parameters and make their state."""
+        self.groups = list(groups)
+        self.parameters = [p for group in groups for _, p in group.parameters]
+
+    @abstractmethod
+    def step(self, *factors: float, momentum: float | None = None) -> None:
+        """Update every parameter that has a gradient.
+
+        Args:
+            factors: multiples of the peak learning rate, one for each group or one for all.
+            momentum: in place of the optimiser's own, if the schedule has one; those without momentum ignore it.
+        """
+
+    @abstractmethod
+    def memory(self) -> dict[str, Any]:
+        """State for a checkpoint."""
+
+    @abstractmethod
+    def recall(self, memory: dict[str, Any]) -> None:
+        """Take the state back."""
+
+    def rate(self, factor: float) -> float:
+        """The learning rate of the first group."""
+        return self.lr * factor * self.groups[0].rate
+
+    def paced(self, factors: tuple[float, ...]) -> list[tuple[Group, float, float]]:
+        """Each group with its learning rate and its weight decay."""
+        each = factors * len(self.groups) if len(factors) == 1 else factors
+        pairs = zip(self.groups, each, strict=True)
+        return [(group, self.lr * factor * group.rate, self.weight_decay * group.decay) for group, factor in pairs]
+
+
+@dataclass
+class Base(Common):
+    """An optimiser of our own: it names its state tensors in `slots` and writes `update`."""
+
     #: Names of the state tensors kept for each parameter.
     slots: ClassVar[tuple[str, ...]] = ()
 
     def start(self, groups: Sequence[Group]) -> None:
         """Take parameters and make their state."""
-        self.groups = list(groups)
-        self.parameters = [p for group in groups for _, p in group.parameters]
+        super().start(groups)
         self.state_ = {slot: [torch.zeros_like(p) for p in self.parameters] for slot in self.slots}
         self.steps_ = 0
+        self.scheduled: float | None = None
 
     @torch.no_grad()
-    def step(self, factor: float) -> None:
-        """Update every parameter that has a gradient, at `factor` times the peak learning rate."""
+    def step(self, *factors: float, momentum: float | None = None) -> None:
+        """Update every parameter that has a gradient, at `factors` times the peak learning rate."""
         self.steps_ += 1
+        self.scheduled = momentum
         first = 0
-        for group in self.groups:
+        for group, lr, decay in self.paced(factors):
             last = first + len(group.parameters)
-            self._step_group(group, first, last, factor)
+            self._step_group(first, last, lr, decay)
             first = last
 
-    def rate(self, factor: float) -> float:
-        """The learning rate of the first group."""
-        return self.lr * factor * self.groups[0].rate
+    def inertia(self, own: float) -> float:
+        """The momentum of this step: the schedule's if it has one, else the optimiser's own."""
+        return own if self.scheduled is None else self.scheduled
 
     def memory(self) -> dict[str, Any]:
         """State for a checkpoint."""
@@ -69,10 +107,10 @@ class Base(ABC):
     def update(self, weights: Tensors, gradients: Tensors, state: dict[str, Tensors], lr: float, decay: float) -> None:
         """Change `weights` and `state` in place."""
 
-    def _step_group(self, group: Group, first: int, last: int, factor: float) -> None:
+    def _step_group(self, first: int, last: int, lr: float, decay: float) -> None:
         wanted = [i for i in range(first, last) if self.parameters[i].grad is not None]
         if wanted:
             weights: Tensors = [self.parameters[i] for i in wanted]
             gradients = [p.grad for p in weights if p.grad is not None]
             state = {slot: [tensors[i] for i in wanted] for slot, tensors in self.state_.items()}
-            self.update(weights, gradients, state, self.lr * factor * group.rate, self.weight_decay * group.decay)
+            self.update(weights, gradients, state, lr, decay)

@@ -11,7 +11,7 @@ from netwright.optim._optimizer import Base, Tensors
 
 @dataclass
 class Sgd(Base):
-    """SGD; weight decay is added to the gradient."""
+    """SGD; weight decay is added to the gradient. `nesterov=False` is momentum without looking ahead (heavy ball)."""
 
     lr: Annotated[float, Between(0)] = 0.1
     momentum: Annotated[float, Between(0, 1)] = 0.9
@@ -24,8 +24,8 @@ class Sgd(Base):
         """v ← μ v + g;  w ← w − lr v, or w − lr (g + μ v) with Nesterov."""
         if decay:
             gradients = list(torch._foreach_add(gradients, weights, alpha=decay))
-        velocity = state["velocity"]
-        torch._foreach_mul_(velocity, self.momentum)
+        velocity, momentum = state["velocity"], self.inertia(self.momentum)
+        torch._foreach_mul_(velocity, momentum)
         torch._foreach_add_(velocity, gradients)
-        change = torch._foreach_add(gradients, velocity, alpha=self.momentum) if self.nesterov else velocity
+        change = torch._foreach_add(gradients, velocity, alpha=momentum) if self.nesterov else velocity
         torch._foreach_add_(weights, change, alpha=-lr)

@@ -9,8 +9,26 @@ from netwright.records.intervals import Interval
 from netwright.report.html import Html, tag
 
 UNKNOWN = "–"
-SHARES = {"accuracy", "top5", "balanced_accuracy", "ece", "iou", "mean_iou", "dice", "f1"}
-NAMES = {"ece": "calibration error", "top5": "top-5 accuracy", "iou": "IoU", "mean_iou": "mean IoU", "f1": "F1"}
+SHARES = {
+    "accuracy",
+    "top5",
+    "balanced_accuracy",
+    "ece",
+    "iou",
+    "mean_iou",
+    "dice",
+    "f1",
+    "f1_samples",
+    "label_accuracy",
+}
+NAMES = {
+    "ece": "calibration error",
+    "top5": "top-5 accuracy",
+    "iou": "IoU",
+    "mean_iou": "mean IoU",
+    "f1": "F1",
+    "f1_samples": "F1",
+}
 SPLITS = {"train": "training", "val": "validation", "test": "test"}
 
 

@@ -16,19 +16,27 @@ if TYPE_CHECKING:
 
 @dataclass
 class EarlyStopping(Trick):
-    """Stops after `patience` epochs in which validation loss did not fall by more than `margin`.
+    """Stops after `patience` epochs in which validation loss did not fall by more than `min_delta`.
 
-    The best epoch's weights become the model. They were chosen by validation, so its score there is optimistic.
+    Attributes:
+        patience: epochs to wait for an improvement.
+        min_delta: how much validation loss has to fall to count as one.
+        restore_best: whether the best epoch's weights become the model, or the last's. The best were chosen by
+            validation, so their score there is optimistic.
     """
 
     patience: Annotated[int, Between(1, 10_000)] = 10
-    margin: Annotated[float, Between(0)] = 0.0
+    min_delta: Annotated[float, Between(0)] = 0.0
+    restore_best: bool = True
 
     card = Card(
         paper="Prechelt, Early stopping — but when?, in Neural Networks: Tricks of the Trade, 1998",
-        strong={"patience": 1, "margin": 10.0},
+        strong={"patience": 1, "min_delta": 10.0},
         treats=(Symptom.OVERFITTING, Symptom.WASTED_EPOCHS),
-        after=("ema",),
+        after=(
+            "ema",
+            "swa",
+        ),
     )
 
     def start(self, run: "Run") -> None:
@@ -45,14 +53,15 @@ class EarlyStopping(Trick):
     def after_epoch(self, run: "Run") -> None:
         """Remember the best; stop when it is too long ago."""
         loss = run.history[-1]["val_loss"]
-        if loss < self.best_loss_ - self.margin:
+        if loss < self.best_loss_ - self.min_delta:
             self.best_loss_, self.best_epoch_ = loss, run.epoch
-            self.best_state_ = {k: v.detach().clone() for k, v in self.current.state_dict().items()}
+            if self.restore_best:
+                self.best_state_ = {k: v.detach().clone() for k, v in self.current.state_dict().items()}
         elif run.epoch - self.best_epoch_ >= self.patience:
             run.stopped = f"early_stopping: validation loss was best at epoch {self.best_epoch_}"
 
     def predictor(self, module: nn.Module) -> nn.Module:
-        """While training, the network as it is; once finished, the best there was."""
+        """While training, the network as it is; once finished, the best there was, if that is to be restored."""
         self.current = module
         if self.run.finished and self.best_state_:
             module.load_state_dict(self.best_state_)

@@ -29,6 +29,7 @@ class Ema(Trick):
         neutral={"decay": 0.0},
         strong={"decay": 1.0},
         treats=(Symptom.NOISY_WEIGHTS,),
+        after=("lookahead", "max_norm"),
     )
 
     def start(self, run: "Run") -> None:

@@ -12,12 +12,18 @@ from netwright.engine.trick import Card, Trick
 if TYPE_CHECKING:
     from netwright.engine.run import Run
 
+NORM = 1.0
+
 
 @dataclass
 class GradClip(Trick):
-    """A gradient whose norm over all parameters exceeds `norm` is scaled down to it."""
+    """A gradient whose norm over all parameters exceeds `norm` is scaled down to it; then entries are cut at ±`value`.
 
-    norm: Annotated[float, Between(0)] = 1.0
+    What is not given does nothing; if neither is, the norm is 1.
+    """
+
+    norm: Annotated[float, Between(0)] | None = None
+    value: Annotated[float, Between(0)] | None = None
 
     card = Card(
         paper="Pascanu, Mikolov & Bengio, On the difficulty of training recurrent neural networks, ICML 2013",
@@ -27,7 +33,11 @@ class GradClip(Trick):
     )
 
     def before_step(self, run: "Run") -> None:
-        """g ← g · min(1, norm / ‖g‖)."""
-        if run.gradient_norm > self.norm:
-            gradients = [p.grad for p in run.optimizer.parameters if p.grad is not None]
-            torch._foreach_mul_(gradients, self.norm / run.gradient_norm)
+        """g ← g · min(1, norm / ‖g‖), then each entry within ±value."""
+        norm = NORM if self.norm is None and self.value is None else self.norm
+        gradients = [p.grad for p in run.optimizer.parameters if p.grad is not None]
+        if norm is not None and run.gradient_norm > norm:
+            torch._foreach_mul_(gradients, norm / run.gradient_norm)
+        if self.value is not None:
+            torch._foreach_clamp_min_(gradients, -self.value)
+            torch._foreach_clamp_max_(gradients, self.value)

@@ -1,11 +1,10 @@
 """Half a cosine from the peak to the floor (Loshchilov & Hutter, SGDR, 2017, without restarts)."""
 
-import math
 from dataclasses import dataclass
 from typing import Annotated
 
 from netwright.core.options import Between
-from netwright.optim.schedules._schedule import Schedule
+from netwright.optim.schedules._schedule import Schedule, half_cosine
 
 
 @dataclass(frozen=True)
@@ -16,4 +15,4 @@ class Cosine(Schedule):
 
     def shape(self, progress: float) -> float:
         """1 at the start, `floor` at the end."""
-        return self.floor + (1 - self.floor) * (1 + math.cos(math.pi * progress)) / 2
+        return half_cosine(1.0, self.floor, progress)
