@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
 from netwright.engine.trick import Card, LossFn, Trick
+from netwright.nn.matrices import kernels
 
 if TYPE_CHECKING:
     from netwright.engine.run import Batch, Run
@@ -42,4 +43,4 @@ class L2Penalty(Trick):
 
 def squares(model: nn.Module) -> Tensor:
     """Σ w² over parameters with two or more dimensions, a scalar."""
-    return torch.stack([w.square().sum() for w in model.parameters() if w.dim() > 1 and w.requires_grad]).sum()
+    return torch.stack([w.square().sum() for w in kernels(model)]).sum()

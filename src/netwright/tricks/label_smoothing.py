@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class LabelSmoothing(Trick):
-    """target ← (1 − smoothing) · target + smoothing / K."""
+    """target ← (1 − smoothing) · target + smoothing / K; for multi_label K = 2, the yes and the no of each class."""
 
     smoothing: Annotated[float, Between(0, 1)] = 0.1
 
@@ -24,14 +24,15 @@ class LabelSmoothing(Trick):
         neutral={"smoothing": 0.0},
         strong={"smoothing": 0.5},
         treats=(Symptom.OVERCONFIDENCE, Symptom.LABEL_NOISE),
-        tasks=("classification", "segmentation"),
+        tasks=("classification", "multi_label", "segmentation"),
     )
 
     def batch(self, batch: "Batch", run: "Run") -> "Batch":
         """Smooth every target."""
-        return batch.changed(target=smooth(batch.target, self.smoothing))
+        outcomes = 2 if run.task.name == "multi_label" else batch.target.shape[1]
+        return batch.changed(target=smooth(batch.target, self.smoothing, outcomes))
 
 
-def smooth(target: Tensor, smoothing: float) -> Tensor:
-    """N K … probabilities -> the same shape, still summing to one over K."""
-    return target * (1 - smoothing) + smoothing / target.shape[1]
+def smooth(target: Tensor, smoothing: float, outcomes: int) -> Tensor:
+    """Probabilities of `outcomes` that exclude each other -> the same shape, still summing to one over them."""
+    return target * (1 - smoothing) + smoothing / outcomes

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -25,7 +26,7 @@ class Mixup(Trick):
         neutral={"alpha": 0.0},
         strong={"alpha": 8.0},
         treats=(Symptom.OVERFITTING, Symptom.LABEL_NOISE),
-        tasks=("classification", "segmentation"),
+        tasks=("classification", "multi_label", "segmentation"),
         after=("label_smoothing",),
     )
 
@@ -34,10 +35,20 @@ class Mixup(Trick):
         if not self.alpha:
             return batch
         draw = run.generator(self.name)
-        weight = torch.from_numpy(draw.beta(self.alpha, self.alpha, len(batch))).float().to(batch.image.device)
-        partner = torch.from_numpy(draw.permutation(len(batch))).to(batch.image.device)
-        image = blend(batch.image, batch.image[partner], weight)
-        return batch.changed(image=image, target=blend(batch.target, batch.target[partner], weight))
+        weight = shares(draw, self.alpha, len(batch)).to(batch.image.device)
+        image, target = partners(draw, batch)
+        return batch.changed(image=blend(batch.image, image, weight), target=blend(batch.target, target, weight))
+
+
+def shares(draw: np.random.Generator, alpha: float, n: int) -> Tensor:
+    """How much each sample keeps of itself, λ ~ Beta(alpha, alpha), or all if alpha is 0. N."""
+    return torch.from_numpy(draw.beta(alpha, alpha, n)).float() if alpha else torch.ones(n)
+
+
+def partners(draw: np.random.Generator, batch: "Batch") -> tuple[Tensor, Tensor]:
+    """Pictures and targets to mix with: the batch's own in another order. N C H W and N K …"""
+    order = torch.from_numpy(draw.permutation(len(batch))).to(batch.image.device)
+    return batch.image[order], batch.target[order]
 
 
 def blend(first: Tensor, second: Tensor, weight: Tensor) -> Tensor:

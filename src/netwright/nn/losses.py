@@ -1,0 +1,29 @@
+"""Binary cross-entropy over labels of which some may be unknown: what tasks and tricks share."""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def binary_cross_entropy(output: Tensor, target: Tensor, *, gamma: float = 0.0) -> Tensor:
+    """The mean over classes of −t log p − (1 − t) log(1 − p), with p = sigmoid(output). N K, N K -> N.
+
+    Classes whose target is NaN are left out of a sample's mean; a sample of which nothing is known has loss 0.
+
+    Args:
+        output: logits.
+        target: probabilities in [0, 1], or NaN.
+        gamma: above 0, each of the two terms is weighted by the probability it is wrong by, to this power (focal loss).
+    """
+    known = ~target.isnan()
+    wanted, output = target.nan_to_num(), output.float()
+    yes, no = F.softplus(-output), F.softplus(output)
+    if gamma:
+        yes, no = yes * doubt(yes, gamma), no * doubt(no, gamma)
+    terms = wanted * yes + (1 - wanted) * no
+    return (terms * known).sum(1) / known.sum(1).clamp(min=1)
+
+
+def doubt(cost: Tensor, gamma: float) -> Tensor:
+    """(1 − p)^gamma for costs −log p: near 0 where the network is sure. Any shape."""
+    # Below power 1 the slope at exactly 0 is infinite; there is nothing to be learnt from such a sample.
+    return (-(-cost).expm1()).clamp(min=1e-12) ** gamma

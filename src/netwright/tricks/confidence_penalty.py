@@ -1,0 +1,51 @@
+"""Rewards predictions that keep some doubt: their entropy is taken from the loss."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from netwright.core.options import Between
+from netwright.core.symptoms import Symptom
+from netwright.engine.trick import Card, LossFn, Trick
+from netwright.nn.output import main_output
+
+if TYPE_CHECKING:
+    from netwright.engine.run import Batch, Run
+
+
+@dataclass
+class ConfidencePenalty(Trick):
+    """loss − strength · mean entropy of what the main head predicts, in nats; for multi_label, of each yes or no."""
+
+    strength: Annotated[float, Between(0, 100)] = 0.1
+
+    card = Card(
+        paper="Pereyra et al., Regularizing neural networks by penalizing confident output distributions, 2017",
+        neutral={"strength": 0.0},
+        strong={"strength": 2.0},
+        treats=(Symptom.OVERCONFIDENCE, Symptom.OVERFITTING),
+        tasks=("classification", "multi_label", "segmentation"),
+        after=("auxiliary_heads",),
+    )
+
+    def loss(self, loss: LossFn) -> LossFn:
+        """Wrap the loss."""
+
+        def penalised(output: Any, batch: "Batch", run: "Run") -> Tensor:
+            measure = binary_entropy if run.task.name == "multi_label" else entropy
+            return loss(output, batch, run) - self.strength * measure(main_output(output).float()).mean()
+
+        return penalised if self.strength else loss
+
+
+def entropy(output: Tensor) -> Tensor:
+    """−Σ p log p of p = softmax(output). N K … -> N …"""
+    log = output.log_softmax(1)
+    return -(log.exp() * log).sum(1)
+
+
+def binary_entropy(output: Tensor) -> Tensor:
+    """−p log p − (1 − p) log(1 − p) of p = sigmoid(output). Any shape."""
+    return output.sigmoid() * F.softplus(-output) + (-output).sigmoid() * F.softplus(output)
