@@ -89,11 +89,11 @@ def test_the_contributors_example_passes_the_conformance_tests(tmp_path: Path) -
     for name in ("pyproject.toml", "tests/__init__.py", "tests/support.py"):
         shutil.copy(ROOT / name, tmp_path / name)
     files = [block for block in blocks(ROOT / "CONTRIBUTING.md") if block.title]
-    assert [Path(block.title).name for block in files] == ["invert.py", "test_invert.py"]
+    assert [Path(block.title).name for block in files] == ["tint.py", "test_tint.py"]
     for block in files:
         (tmp_path / block.title).write_text(block.text, "utf-8")
     done = run(
-        ["-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/tricks", "-k", "invert"], tmp_path, PYTHONPATH="src"
+        ["-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/tricks", "-k", "tint"], tmp_path, PYTHONPATH="src"
     )
     assert done.returncode == 0, done.stdout + done.stderr
     passed = re.search(r"(\d+) passed", done.stdout)

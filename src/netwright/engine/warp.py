@@ -19,7 +19,8 @@ class Warp:
         size: height and width of the output.
         source: height and width of the source.
         whole: True while every map was a flip or a whole-pixel shift, which a gather does exactly.
-        field: displacement in source pixels, N 2 H W as (x, y), or None where no trick bends.
+        field: displacement in output pixels, N 2 H W as (x, y), or None where no trick bends. It belongs to the
+            output's pixels and comes before the matrix, whichever maps follow; a trick that bends lets others go first.
         padding: what lies outside the source: "reflect", "zeros" or "edge".
     """
 
@@ -48,11 +49,11 @@ class Warp:
         """One more map. `matrix`, N 3 3, takes the new output's pixels to the old output's."""
         return replace(self, matrix=self.matrix @ matrix, whole=self.whole and whole)
 
-    def shift(self, dx: Tensor, dy: Tensor) -> "Warp":
-        """Look `dx`, `dy` (N, whole pixels) further right and down."""
+    def shift(self, dx: Tensor, dy: Tensor, *, whole: bool = True) -> "Warp":
+        """Look `dx`, `dy` (N) pixels further right and down; `whole` promises whole pixels."""
         matrix = torch.eye(3, device=self.matrix.device).repeat(self.n, 1, 1)
         matrix[:, 0, 2], matrix[:, 1, 2] = dx, dy
-        return self.then(matrix, whole=True)
+        return self.then(matrix, whole=whole)
 
     def linear(self, a: Tensor, b: Tensor, c: Tensor, d: Tensor, *, whole: bool = False) -> "Warp":
         """The map (x, y) -> (a x + b y, c x + d y); each argument is N."""
@@ -61,8 +62,20 @@ class Warp:
         return self.then(torch.stack(rows, 1), whole=whole)
 
     def bend(self, field: Tensor) -> "Warp":
-        """Add a displacement field, N 2 H W, in source pixels."""
+        """Add a displacement field, N 2 H W: the output looks at (x, y) + field instead of (x, y), before all maps."""
         return replace(self, field=field if self.field is None else self.field + field, whole=False)
+
+    def resized(self, size: tuple[int, int]) -> "Warp":
+        """The same view in an output of another size; what bends it is resized too."""
+        if size == self.size:
+            return self
+        down, across = self.size[0] / size[0], self.size[1] / size[1]
+        one = torch.ones_like(self.matrix[:, 0, 0])
+        resized = replace(self, size=size).linear(across * one, 0 * one, 0 * one, down * one)
+        if self.field is None:
+            return resized
+        field = F.interpolate(self.field, size, mode="bilinear", align_corners=False)
+        return replace(resized, field=torch.stack([field[:, 0] / across, field[:, 1] / down], 1))
 
 
 def gather(images: Tensor, warp: Warp) -> Tensor:
@@ -114,8 +127,8 @@ def _grid(warp: Warp) -> Tensor:
         [x.expand(height, width), y[:, None].expand(height, width), torch.ones_like(x.expand(height, width))]
     )
     moved = torch.einsum("nij,jhw->nihw", matrix, points)
+    if warp.field is not None:  # M (p + d) = M p + M d, where d moves x and y alone
+        moved = moved + torch.einsum("nij,njhw->nihw", matrix[:, :, :2], warp.field.to(matrix.dtype))
     position = moved[:, :2] / moved[:, 2:]
-    if warp.field is not None:
-        position = position + warp.field
     scale = torch.tensor([2 / warp.source[1], 2 / warp.source[0]], device=matrix.device, dtype=matrix.dtype)
     return position.permute(0, 2, 3, 1) * scale

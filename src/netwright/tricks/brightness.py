@@ -23,7 +23,7 @@ class Brightness(Trick):
         neutral={"strength": 0.0},
         strong={"strength": 0.8},
         treats=(Symptom.OVERFITTING,),
-        tasks=("classification", "segmentation"),
+        tasks=("classification", "multi_label", "segmentation"),
     )
 
     def colour(self, colour: Colour, run: "Run") -> Colour:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import torch
+from torch import Tensor
 
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
@@ -29,7 +30,12 @@ class Flip(Trick):
 
     def geometry(self, warp: Warp, run: "Run") -> Warp:
         """x ↦ −x about the picture's centre: exact, by index."""
-        mirrored = run.uniform(self.name)[:, 0] < self.probability
-        sign = torch.where(mirrored, -1.0, 1.0)
-        zero, one = torch.zeros_like(sign), torch.ones_like(sign)
-        return warp.linear(sign, zero, zero, one, whole=True)
+        return mirror(warp, run.uniform(self.name)[:, 0] < self.probability, axis=0)
+
+
+def mirror(warp: Warp, chosen: Tensor, *, axis: int) -> Warp:
+    """x ↦ −x (axis 0) or y ↦ −y (axis 1) where `chosen`, N, says so."""
+    sign = torch.where(chosen, -1.0, 1.0)
+    zero, one = torch.zeros_like(sign), torch.ones_like(sign)
+    across, down = (sign, one) if axis == 0 else (one, sign)
+    return warp.linear(across, zero, zero, down, whole=True)

@@ -32,7 +32,7 @@ class ResizedCrop(Trick):
         paper="Szegedy et al., Going deeper with convolutions, CVPR 2015, §6",
         strong={"smallest": 0.1},
         treats=(Symptom.OVERFITTING,),
-        after=("flip",),
+        after=("flip", "alternating_flip", "vertical_flip", "crop"),
     )
 
     def geometry(self, warp: Warp, run: "Run") -> Warp:

@@ -24,7 +24,7 @@ class Rotate(Trick):
         neutral={"degrees": 0.0},
         strong={"degrees": 45.0},
         treats=(Symptom.OVERFITTING,),
-        after=("flip", "crop"),
+        after=("flip", "alternating_flip", "vertical_flip", "crop", "resized_crop", "zoom", "shear"),
     )
 
     def geometry(self, warp: Warp, run: "Run") -> Warp:
