@@ -12,15 +12,16 @@ from torch import Tensor, nn
 
 from netwright.core.errors import EXIT_INTERRUPTED, Interrupted
 from netwright.data.loader import Loader
-from netwright.engine.normalise import Normalise
 from netwright.engine.checkpoint import write_checkpoint
 from netwright.engine.device import Profile
 from netwright.engine.evaluate import evaluate
 from netwright.engine.loop import Watcher, train
+from netwright.engine.normalise import Normalise
 from netwright.engine.plans import DataPlan, OptimPlan, Raw
 from netwright.engine.random import key
 from netwright.engine.run import Run
 from netwright.engine.trick import Trick, Tricks
+from netwright.nn.drop_path import DropPath
 from netwright.nn.output import Outputs
 from netwright.optim import OPTIMIZERS, SCHEDULES
 from netwright.tasks.classification import Classification
@@ -55,7 +56,7 @@ class Pictures:
 
 
 class TinyNetwork(nn.Module):
-    """Convolutions with and without bias, batch normalisation, dropout, a linear layer and an auxiliary head."""
+    """Convolutions with and without bias, batch normalisation, dropout, a linear layer, an auxiliary head, DropPath."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -68,11 +69,12 @@ class TinyNetwork(nn.Module):
             nn.AdaptiveAvgPool2d(1),
             nn.Flatten(),
         )
+        self.drop_path = DropPath()  # nothing goes around it: at its own rate of 0 the network is the same without
         self.head = nn.Sequential(nn.Dropout(0.2), nn.Linear(8, CLASSES))
         self.side = nn.Linear(8, CLASSES)
 
     def forward(self, x: Tensor) -> Any:
-        features = self.body(x)
+        features = self.drop_path(self.body(x))
         scores = self.head(features)
         return Outputs(scores, (self.side(features),)) if self.training else scores
 

@@ -80,7 +80,7 @@ class Block(nn.Module):
         )
         scaled = style.skip and style.layer_scale > 0
         self.layer_scale = nn.Parameter(torch.full((channels, 1, 1), style.layer_scale)) if scaled else None
-        self.drop_path = DropPath(drop_path)
+        self.drop_path = DropPath(drop_path) if style.skip else nn.Identity()
         self.skip = style.skip
 
     def forward(self, x: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from netwright.models.googlenet import Branches, Brick
 from netwright.models.inception_v4 import initialise, neighbourhood, reduction_a
 from netwright.nn.activation import ActivationKind, make_activation
 from netwright.nn.conv import ConvNorm
+from netwright.nn.drop_path import DropPath
 from netwright.nn.head import make_head
 from netwright.nn.norm import NormKind
 
@@ -41,12 +42,13 @@ class ResidualModule(nn.Module):
             self.add_module(name, branch)
         self.conv2d = nn.Conv2d(width, channels, 1)
         self.scale = scale
+        self.drop_path = nn.Identity() if scale is None else DropPath()
         self.activation = nn.Identity() if activation is None else make_activation(activation)
 
     def forward(self, x: Tensor) -> Tensor:
         """N C H W -> N C H W."""
         y = self.conv2d(torch.cat([self.get_submodule(name)(x) for name in self.branch_names], 1))
-        return self.activation(y if self.scale is None else x + self.scale * y)
+        return self.activation(y if self.scale is None else x + self.drop_path(self.scale * y))
 
 
 class InceptionResNetV2(Family):

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from netwright.models._family import Classes, Count, Family, Multiplier, Share, Variant
 from netwright.nn.activation import ActivationKind, make_activation
 from netwright.nn.conv import conv, conv_norm, multiple_of_eight
+from netwright.nn.drop_path import DropPath
 from netwright.nn.head import make_head
 from netwright.nn.init import keep_scale
 from netwright.nn.maps import ends, maps_at
@@ -41,10 +42,11 @@ class InvertedResidual(nn.Module):
         if not style.linear:
             self.conv.append(make_activation(activation))
         self.adds = style.skip and stride == 1 and in_channels == channels
+        self.drop_path = DropPath() if self.adds else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         """N C H W -> N channels H/stride W/stride."""
-        return x + self.conv(x) if self.adds else self.conv(x)
+        return x + self.drop_path(self.conv(x)) if self.adds else self.conv(x)
 
 
 class MobileNetV2(Family):

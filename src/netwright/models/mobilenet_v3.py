@@ -9,6 +9,7 @@ from netwright.models._family import Classes, Count, Family, Multiplier, Share, 
 from netwright.models.mobilenet_v2 import initialise
 from netwright.nn.activation import ActivationKind, make_activation
 from netwright.nn.conv import Size, conv_norm, multiple_of_eight
+from netwright.nn.drop_path import DropPath
 from netwright.nn.head import make_head
 from netwright.nn.init import keep_scale
 from netwright.nn.maps import ends, maps_at
@@ -108,10 +109,11 @@ class InvertedResidual(nn.Module):
             self.block.append(SqueezeExcite(wide, multiple_of_eight(wide // 4), gate="hardsigmoid"))
         self.block.append(style.brick(wide, channels, 1, activation=None))
         self.adds = style.skip and row.stride == 1 and in_channels == channels
+        self.drop_path = DropPath() if self.adds else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         """N C H W -> N channels H/stride W/stride."""
-        return x + self.block(x) if self.adds else self.block(x)
+        return x + self.drop_path(self.block(x)) if self.adds else self.block(x)
 
 
 class MobileNetV3(Family):

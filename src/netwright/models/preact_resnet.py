@@ -9,6 +9,7 @@ from netwright.models._family import Classes, Count, Family, Share, Variant, ref
 from netwright.models.resnet import Style, initialise
 from netwright.nn.activation import ActivationKind, make_activation
 from netwright.nn.conv import conv
+from netwright.nn.drop_path import DropPath
 from netwright.nn.norm import NormKind, make_norm
 
 
@@ -48,6 +49,7 @@ class PreActBasic(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.conv2 = conv(channels, channels, 3, norm=style.norm)
         self.activation = make_activation(style.activation)
+        self.drop_path = nn.Identity() if shortcut is None else DropPath()
         self.downsample = shortcut
 
     def forward(self, x: Tensor) -> Tensor:
@@ -55,7 +57,7 @@ class PreActBasic(nn.Module):
         activated = self.activation(self.norm1(x))
         y = self.conv1(activated)
         y = self.conv2(self.dropout(self.activation(self.norm2(y))))
-        return y if self.downsample is None else y + self.downsample(x, activated)
+        return y if self.downsample is None else self.drop_path(y) + self.downsample(x, activated)
 
 
 class PreActBottleneck(nn.Module):
@@ -76,6 +78,7 @@ class PreActBottleneck(nn.Module):
         self.norm3 = make_norm(style.norm, channels)
         self.conv3 = conv(channels, channels * self.expansion, 1, norm=style.norm)
         self.activation = make_activation(style.activation)
+        self.drop_path = nn.Identity() if shortcut is None else DropPath()
         self.downsample = shortcut
 
     def forward(self, x: Tensor) -> Tensor:
@@ -84,7 +87,7 @@ class PreActBottleneck(nn.Module):
         y = self.conv1(activated)
         y = self.conv2(self.activation(self.norm2(y)))
         y = self.conv3(self.activation(self.norm3(y)))
-        return y if self.downsample is None else y + self.downsample(x, activated)
+        return y if self.downsample is None else self.drop_path(y) + self.downsample(x, activated)
 
 
 class Stages(nn.ModuleList):

@@ -12,6 +12,7 @@ from netwright.models._family import Classes, Count, Family, Share, Variant
 from netwright.models.resnet import Style, initialise
 from netwright.nn.activation import ActivationKind, make_activation
 from netwright.nn.conv import conv
+from netwright.nn.drop_path import DropPath
 from netwright.nn.head import make_head
 from netwright.nn.norm import NormKind, make_norm
 
@@ -48,13 +49,14 @@ class BasicBlock(nn.Module):
         self.conv2 = conv(channels, channels, 3, norm=style.norm)
         self.bn3 = make_norm(style.norm, channels)
         self.activation = make_activation(style.activation)
+        self.drop_path = nn.Identity() if shortcut is None else DropPath()
         self.downsample = shortcut
 
     def forward(self, x: Tensor) -> Tensor:
         """N C H W -> N channels H/stride W/stride."""
         y = self.bn2(self.conv1(self.bn1(x)))
         y = self.bn3(self.conv2(self.activation(y)))
-        return y if self.downsample is None else y + self.downsample(x)
+        return y if self.downsample is None else self.drop_path(y) + self.downsample(x)
 
 
 class Bottleneck(nn.Module):
@@ -72,6 +74,7 @@ class Bottleneck(nn.Module):
         self.conv3 = conv(channels, channels * self.expansion, 1, norm=style.norm)
         self.bn4 = make_norm(style.norm, channels * self.expansion)
         self.activation = make_activation(style.activation)
+        self.drop_path = nn.Identity() if shortcut is None else DropPath()
         self.downsample = shortcut
 
     def forward(self, x: Tensor) -> Tensor:
@@ -79,7 +82,7 @@ class Bottleneck(nn.Module):
         y = self.bn2(self.conv1(self.bn1(x)))
         y = self.bn3(self.conv2(self.activation(y)))
         y = self.bn4(self.conv3(self.activation(y)))
-        return y if self.downsample is None else y + self.downsample(x)
+        return y if self.downsample is None else self.drop_path(y) + self.downsample(x)
 
 
 class PyramidNet(Family):

@@ -11,6 +11,7 @@ from netwright.core.errors import NetwrightError
 from netwright.models._family import Classes, Count, Family, Share, Variant
 from netwright.nn.activation import ActivationKind, make_activation
 from netwright.nn.conv import conv
+from netwright.nn.drop_path import DropPath
 from netwright.nn.head import make_head
 from netwright.nn.norm import NormKind, make_norm
 
@@ -54,6 +55,7 @@ class ResidualUnit(nn.Module):
         self.conv1 = conv(in_channels, width, 1, norm=style.norm)
         self.conv2 = PreActivation(width, width, 3, stride, style)
         self.conv3 = PreActivation(width, channels, 1, 1, style)
+        self.drop_path = DropPath() if style.skip else nn.Identity()
         self.skip = style.skip
         same = stride == 1 and in_channels == channels
         self.projection = None if same or not style.skip else conv(in_channels, channels, 1, stride, norm=style.norm)
@@ -64,7 +66,7 @@ class ResidualUnit(nn.Module):
         y = self.conv3(self.conv2(self.conv1(z)))
         if not self.skip:
             return y
-        return y + (x if self.projection is None else self.projection(z))
+        return self.drop_path(y) + (x if self.projection is None else self.projection(z))
 
 
 class Hourglass(nn.Module):
@@ -194,6 +196,7 @@ class ResidualAttention(Family):
         units += [ResidualUnit(2 * before, 2 * before, 1, style) for _ in range(2)]
         self.layers.append(nn.Sequential(*units))
         self.norm2 = make_norm(norm, 2 * before)
+        self.last_activation = make_activation(activation)
         self.dropout = nn.Dropout(dropout)
         self.fc = make_head(2 * before, classes)
         self.apply(initialise)
@@ -209,7 +212,7 @@ class ResidualAttention(Family):
         for layer in self.layers:
             x = layer(x)
             maps.append(x)
-        maps[-1] = self.activation(self.norm2(x))
+        maps[-1] = self.last_activation(self.norm2(x))
         return maps
 
     def forward(self, x: Tensor) -> Tensor:

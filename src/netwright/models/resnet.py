@@ -13,6 +13,7 @@ from netwright.core.errors import NetwrightError
 from netwright.models._family import Classes, Count, Family, Share, Variant, refuse_layers
 from netwright.nn.activation import ActivationKind, make_activation
 from netwright.nn.conv import conv
+from netwright.nn.drop_path import DropPath
 from netwright.nn.head import make_head
 from netwright.nn.norm import NormKind, make_norm
 
@@ -44,12 +45,13 @@ class BasicBlock(nn.Module):
         self.conv2 = conv(channels, channels, 3, 1, norm=style.norm)
         self.bn2 = make_norm(style.norm, channels)
         self.activation = make_activation(style.activation, inplace=True)
+        self.drop_path = nn.Identity() if shortcut is None else DropPath()
         self.downsample = shortcut
 
     def forward(self, x: Tensor) -> Tensor:
         """N C H W -> N channels H/stride W/stride."""
         y = self.activation(self.bn1(self.conv1(x)))
-        y = self.bn2(self.conv2(y))
+        y = self.drop_path(self.bn2(self.conv2(y)))
         if self.downsample is not None:
             y += self.downsample(x)
         return self.activation(y)
@@ -75,13 +77,14 @@ class Bottleneck(nn.Module):
         self.conv3 = conv(width, expanded, 1, 1, norm=norm)
         self.bn3 = make_norm(norm, expanded)
         self.activation = make_activation(style.activation, inplace=True)
+        self.drop_path = nn.Identity() if shortcut is None else DropPath()
         self.downsample = shortcut
 
     def forward(self, x: Tensor) -> Tensor:
         """N C H W -> N 4·channels H/stride W/stride."""
         y = self.activation(self.bn1(self.conv1(x)))
         y = self.activation(self.bn2(self.conv2(y)))
-        y = self.bn3(self.conv3(y))
+        y = self.drop_path(self.bn3(self.conv3(y)))
         if self.downsample is not None:
             y += self.downsample(x)
         return self.activation(y)

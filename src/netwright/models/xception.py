@@ -8,6 +8,7 @@ from netwright.models._family import Classes, Count, Family, Share, Variant
 from netwright.models.resnet import initialise as initialise_convolution
 from netwright.nn.activation import ActivationKind, make_activation
 from netwright.nn.conv import conv
+from netwright.nn.drop_path import DropPath
 from netwright.nn.head import make_head
 from netwright.nn.norm import NormKind, make_norm
 
@@ -62,13 +63,14 @@ class Block(nn.Module):
             self.rep.append(nn.MaxPool2d(3, stride, 1))
         projects = style.skip and (stride > 1 or widths[0] != widths[-1])
         self.adds = style.skip
+        self.drop_path = DropPath() if style.skip else nn.Identity()
         self.skip = conv(widths[0], widths[-1], 1, stride, norm=style.norm) if projects else nn.Identity()
         self.skipbn = make_norm(style.norm, widths[-1]) if projects else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         """N C H W -> N channels H/stride W/stride."""
         y = self.rep(x)
-        return y + self.skipbn(self.skip(x)) if self.adds else y
+        return self.drop_path(y) + self.skipbn(self.skip(x)) if self.adds else y
 
 
 class Xception(Family):

@@ -4,9 +4,12 @@ from torch import Tensor, nn
 
 
 class DropPath(nn.Module):
-    """In training, each sample's branch is left out with `probability`, and kept ones are scaled to make up for it."""
+    """In training, each sample's branch is left out with `probability`, and kept ones are scaled to make up for it.
 
-    def __init__(self, probability: float) -> None:
+    Residual families have one at the end of each branch that is added to something: `stochastic_depth` looks for them.
+    """
+
+    def __init__(self, probability: float = 0.0) -> None:
         super().__init__()
         self.probability = probability
 
