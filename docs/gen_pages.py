@@ -205,7 +205,8 @@ def docstring(make: Callable[..., Any]) -> tuple[str, dict[str, str]]:
 def stations(name: str) -> str:
     """The stations that a trick overrides."""
     make = TRICKS.load(name)
-    return ", ".join(f"`{each}`" for each in STATIONS if getattr(make, each) is not getattr(Trick, each))
+    acting = [each for each in STATIONS if getattr(make, each) is not getattr(Trick, each)]
+    return ", ".join(f"`{each}`" for each in acting or ["start"])
 
 
 def names_of(specs: Iterable[str]) -> set[str]:

@@ -77,11 +77,8 @@ def test_a_record_is_a_recipe(tmp_path: Path) -> None:
 
 
 def test_recipe_for_data(tmp_path: Path) -> None:
-    (tmp_path / "arrays").mkdir()
-    (tmp_path / "arrays" / "a.npz").touch()
     assert recipe_for(None) == recipe_for("digits") == "digits"
-    assert recipe_for(str(tmp_path / "arrays")) == "cifar"
-    assert recipe_for(str(tmp_path)) == "photos"
+    assert recipe_for(str(tmp_path)) == "modern"
 
 
 def test_recipes_are_frozen() -> None:

@@ -39,13 +39,11 @@ def history(
 
     The same command goes on where it was stopped, and runs that are finished are not repeated.
     """
-    from netwright.recipes._recipe import recipe_for
-
     fields = ("optimizer", "epochs", "batch_size", "lr", "image_size", "seed", "device")
     given = (optimizer, epochs, batch_size, lr, image_size, seed, device)
     changes: dict[str, Any] = {name: value for name, value in zip(fields, given, strict=True) if value is not None}
-    small = recipe_for(path) in ("cifar", "digits")
-    name = recipe or ("history" if small else recipe_for(path))
+    arrays = path == "digits" or path.endswith(".npz") or any(Path(path).glob("*.npz"))
+    name = recipe or ("history" if arrays else "modern")
     base = chosen_recipe(path, name, changes | assignments(set_ or []), with_ or [], without or [])
 
     from netwright.lab.history import Told

@@ -19,6 +19,7 @@ from netwright.cli.predict import predict
 from netwright.cli.report import report
 from netwright.cli.show import show
 from netwright.cli.train import train
+from netwright.cli.verify import verify
 from netwright.core.errors import EXIT_INTERRUPTED, EXIT_OUR_FAULT, EXIT_USER, NetwrightError, nearest
 
 EXIT_CODES = (
@@ -64,6 +65,7 @@ app.command()(history)
 app.command("list")(listing)
 app.command()(show)
 app.command()(report)
+app.command()(verify)
 
 
 def _version(asked: bool) -> None:

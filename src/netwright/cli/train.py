@@ -25,7 +25,9 @@ def train(
         str | None, typer.Option(help="Weights to start from: a file, a bundle, hf-hub:NAME, or imagenet.")
     ] = None,
     optimizer: Annotated[str | None, typer.Option(help='sgd, adam, "adamw(lr=1e-3)", …')] = None,
-    schedule: Annotated[str | None, typer.Option(help='constant, step, cosine, "one_cycle(warmup=0.3)".')] = None,
+    schedule: Annotated[
+        str | None, typer.Option(help='cosine, "one_cycle(warmup=0.3)", …; see `netwright list schedules`.')
+    ] = None,
     with_: Annotated[list[str] | None, typer.Option("--with", help="Add a trick; may be repeated.")] = None,
     without: Annotated[list[str] | None, typer.Option(help="Leave a trick out; may be repeated.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="Any other field: --set val_fraction=0.2.")] = None,

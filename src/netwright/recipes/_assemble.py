@@ -7,20 +7,23 @@ from typing import Any
 import torch
 from torch import nn
 
-from netwright.core.errors import NetwrightError
+from netwright.core.errors import NetwrightError, listed
+from netwright.core.spec import Spec
 from netwright.data.loader import Loader
 from netwright.engine.cost import macs_of
 from netwright.engine.device import Profile, profile
 from netwright.engine.evaluate import EVALUATION_BATCH, evaluate
+from netwright.engine.lr_find import lr_find
 from netwright.engine.plans import DataPlan, OptimPlan
 from netwright.engine.random import key
 from netwright.engine.run import Run, Task
-from netwright.engine.trick import Tricks
+from netwright.engine.trick import Trick, Tricks
 from netwright.models import check_model, create_model
 from netwright.models._weights import load_weights
 from netwright.optim import OPTIMIZERS, SCHEDULES
+from netwright.recipes._choose import largest_batch, suited
 from netwright.recipes._inputs import Inputs, read_inputs
-from netwright.recipes._recipe import Recipe
+from netwright.recipes._recipe import FIND, Recipe
 from netwright.tasks import TASKS
 from netwright.tricks import TRICKS
 
@@ -53,12 +56,10 @@ def assemble(
     """
     tricks = Tricks(TRICKS.build(spec) for spec in recipe.tricks)
     tricks.require(task.name if task else recipe.task)
-    optimizer, schedule = OPTIMIZERS.build(recipe.optimizer), SCHEDULES.build(recipe.schedule)
-    if model is None:
-        check_model(recipe.model)  # before the pictures are decoded, which may take minutes
-    elif recipe.weights:
-        raise NetwrightError("weights go with a model's name", "load them into your own network before fit")
+    _refuse_fresh(recipe, tricks)
+    _check(recipe, model)
     inputs = read_inputs(recipe, data, classes, progress)
+    recipe = suited(recipe, inputs)
     chosen_task: Task = task or TASKS.load(recipe.task)(classes=len(inputs.classes))
     torch.manual_seed(key(recipe.seed, "init"))
     # Not "if model": an nn.Sequential has a length, and an empty one would count as none.
@@ -67,7 +68,15 @@ def assemble(
     macs = _macs(network, inputs)
     where = profile(recipe.device, recipe.precision, macs=macs, threads=recipe.threads)
     where.apply()
-    run = _run(recipe, inputs, network, chosen_task, tricks, where, optimizer, schedule)
+
+    def prepared(recipe: Recipe, network: nn.Module) -> Run:
+        return _run(recipe, inputs, network, chosen_task, tricks, where)
+
+    if recipe.batch_size == "largest":
+        recipe = recipe.changed("auto", batch_size=largest_batch(recipe, inputs, network, prepared))
+    run = prepared(recipe, network)
+    if before is None and Spec.parse(recipe.optimizer).options.get("lr") == FIND:
+        recipe = _with_found_rate(recipe, run)
     seen = {} if inputs.preprocess is None else {"image_size": inputs.shape[1], "channels": inputs.channels}
     recipe = recipe.resolved(
         **seen,
@@ -80,7 +89,46 @@ def assemble(
 
 def evaluation_batch(recipe: Recipe) -> int:
     """Without gradients twice the training batch fits in the memory that training needs."""
-    return min(EVALUATION_BATCH, 2 * recipe.batch_size)
+    return min(EVALUATION_BATCH, 2 * int(recipe.batch_size))
+
+
+def _check(recipe: Recipe, model: nn.Module | None) -> None:
+    """What can be refused before the pictures are decoded, which may take minutes."""
+    OPTIMIZERS.build(_optimizer(recipe))
+    SCHEDULES.build(recipe.schedule)
+    if model is None and recipe.model != "auto":
+        check_model(recipe.model)
+    if model is not None and recipe.weights:
+        raise NetwrightError("weights go with a model's name", "load them into your own network before fit")
+
+
+def _refuse_fresh(recipe: Recipe, tricks: Tricks) -> None:
+    """Weights that were learnt go with neither tricks that draw them anew nor another scale of the pictures."""
+    drawing = [trick.name for trick in tricks if trick.card.fresh and not _neutral(trick)]
+    if recipe.weights and drawing:
+        fix = f"leave out weights, or --without {drawing[0]}"
+        raise NetwrightError(f"{listed(drawing)} would undo the weights from {recipe.weights}", fix)
+    if recipe.weights and recipe.normalise != "z_score":
+        fix = "leave out weights, or --set normalise=z_score"
+        raise NetwrightError(f"weights want pictures as they were trained on, not normalise={recipe.normalise}", fix)
+
+
+def _neutral(trick: Trick) -> bool:
+    neutral = trick.card.neutral
+    return neutral is not None and all(getattr(trick, name) == value for name, value in neutral.items())
+
+
+def _optimizer(recipe: Recipe) -> Spec:
+    """The optimiser's spec; a rate that is still to be found is left at the default until then."""
+    spec = Spec.parse(recipe.optimizer)
+    found = {name: value for name, value in spec.options.items() if (name, value) != ("lr", FIND)}
+    return Spec(spec.name, found)
+
+
+def _with_found_rate(recipe: Recipe, run: Run) -> Recipe:
+    rate = lr_find(run).best
+    run.optimizer.lr = rate
+    return recipe.changed("auto", lr=rate)
 
 
 def _created(recipe: Recipe, inputs: Inputs, before: dict[str, Any] | None) -> tuple[nn.Module, Inputs]:
@@ -108,11 +156,10 @@ def _run(
     task: Task,
     tricks: Tricks,
     where: Profile,
-    optimizer: Any,
-    schedule: Callable[[float], float],
 ) -> Run:
     network = where.place(network)
-    plan = DataPlan(inputs.source("train", where, recipe.workers), len(inputs.classes), recipe.batch_size)
+    plan = DataPlan(inputs.source("train", where, recipe.workers), len(inputs.classes), int(recipe.batch_size))
+    optimizer = OPTIMIZERS.build(_optimizer(recipe))
     optimizer.start(tricks.through("optim", OptimPlan.of(network)).groups)
     run = Run(
         seed=recipe.seed,
@@ -120,7 +167,7 @@ def _run(
         task=task,
         model=network,
         optimizer=optimizer,
-        schedule=schedule,
+        schedule=SCHEDULES.build(recipe.schedule),
         loader=Loader(tricks.through("data", plan), recipe.seed),
         tricks=tricks,
         profile=where,
@@ -131,7 +178,7 @@ def _run(
         run.validate = lambda: evaluate(
             run.predictor(), val, task, inputs.normalise, where, batch_size=evaluation_batch(recipe)
         ).means()
-    for trick in tricks:
+    for trick in sorted(tricks, key=lambda trick: not trick.card.fresh):  # averages begin with the weights drawn
         trick.start(run)
     return run
 

@@ -62,7 +62,7 @@ def fit(
     *,
     data: Any = None,
     model: nn.Module | str | None = None,
-    task: Task | None = None,
+    task: Task | str | None = None,
     classes: Sequence[str] | None = None,
     output: str | Path = "runs",
     resume: str | Path | None = None,
@@ -78,7 +78,7 @@ def fit(
         data: None for the recipe's own, a path, `Data`, or your datasets: (train, val[, test]) or a dict by split,
             each a map-style dataset of (image, label), or a pair of arrays.
         model: the name of a model, or your own network, which is trained in place.
-        task: your own task, instead of the recipe's.
+        task: the name of a task, or your own, instead of the recipe's.
         classes: class names of your datasets, if they carry none.
         output: folder that run folders are made in.
         resume: a run folder to go on with, instead of a new run.
@@ -93,17 +93,18 @@ def fit(
     """
     started = time.time()
     folder = RunFolder.open(Path(resume)) if resume else None
-    changes |= {"model": model} if isinstance(model, str) else {}
+    changes |= {name: value for name, value in (("model", model), ("task", task)) if isinstance(value, str)}
     data = str(data) if isinstance(data, Path) else data
     if folder:
         _refuse_changes(recipe, changes)
     chosen = read_recipe(folder.record_file) if folder else _chosen(recipe, data)
     chosen = chosen.changed(**changes) if changes else chosen
     own = None if isinstance(model, str) else model
+    own_task = None if isinstance(task, str) else task
     before = folder.record() if folder else None
     threads = torch.get_num_threads()
     try:
-        parts = assemble(chosen, data=data, model=own, task=task, classes=classes, progress=progress, before=before)
+        parts = assemble(chosen, data=data, model=own, task=own_task, classes=classes, progress=progress, before=before)
         if before:
             _refuse_other_data(before, parts)
         folder = _locked(folder, output, parts)
@@ -138,7 +139,7 @@ def _trained(parts: Parts, folder: RunFolder, record: Record, watcher: Watcher, 
 def _explained(error: BaseException, parts: Parts) -> BaseException:
     """What torch says of a batch too large or too small, as something a user can mend; else the error itself."""
     if isinstance(error, torch.OutOfMemoryError):
-        half = max(1, parts.recipe.batch_size // 2)
+        half = max(1, int(parts.recipe.batch_size) // 2)
         fix = f"try --batch-size {half}, or the same batch in parts: --with 'accumulate(parts=2)'"
         return NetwrightError(f"{parts.run.profile.name} has too little memory for this batch", fix)
     if isinstance(error, ValueError) and "more than 1 value per channel" in str(error):

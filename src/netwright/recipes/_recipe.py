@@ -19,16 +19,28 @@ from netwright.tricks import TRICKS
 SpecText = Annotated[str, AfterValidator(lambda text: str(Spec.parse(text)))]
 Origin = Literal["user", "recipe", "auto", "checkpoint"]
 NAMED: dict[str, Registry] = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "task": TASKS}
+FIND = "find"  # the optimiser's lr: to be found by trying, when model and data stand
 # Where and how fast a run is computed does not belong to what it is.
 NOT_IN_KEY = {"device", "workers", "threads", "name"}
-# Fields that netwright fills in from the data or the machine where nobody did.
-OPEN = {"image_size", "channels", "precision", "device", "threads"}
+# Fields that netwright fills in from the data or the machine where nobody did, and what they hold until then.
+OPEN: dict[str, Any] = {
+    "model": "auto",
+    "batch_size": "auto",
+    "image_size": None,
+    "channels": None,
+    "precision": "auto",
+    "device": "auto",
+    "threads": None,
+}
 
 
 class Recipe(BaseModel):
     """Every choice of a run. Frozen: `changed`, `with_` and `without` give new recipes.
 
-    `None` means that netwright decides from the data or the machine; the value it chose is in the run's record.
+    `None` or "auto" means that netwright decides from the data or the machine; the value it chose is in the run's
+    record. The batch size may also be "largest", the most that memory holds, and the optimiser's `lr` "find".
+    `normalise` is by the training pictures' mean and deviation, of each channel ("z_score") or of all values
+    ("global"), or leaves values in [0, 1] as they are ("unit").
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,10 +54,11 @@ class Recipe(BaseModel):
     schedule: SpecText = "cosine"
     tricks: tuple[SpecText, ...] = ()
     epochs: Annotated[int, Field(ge=1, le=1_000_000)] = 10
-    batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 128
+    batch_size: Annotated[int, Field(ge=1, le=1_000_000)] | Literal["auto", "largest"] = 128
     image_size: Annotated[int, Field(ge=4, le=4096)] | None = None
     channels: Literal[1, 3] | None = None
     fit: Literal["crop", "pad", "squash"] = "crop"
+    normalise: Literal["z_score", "global", "unit"] = "z_score"
     val_fraction: Annotated[float, Field(gt=0, lt=0.9)] = 0.1
     test_fraction: Annotated[float, Field(ge=0, lt=0.9)] = 0.1
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
@@ -113,7 +126,7 @@ class Recipe(BaseModel):
     def reopened(self) -> "Recipe":
         """The recipe before netwright filled in what was left open: for another machine, or other data."""
         filled = [name for name in OPEN if self._sources.get(name) == "auto"]
-        return self._merged({name: type(self).model_fields[name].default for name in filled}, {})
+        return self._merged({name: OPEN[name] for name in filled}, {})
 
     def _merged(self, values: Mapping[str, Any], origins: Mapping[str, Origin]) -> "Recipe":
         try:
@@ -144,9 +157,7 @@ def recipe_for(data: Any) -> str:
     """The named recipe that suits some data: a name, a path, or objects."""
     if data is None or data == "digits":
         return "digits"
-    path = Path(data) if isinstance(data, str) else None
-    arrays = path is not None and (path.suffix == ".npz" or any(path.glob("*.npz")))
-    return "cifar" if path is None or arrays else "photos"
+    return "modern"
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -181,8 +192,8 @@ def _resolved(base: Recipe, values: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(fields.get("tricks", ()), str | Spec) or not isinstance(fields.get("tricks", ()), Iterable):
         raise NetwrightError(f"tricks cannot be {fields['tricks']!r}", "give a list, or use --with and --without")
     rate = fields.pop("lr", None)
-    if rate is not None and (isinstance(rate, bool) or not isinstance(rate, int | float)):
-        raise NetwrightError(f"lr cannot be {rate!r}", "give a number, as in 0.01")
+    if rate is not None and rate != FIND and (isinstance(rate, bool) or not isinstance(rate, int | float)):
+        raise NetwrightError(f"lr cannot be {rate!r}", "give a number, as in 0.01, or 'find'")
     for name in fields:
         if name not in Recipe.model_fields:
             raise unknown("recipe field", name, [*Recipe.model_fields, "lr"])
@@ -190,7 +201,7 @@ def _resolved(base: Recipe, values: Mapping[str, Any]) -> dict[str, Any]:
         given = Spec.parse(fields.get("optimizer", base.optimizer))
         if "optimizer" in fields and given.options.get("lr", rate) != rate:
             raise NetwrightError(f"two learning rates: {given} and lr={rate}", "give one of them")
-        fields["optimizer"] = str(given.with_options(lr=float(rate)))
+        fields["optimizer"] = str(given.with_options(lr=rate if rate == FIND else float(rate)))
     for name, registry in NAMED.items():
         if name in fields:
             fields[name] = _known(registry, fields[name])

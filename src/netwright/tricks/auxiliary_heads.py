@@ -29,7 +29,7 @@ class AuxiliaryHeads(Trick):
         neutral={"weight": 0.0},
         strong={"weight": 1.0},
         treats=(Symptom.VANISHING_GRADIENTS,),
-        tasks=("classification",),
+        tasks=("classification", "multi_label"),
     )
 
     def loss(self, loss: LossFn) -> LossFn:
