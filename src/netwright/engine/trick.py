@@ -20,10 +20,10 @@ from netwright.engine.warp import Warp
 if TYPE_CHECKING:
     from netwright.engine.run import Batch, Passed, Run
 
-TaskName = Literal["classification", "segmentation", "reconstruction"]
+TaskName = Literal["classification", "multi_label", "segmentation", "reconstruction"]
 LossFn = Callable[[Any, "Batch", "Run"], Tensor]
 GradFn = Callable[["Batch", "Run"], "Passed"]
-ALL_TASKS: tuple[TaskName, ...] = ("classification", "segmentation", "reconstruction")
+ALL_TASKS: tuple[TaskName, ...] = ("classification", "multi_label", "segmentation", "reconstruction")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +39,7 @@ class Card:
         after: tricks that act before this one at a station both use.
         excludes: tricks it cannot be combined with.
         structure: the network that is handed on has another structure because of it, so the bundle must name it.
+        fresh: it draws weights anew, so it is refused together with weights that were learnt.
     """
 
     paper: str = ""
@@ -49,6 +50,7 @@ class Card:
     after: tuple[str, ...] = ()
     excludes: tuple[str, ...] = ()
     structure: bool = False
+    fresh: bool = False
 
 
 @dataclass

@@ -1,10 +1,19 @@
 """Normalisation by name, for feature maps: batch, layer, instance, group (Wu & He 2018, arXiv:1803.08494), or none."""
 
-from typing import Literal
+from typing import Any, Literal
 
-from torch import nn
+from torch import Tensor, distributed, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from netwright.nn.batch_channel_norm import BatchChannelNorm2d
+from netwright.nn.ghost_batch_norm import GhostBatchNorm2d
 
 NormKind = Literal["batch", "layer", "instance", "group", "none"]
+SwapKind = Literal["batch", "layer", "instance", "group", "ghost_batch", "batch_channel", "sync_batch", "none"]
+SWAPPABLE = (
+    nn.BatchNorm1d, nn.BatchNorm2d, nn.SyncBatchNorm, nn.GroupNorm, nn.InstanceNorm2d, GhostBatchNorm2d,
+    BatchChannelNorm2d,
+)  # fmt: skip
 
 MOST_GROUPS = 32  # the group normalisation paper's choice for every layer of its networks
 
@@ -33,3 +42,47 @@ def group_count(channels: int) -> int:
     """The most groups, up to 32, that divide the channels and hold two or more: one each is instance normalisation."""
     most = max(1, min(MOST_GROUPS, channels // 2))
     return next(groups for groups in range(most, 0, -1) if channels % groups == 0)
+
+
+def swapped(norm: nn.Module, kind: SwapKind, *, size: int = 32) -> nn.Module:
+    """Another norm for the same channels, with the tensors of the old one that fit it.
+
+    A norm of vectors, N C, stays where the kind means nothing for them. "sync_batch" is "batch" in a single process.
+
+    Args:
+        norm: one of `SWAPPABLE`.
+        kind: of the new one.
+        size: pictures of a part, for "ghost_batch".
+    """
+    if isinstance(norm, nn.BatchNorm1d) and kind in ("instance", "ghost_batch", "batch_channel"):
+        return norm
+    new = _made(norm, kind, size)
+    home = new.batch if isinstance(new, BatchChannelNorm2d) else new
+    state = home.state_dict()
+    fitting = {k: v for k, v in norm.state_dict().items() if k in state and v.shape == state[k].shape}
+    home.load_state_dict(fitting, strict=False)
+    like = next(norm.parameters(), None)
+    return new.to(like.device if isinstance(like, Tensor) else "cpu").train(norm.training)
+
+
+def _made(norm: Any, kind: SwapKind, size: int) -> nn.Module:
+    if isinstance(norm, BatchChannelNorm2d):
+        norm = norm.batch
+    channels, eps = norm.num_channels if isinstance(norm, nn.GroupNorm) else norm.num_features, norm.eps
+    momentum = norm.momentum if isinstance(norm, _BatchNorm) else 0.1
+    match kind:
+        case "ghost_batch":
+            return GhostBatchNorm2d(channels, size, eps, momentum)
+        case "batch_channel":
+            return BatchChannelNorm2d(channels, group_count(channels), eps, momentum)
+        case "sync_batch" if distributed.is_available() and distributed.is_initialized():
+            return nn.SyncBatchNorm(channels, eps, momentum)
+        case "batch" | "sync_batch":
+            return (nn.BatchNorm1d if isinstance(norm, nn.BatchNorm1d) else nn.BatchNorm2d)(channels, eps, momentum)
+        case _:
+            return make_norm(kind, channels, eps=eps)
+
+
+def batch_norms(model: nn.Module) -> list[_BatchNorm]:
+    """The layers of a network that keep running statistics of batches."""
+    return [layer for layer in model.modules() if isinstance(layer, _BatchNorm) and layer.track_running_stats]

@@ -8,6 +8,7 @@ import torch
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
 from netwright.engine.trick import Card, Trick
+from netwright.tricks._pixels import FILE
 
 if TYPE_CHECKING:
     from netwright.engine.run import Batch, Run
@@ -27,7 +28,7 @@ class Cutout(Trick):
         neutral={"size": 0.0},
         strong={"size": 1.0},
         treats=(Symptom.OVERFITTING,),
-        after=("noise",),
+        after=FILE,
     )
 
     def pixels(self, batch: "Batch", run: "Run") -> "Batch":

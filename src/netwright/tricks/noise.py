@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
 from netwright.engine.trick import Card, Trick
+from netwright.tricks._pixels import LENS
 
 if TYPE_CHECKING:
     from netwright.engine.run import Batch, Run
@@ -22,6 +23,7 @@ class Noise(Trick):
         neutral={"std": 0.0},
         strong={"std": 0.3},
         treats=(Symptom.OVERFITTING,),
+        after=LENS,
     )
 
     def pixels(self, batch: "Batch", run: "Run") -> "Batch":
