@@ -74,8 +74,8 @@ class Augment:
 
 
 def unit(image: Tensor) -> Tensor:
-    """Bytes as values in [0, 1]; other values as they are."""
-    return image.float().div_(255) if image.dtype == torch.uint8 else image
+    """Bytes as values in [0, 1], plane by plane in memory; other values as they are."""
+    return image.contiguous().float().div_(255) if image.dtype == torch.uint8 else image
 
 
 def prepare(raw: Raw, normalise: Normalise, profile: Profile) -> Tensor:

@@ -44,6 +44,5 @@ class Colour:
 def recolour(images: Tensor, colour: Colour) -> Tensor:
     """Apply a colour map and clamp to [0, 1]. N C H W."""
     n, channels, height, width = images.shape
-    flat = images.permute(0, 2, 3, 1).reshape(n, height * width, channels)
-    moved = torch.baddbmm(colour.offset[:, None], flat, colour.linear.transpose(1, 2)).clamp_(0, 1)
-    return moved.view(n, height, width, channels).permute(0, 3, 1, 2)
+    planes = images.reshape(n, channels, height * width)
+    return torch.baddbmm(colour.offset[..., None], colour.linear, planes).clamp_(0, 1).view(images.shape)

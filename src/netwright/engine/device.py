@@ -1,5 +1,6 @@
 """What the hardware does best: device, precision, memory format and threads, decided once and said aloud."""
 
+import ctypes
 import os
 import platform
 from contextlib import AbstractContextManager, nullcontext
@@ -13,6 +14,9 @@ from torch import Tensor, nn
 from netwright.core.errors import NetwrightError
 
 Precision = Literal["fp32", "bf16"]
+
+# mallopt: M_MMAP_MAX, no piece is mapped by itself; M_TRIM_THRESHOLD, little is returned; M_TOP_PAD, much is fetched.
+GLIBC = ((-4, 0), (-1, 2**31 - 1), (-2, 2**28))
 
 # Below this many multiply-adds a sample, casting between precisions costs more than it saves (LeNet-5 has 0.4 million).
 SMALL_MODEL = 5_000_000
@@ -56,6 +60,8 @@ class Profile:
     def apply(self) -> None:
         """Set what belongs to the whole process."""
         torch.set_num_threads(self.threads)
+        if self.device.type == "cpu":
+            keep_freed_memory()
         if self.device.type == "cuda":
             torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = self.precision != "fp32"
 
@@ -92,6 +98,18 @@ def profile(
     if channels_last:
         why.append("channels_last: convolutions read whole pixels")
     return Profile(where, _name(where), chosen, channels_last, threads or _threads(where, macs, why), tuple(why))
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep the memory that tensors leave, for the next ones.
+
+    Otherwise glibc hands large pieces back to the system, and every page of the next tensor is zeroed anew: a tenth of
+    a ResNet-18 step (bench/memory.py). Other C libraries are left as they are.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        for parameter, value in GLIBC:
+            libc.mallopt(parameter, value)
 
 
 def available_threads() -> int:

@@ -120,15 +120,11 @@ def _indices(warp: Warp, axis: int) -> tuple[Tensor, Tensor]:
 def _grid(warp: Warp) -> Tensor:
     """Sampling positions in grid_sample's units, -1 to 1 over the source's edges. N h w 2."""
     height, width = warp.size
-    matrix = warp.matrix
+    matrix = warp.matrix[..., None, None]  # N 3 3 1 1
     x = torch.arange(width, device=matrix.device, dtype=matrix.dtype) - (width - 1) / 2
-    y = torch.arange(height, device=matrix.device, dtype=matrix.dtype) - (height - 1) / 2
-    points = torch.stack(
-        [x.expand(height, width), y[:, None].expand(height, width), torch.ones_like(x.expand(height, width))]
-    )
-    moved = torch.einsum("nij,jhw->nihw", matrix, points)
-    if warp.field is not None:  # M (p + d) = M p + M d, where d moves x and y alone
-        moved = moved + torch.einsum("nij,njhw->nihw", matrix[:, :, :2], warp.field.to(matrix.dtype))
-    position = moved[:, :2] / moved[:, 2:]
-    scale = torch.tensor([2 / warp.source[1], 2 / warp.source[0]], device=matrix.device, dtype=matrix.dtype)
-    return position.permute(0, 2, 3, 1) * scale
+    y = (torch.arange(height, device=matrix.device, dtype=matrix.dtype) - (height - 1) / 2)[:, None]
+    if warp.field is not None:
+        x, y = x + warp.field[:, 0].to(x.dtype), y + warp.field[:, 1].to(y.dtype)
+    # Sums rather than a matrix product, whose rounding would depend on how many pictures there are.
+    across, down, depth = (matrix[:, i, 0] * x + (matrix[:, i, 1] * y + matrix[:, i, 2]) for i in range(3))
+    return torch.stack([across / depth * (2 / warp.source[1]), down / depth * (2 / warp.source[0])], 3)
