@@ -2,6 +2,7 @@
 
 import inspect
 import re
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -15,16 +16,35 @@ from netwright.cli.main import EXIT_CODES, app
 from netwright.core.options import REQUIRED, options_of
 from netwright.core.registry import Registry
 from netwright.core.spec import Spec
+from netwright.core.symptoms import Symptom
 from netwright.engine.trick import Trick
 from netwright.optim import OPTIMIZERS, SCHEDULES
 from netwright.recipes import RECIPES
 from netwright.recipes._recipe import recipe
+from netwright.report.schedules import schedule_figure
 from netwright.tasks import TASKS
 from netwright.tricks import TRICKS
 
 ROOT = Path(__file__).resolve().parents[1] if "__file__" in globals() else Path.cwd()
+sys.path.insert(0, str(ROOT / "docs"))  # the site's scripts are not a package
+from gen_pictures import Strip, Watched, strip_of  # noqa: E402
+
 NOT_STATIONS = {"name", "spec", "start", "memory", "recall"}
 STATIONS = [name for name in vars(Trick) if not name.startswith("_") and name not in {*NOT_STATIONS, "card"}]
+ON_ONE_LINE = '{ style="white-space: nowrap" }'
+# A trick stands in the first group of which it uses a station.
+GROUPS = {
+    "Geometry": ("geometry",),
+    "Colour": ("colour",),
+    "Pixels": ("pixels",),
+    "Policies": (),  # those that use several stations for pictures
+    "Mixing and targets": ("batch",),
+    "Network": ("model", "start"),
+    "Loss": ("loss",),
+    "Samples": ("data",),
+    "Prediction": ("predictor", "after_epoch"),
+    "Optimisation": ("optim", "gradient", "before_step", "after_step"),
+}
 
 
 def pages() -> dict[str, str]:
@@ -38,31 +58,74 @@ def pages() -> dict[str, str]:
         "catalogue/models.md": families(),
         "catalogue/optimizers.md": registry("Optimisers", OPTIMIZERS, "--optimizer"),
         "catalogue/recipes.md": recipes(),
-        "catalogue/schedules.md": registry("Schedules", SCHEDULES, "--schedule"),
+        "catalogue/schedules.md": registry("Schedules", SCHEDULES, "--schedule", schedule),
         "catalogue/tasks.md": registry("Tasks", TASKS, "--set task=…"),
         "catalogue/tricks.md": tricks(),
     }
 
 
+def pictures() -> dict[str, bytes]:
+    """Every generated picture by its place in the site."""
+    return {f"catalogue/{place(name)}": found.png() for name in TRICKS.names() if (found := strip_of(name))}
+
+
 def tricks() -> str:
     """The bag of tricks, with everything their cards say."""
-    names = TRICKS.names()
     start = (
         'Each is added with `--with NAME` or `--with "NAME(option=value)"`, and taken out with `--without NAME`. '
         "A trick that is not in the recipe does not run at all.\n"
     )
-    rows = [(f"[`{name}`](#{name})", stations(name), TRICKS.summary(name)) for name in names]
-    return page("Tricks", start, table(("trick", "acts at", "what it does"), rows), *(trick(name) for name in names))
+    groups = grouped()
+    overview = (f"**[{title}](#{anchor(title)})**\n\n{overview_of(names)}" for title, names in groups.items())
+    details = (f"## {title}\n\n{about(title)}\n\n" + "\n".join(map(trick, names)) for title, names in groups.items())
+    return page("Tricks", start, "## Overview\n", *overview, symptoms(), *details)
+
+
+def grouped() -> dict[str, list[str]]:
+    """Every trick once, by what it acts on; groups without any are left out."""
+    groups: dict[str, list[str]] = {title: [] for title in GROUPS}
+    for name in TRICKS.names():
+        groups[group(name)].append(name)
+    return {title: names for title, names in groups.items() if names}
+
+
+def group(name: str) -> str:
+    """The title under which a trick stands."""
+    acting = set(stations(name))
+    if len(acting & {"geometry", "colour", "pixels"}) > 1:
+        return "Policies"
+    return next(title for title, wanted in GROUPS.items() if acting & set(wanted))
+
+
+def about(title: str) -> str:
+    """A group's stations, as the engine describes them."""
+    described = ((each, first_line(getattr(Trick, each))) for each in GROUPS[title])
+    told = " ".join(f"At `{each}`: {says[0].lower()}{says[1:]}" for each, says in described)
+    return told or "At several stations for pictures."
+
+
+def overview_of(names: list[str]) -> str:
+    """A group's table."""
+    return table(("trick", "what it does"), [(unbroken(name), TRICKS.summary(name)) for name in names])
+
+
+def symptoms() -> str:
+    """Which tricks are prescribed for what."""
+    rows: list[tuple[str, str]] = []
+    for symptom in Symptom:
+        helping = [name for name in TRICKS.names() if symptom in TRICKS.load(name).card.treats]  # pyright: ignore
+        rows += [(symptom, ", ".join(f"[`{name}`](#{name})" for name in helping))] if helping else []
+    return f"## What helps against …\n\n{table(('symptom', 'tricks'), rows)}"
 
 
 def trick(name: str) -> str:
-    """One trick: what it does, its card, its options."""
+    """One trick: what it does, its card, its options, and a picture if it changes pictures."""
     make = TRICKS.load(name)
     card = make.card  # pyright: ignore
     used = [f"[{each}](recipes.md#{each})" for each in RECIPES.names() if name in names_of(recipe(each).tricks)]
     facts = {
         "Source": card.paper,
-        "Acts at": stations(name),
+        "Acts at": ", ".join(f"`{each}`" for each in stations(name)),
         "For": ", ".join(card.tasks),
         "Helps against": ", ".join(card.treats),
         "Acts after": ", ".join(f"[`{each}`](#{each})" for each in card.after),
@@ -71,15 +134,38 @@ def trick(name: str) -> str:
         "Surely acts at": as_spec(name, card.strong),
         "In recipes": ", ".join(used),
     }
-    return entry(name, TRICKS.summary(name), make, facts)
+    found = strip_of(name)
+    return entry(name, TRICKS.summary(name), make, facts, picture(name, found) if found else "", level=3)
 
 
-def registry(title: str, things: Registry, flag: str) -> str:
-    """Every entry of a simple registry."""
+def picture(name: str, shown: Strip) -> str:
+    """A trick's picture, and under it what is to be seen there."""
+    sort = " of little contrast" if shown.faded else ""
+    seen = f"A photograph{sort}, and what the network sees of it in {len(shown.seen)} epochs with {code(shown.spec)}."
+    why = "" if shown.spec == name else " At its defaults it would be seen too seldom or too little here."
+    shares = ", ".join(f"{share:.0%}" for share in shown.shares)
+    target = f" The temple's part of the target: {shares}; the rest is the flower's." if min(shown.shares) < 1 else ""
+    return f"![A photograph before and after {name}]({place(name)}){{ loading=lazy }}\n\n*{seen}{why}{target}*\n"
+
+
+def place(name: str) -> str:
+    """Where a trick's picture lies, seen from its page."""
+    return f"tricks/{name}.png"
+
+
+def schedule(name: str) -> str:
+    """A schedule's figure, and under it what a run must do for it to look so."""
+    shown = Watched(SCHEDULES.build(name))
+    figure = f'<div style="width: 18rem; max-width: 100%">\n{schedule_figure(shown, name)}\n</div>\n'
+    return f"{figure}\n*{shown.says}*\n" if shown.says else figure
+
+
+def registry(title: str, things: Registry, flag: str, drawn: Callable[[str], str] = lambda _: "") -> str:
+    """Every entry of a simple registry, perhaps with a picture."""
     names = things.names()
-    rows = [(f"[`{name}`](#{name})", things.summary(name)) for name in names]
+    rows = [(unbroken(name), things.summary(name)) for name in names]
     start = f"Chosen with `{flag}`; options go in brackets after the name.\n"
-    entries = (entry(name, things.summary(name), things.load(name), {}) for name in names)
+    entries = (entry(name, things.summary(name), things.load(name), {}, drawn(name)) for name in names)
     return page(title, start, table(("name", "what it is"), rows), *entries)
 
 
@@ -176,13 +262,15 @@ def decisions() -> str:
     return page("Decisions", start, "\n".join(f"- [{title}]({name})" for name, title in titles) + "\n")
 
 
-def entry(name: str, summary: str, make: Callable[..., Any], facts: dict[str, str]) -> str:
-    """One named thing: description, facts, options."""
+def entry(
+    name: str, summary: str, make: Callable[..., Any], facts: dict[str, str], figure: str = "", *, level: int = 2
+) -> str:
+    """One named thing: description, picture, facts, options."""
     text, described = docstring(make)
     known = [f"- **{key}:** {value}" for key, value in facts.items() if value]
     options = [
         (
-            f"`{o.name}`",
+            f"`{o.name}`{ON_ONE_LINE}",
             "required" if o.default is REQUIRED else code(repr(o.default)),
             plain(o.allowed),
             described.get(o.name, ""),
@@ -190,9 +278,9 @@ def entry(name: str, summary: str, make: Callable[..., Any], facts: dict[str, st
         for o in options_of(make).values()
     ]
     heads = ("option", "default", "allowed", "meaning")
-    shown = table(heads, options) if any(row[3] for row in options) else table(heads[:3], [row[:3] for row in options])
-    parts = [f"## {name}\n", summary, "", text, "", *known, "", shown if options else "No options.\n"]
-    return "\n".join(parts)
+    width = 4 if any(row[3] for row in options) else 3
+    listed = table(heads[:width], [row[:width] for row in options]) or "No options.\n"
+    return "\n".join([f"{'#' * level} {name}\n", summary, "", text, "", figure, *known, "", listed])
 
 
 def docstring(make: Callable[..., Any]) -> tuple[str, dict[str, str]]:
@@ -202,11 +290,25 @@ def docstring(make: Callable[..., Any]) -> tuple[str, dict[str, str]]:
     return text.strip(), {name: " ".join(words.split()) for name, words in found}
 
 
-def stations(name: str) -> str:
-    """The stations that a trick overrides."""
+def stations(name: str) -> list[str]:
+    """The stations that a trick overrides; those that override none act when a run starts."""
     make = TRICKS.load(name)
-    acting = [each for each in STATIONS if getattr(make, each) is not getattr(Trick, each)]
-    return ", ".join(f"`{each}`" for each in acting or ["start"])
+    return [each for each in STATIONS if getattr(make, each) is not getattr(Trick, each)] or ["start"]
+
+
+def first_line(thing: Any) -> str:
+    """What a docstring says first."""
+    return inspect.cleandoc(thing.__doc__ or "").split("\n")[0]
+
+
+def unbroken(name: str) -> str:
+    """A link to an entry of the same page, on one line even in a narrow column."""
+    return f"[`{name}`](#{name}){ON_ONE_LINE}"
+
+
+def anchor(heading: str) -> str:
+    """A heading's place in its page, for plain words."""
+    return heading.lower().replace(" ", "-")
 
 
 def names_of(specs: Iterable[str]) -> set[str]:
@@ -253,6 +355,9 @@ def _extensions() -> tuple[str, ...]:
 
 
 if __name__ != "gen_pages":  # tests import this file by that name, and ask for the pages themselves
-    for place, text in pages().items():
-        with mkdocs_gen_files.open(place, "w") as file:
+    for address, text in pages().items():
+        with mkdocs_gen_files.open(address, "w") as file:
             file.write(text)
+    for address, content in pictures().items():
+        with mkdocs_gen_files.open(address, "wb") as file:
+            file.write(content)

@@ -11,7 +11,7 @@ from torch import Tensor
 from netwright.engine.augment import prepare
 from netwright.engine.normalise import Normalise
 from netwright.engine.plans import Raw
-from netwright.engine.warp import IGNORE, PADDINGS, Warp, gather, resample, resample_labels
+from netwright.engine.warp import IGNORE, PADDINGS, Warp, gather, gather_pixels, resample, resample_labels
 from tests.support import CPU
 
 SIZES = [
@@ -230,3 +230,19 @@ def test_a_resized_bend_looks_at_the_same_places() -> None:
     bent = smooth(images, start.bend(field).resized((8, 8)))
     mapped = smooth(images, start.linear(1.1 * one, zero, zero, 0.8 * one).resized((8, 8)))
     torch.testing.assert_close(bent, mapped, rtol=0, atol=1e-4 * 255)
+
+
+@pytest.mark.parametrize("padding", ["reflect", "edge", "zeros"])
+@pytest.mark.parametrize(("source", "size", "shift"), [(9, 9, 3), (9, 6, 5), (6, 9, 2), (5, 5, 5), (5, 5, 9), (8, 8, 0)])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_rows_and_pixels_are_gathered_alike(
+    padding: str, source: int, size: int, shift: int, dtype: torch.dtype
+) -> None:
+    n, draw = 40, torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (n, source, source, 3), generator=draw).to(dtype)
+    warp = replace(Warp.centre(n, (size, size), (source, source), torch.device("cpu")), padding=padding)
+    one, signs = torch.ones(n), torch.randint(0, 2, (2, n), generator=draw) * 2.0 - 1
+    warp = warp.linear(signs[0], 0 * one, 0 * one, signs[1], whole=True)
+    shifts = torch.randint(-shift, shift + 1, (2, n), generator=draw).float()
+    warp = warp.shift(shifts[0], shifts[1])
+    assert torch.equal(gather(images, warp), gather_pixels(images, warp))

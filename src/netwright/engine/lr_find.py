@@ -108,7 +108,8 @@ def _tried(
 
 
 def _diverged(smoothed: Sequence[float]) -> bool:
-    return len(smoothed) > FEWEST and smoothed[-1] > DIVERGED * min(smoothed)
+    least = min(smoothed)
+    return len(smoothed) > FEWEST and smoothed[-1] - least > (DIVERGED - 1) * abs(least)
 
 
 @dataclass(frozen=True)
@@ -139,8 +140,8 @@ def steepest(rates: Sequence[float], losses: Sequence[float]) -> float:
     Raises:
         NetwrightError: there is no fall.
     """
-    least = int(np.argmin(losses)) if losses else 0
-    if least < FEWEST:
+    least = FEWEST + int(np.argmin(losses[FEWEST:])) if len(losses) > FEWEST else 0
+    if least <= FEWEST:
         raise NetwrightError(
             "no learning rate made the loss fall", "look at the data and labels, or set the rate by hand: --lr 0.01"
         )

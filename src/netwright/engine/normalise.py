@@ -26,9 +26,9 @@ class Normalise:
         pixels = value.is_contiguous(memory_format=torch.channels_last) and not value.is_contiguous()
         scale, offset = _constants(tuple(self.mean), tuple(self.std), width if pixels else 0, image.device)
         if not pixels:
-            return torch.addcmul(offset, value, scale)
+            return (value * scale).add_(offset)
         rows = value.permute(0, 2, 3, 1).reshape(n, height, width * channels)  # a view: one long row, not many of three
-        return torch.addcmul(offset, rows, scale).view(n, height, width, channels).permute(0, 3, 1, 2)
+        return (rows * scale).add_(offset).view(n, height, width, channels).permute(0, 3, 1, 2)
 
     def window(self, height: int, width: int) -> tuple[int, int]:
         """The size of the output for a stored size."""

@@ -111,7 +111,7 @@ class Trick:
         return colour
 
     def pixels(self, batch: "Batch", run: "Run") -> "Batch":
-        """Pictures with values in [0, 1]."""
+        """Pictures with values in [0, 1]; they may be overwritten."""
         return batch
 
     def batch(self, batch: "Batch", run: "Run") -> "Batch":

@@ -80,6 +80,16 @@ class Warp:
 
 def gather(images: Tensor, warp: Warp) -> Tensor:
     """Resample by index alone: exact, and only for flips and whole-pixel shifts. N H W C -> N h w C, any dtype."""
+    if images.device.type == "cpu":  # how far rows reach out must be known, for which a GPU would have to wait
+        columns = _positions(warp, 0)
+        overhang = max(0, -int(columns.min()), int(columns.max()) + 1 - warp.source[1])
+        if overhang <= warp.source[1]:
+            return gather_rows(images, warp, columns, overhang)
+    return gather_pixels(images, warp)
+
+
+def gather_pixels(images: Tensor, warp: Warp) -> Tensor:
+    """As `gather`, pixel by pixel."""
     columns, right = _indices(warp, 0)
     rows, below = _indices(warp, 1)
     pictures = torch.arange(warp.n, device=images.device)[:, None, None]
@@ -88,6 +98,22 @@ def gather(images: Tensor, warp: Warp) -> Tensor:
         outside = below[:, :, None] | right[:, None, :]
         out = out.masked_fill(outside[..., None], 0)
     return out
+
+
+def gather_rows(images: Tensor, warp: Warp, columns: Tensor, overhang: int) -> Tensor:
+    """As `gather`, a row at a time, which is one piece of memory: `columns`, N w, reach `overhang` outside at most."""
+    n, height, _, channels = images.shape
+    wide = _widened(images, overhang, warp.padding)
+    rows, below = _indices(warp, 1)
+    first = torch.minimum(columns[:, :1], columns[:, -1:]) + overhang
+    start = (torch.arange(n)[:, None] * height + rows) * wide.shape[2] + first
+    length = warp.size[1]
+    # One entry for every pixel at which a row may start; they overlap, and nothing is copied yet.
+    pieces = wide.view(-1).as_strided((wide.numel() // channels - length + 1, length * channels), (channels, 1))
+    out = pieces.index_select(0, start.flatten()).view(n, warp.size[0], length, channels)
+    mirrored = (columns[:, 0] > columns[:, -1]).nonzero()[:, 0]
+    out.index_copy_(0, mirrored, out.index_select(0, mirrored).flip(2))
+    return out.masked_fill_(below[..., None, None], 0) if warp.padding == "zeros" else out
 
 
 def resample(images: Tensor, warp: Warp, *, mode: str = "bilinear") -> Tensor:
@@ -104,12 +130,17 @@ def resample_labels(labels: Tensor, warp: Warp) -> Tensor:
     return moved[:, 0].round().to(labels.dtype) + IGNORE
 
 
-def _indices(warp: Warp, axis: int) -> tuple[Tensor, Tensor]:
-    """Source index for each output index along x (axis 0) or y (axis 1), and where it lies outside. N length."""
+def _positions(warp: Warp, axis: int) -> Tensor:
+    """Source index for each output index along x (axis 0) or y (axis 1), inside or not. N length."""
     length, source = (warp.size[1], warp.source[1]) if axis == 0 else (warp.size[0], warp.source[0])
     position = torch.arange(length, device=warp.matrix.device) - (length - 1) / 2
     sign, offset = warp.matrix[:, axis, axis, None], warp.matrix[:, axis, 2, None]
-    index = (sign * position + offset + (source - 1) / 2).round().long()
+    return (sign * position + offset + (source - 1) / 2).round().long()
+
+
+def _indices(warp: Warp, axis: int) -> tuple[Tensor, Tensor]:
+    """Source index for each output index along x (axis 0) or y (axis 1), and where it lay outside. N length."""
+    index, source = _positions(warp, axis), warp.source[1 - axis]
     outside = (index < 0) | (index >= source)
     if warp.padding == "reflect":
         index = index.remainder(2 * source)
@@ -117,14 +148,31 @@ def _indices(warp: Warp, axis: int) -> tuple[Tensor, Tensor]:
     return index.clamp(0, source - 1), outside
 
 
+def _widened(images: Tensor, overhang: int, padding: str) -> Tensor:
+    """Pictures with `overhang` more columns on each side, at most as many as they have. N H W C, contiguous."""
+    if not overhang:
+        return images.contiguous()
+    left, right = images[:, :, :overhang].flip(2), images[:, :, -overhang:].flip(2)
+    if padding == "edge":
+        left, right = images[:, :, :1].expand_as(left), images[:, :, -1:].expand_as(right)
+    elif padding == "zeros":
+        left, right = torch.zeros_like(left), torch.zeros_like(right)
+    return torch.cat([left, images, right], 2)
+
+
 def _grid(warp: Warp) -> Tensor:
     """Sampling positions in grid_sample's units, -1 to 1 over the source's edges. N h w 2."""
     height, width = warp.size
-    matrix = warp.matrix[..., None, None]  # N 3 3 1 1
+    matrix = warp.matrix * warp.matrix.new_tensor([[2 / warp.source[1]], [2 / warp.source[0]], [1.0]])
+    rows = matrix[..., None, None].unbind(1)  # three of N 3 1 1
     x = torch.arange(width, device=matrix.device, dtype=matrix.dtype) - (width - 1) / 2
     y = (torch.arange(height, device=matrix.device, dtype=matrix.dtype) - (height - 1) / 2)[:, None]
     if warp.field is not None:
         x, y = x + warp.field[:, 0].to(x.dtype), y + warp.field[:, 1].to(y.dtype)
-    # Sums rather than a matrix product, whose rounding would depend on how many pictures there are.
-    across, down, depth = (matrix[:, i, 0] * x + (matrix[:, i, 1] * y + matrix[:, i, 2]) for i in range(3))
-    return torch.stack([across / depth * (2 / warp.source[1]), down / depth * (2 / warp.source[0])], 3)
+    grid = matrix.new_empty(warp.n, height, width, 2)
+    # Sums rather than a matrix product, whose rounding depends on how many pictures there are.
+    for axis in range(2):
+        torch.add(rows[axis][:, 0] * x, rows[axis][:, 1] * y + rows[axis][:, 2], out=grid[..., axis])
+    if matrix.device.type != "cpu" or (matrix[:, 2, :2] != 0).any():  # a GPU would have to wait for this answer
+        grid /= (rows[2][:, 0] * x + (rows[2][:, 1] * y + rows[2][:, 2]))[..., None]
+    return grid

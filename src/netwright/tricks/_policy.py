@@ -114,22 +114,34 @@ class Drawn:
 class Policy(Trick):
     """A trick that draws operations for each sample and does each at its own station."""
 
+    def start(self, run: "Run") -> None:
+        """Nothing is drawn yet."""
+        self.known: tuple[Tensor, int, Drawn] | None = None
+
     def geometry(self, warp: Warp, run: "Run") -> Warp:
         """Shears, shifts and turns."""
-        for matrix in moves(self.drawn(run), warp.size, self.shift_unit(warp.size)).unbind(1):
+        for matrix in moves(self.latest(run), warp.size, self.shift_unit(warp.size)).unbind(1):
             warp = warp.then(matrix)
         return warp
 
     def colour(self, colour: Colour, run: "Run") -> Colour:
         """Brightness, saturation and contrast."""
-        return tinted(colour, self.drawn(run))
+        return tinted(colour, self.latest(run))
 
     def pixels(self, batch: "Batch", run: "Run") -> "Batch":
         """What no map of places or of colours can do."""
-        return batch.changed(image=retouched(batch.image, self.drawn(run)))
+        return batch.changed(image=retouched(batch.image.contiguous(), self.latest(run)))
+
+    def latest(self, run: "Run") -> Drawn:
+        """What the batch's samples drew: the same at every station, so it is drawn at the first only."""
+        ids, epoch, drawn = self.known or (None, None, None)
+        if drawn is None or ids is not run.ids or epoch != run.epoch:
+            drawn = self.drawn(run)
+            self.known = (run.ids, run.epoch, drawn)
+        return drawn
 
     def drawn(self, run: "Run") -> Drawn:
-        """What the batch's samples drew; the same at every station, as a draw is a function of the sample."""
+        """Draws for the batch's samples."""
         raise NotImplementedError
 
     def shift_unit(self, size: tuple[int, int]) -> tuple[float, float]:
@@ -188,12 +200,14 @@ def tinted(colour: Colour, drawn: Drawn) -> Colour:
 
 
 def retouched(image: Tensor, drawn: Drawn) -> Tensor:
-    """Sharpness, posterize, solarize, autocontrast and equalize; only pictures that drew one are computed. N C H W."""
-    out = image.clone(memory_format=torch.contiguous_format)
+    """Sharpness, posterize, solarize, autocontrast and equalize, in place. N C H W.
+
+    Only pictures that drew one are computed.
+    """
     for operation, level in drawn:
         for kind, where in _who(operation, tuple(RETOUCHES)):
-            out[where] = RETOUCHES[kind](out[where], level[where])
-    return out
+            image.index_copy_(0, where, RETOUCHES[kind](image.index_select(0, where), level[where]))
+    return image
 
 
 def _who(operation: Tensor, kinds: tuple[Operation, ...]) -> list[tuple[Operation, Tensor]]:

@@ -101,7 +101,7 @@ def gamma(uniform: Tensor, alpha: float) -> Tensor:
 
 def performed(image: Tensor, operation: Tensor, level: Tensor) -> Tensor:
     """One geometric or pixel operation on each picture. N C H W."""
-    out = retouched(image, Drawn(operation[:, None], level[:, None]))
+    out = retouched(image.clone(memory_format=torch.contiguous_format), Drawn(operation[:, None], level[:, None]))
     where = ((operation >= Operation.SHEAR_X) & (operation <= Operation.ROTATE)).nonzero()[:, 0]
     if len(where):
         size = (image.shape[2], image.shape[3])

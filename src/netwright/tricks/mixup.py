@@ -53,5 +53,4 @@ def partners(draw: np.random.Generator, batch: "Batch") -> tuple[Tensor, Tensor]
 
 def blend(first: Tensor, second: Tensor, weight: Tensor) -> Tensor:
     """weight · first + (1 − weight) · second, one weight a sample. N … -> N …"""
-    weight = weight.view(-1, *[1] * (first.dim() - 1))
-    return second + weight * (first - second)
+    return torch.lerp(second, first, weight.view(-1, *[1] * (first.dim() - 1)))

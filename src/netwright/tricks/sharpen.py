@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Sharpen(Trick):
     """A picture's distance from its smoothed self is multiplied, with `probability`, by a factor.
 
-    The factor is uniform over 1 − strength … 1 + strength: below 1 it softens.
+    The factor is uniform over 1 − strength, or 0 if that is less, … 1 + strength: below 1 it softens.
     """
 
     strength: Annotated[float, Between(0, 5)] = 0.9
@@ -36,7 +36,8 @@ class Sharpen(Trick):
     def pixels(self, batch: "Batch", run: "Run") -> "Batch":
         """v ↦ s + f (v − s) with s the smoothed picture."""
         draw = run.uniform(self.name, 2)
-        factor = 1 + self.strength * (2 * draw[:, 1] - 1)
+        least = max(0.0, 1 - self.strength)
+        factor = least + (1 + self.strength - least) * draw[:, 1]
         chosen = draw[:, 0] < self.probability
         return batch.changed(image=change_some(batch.image, chosen, lambda image, where: sharpen(image, factor[where])))
 
