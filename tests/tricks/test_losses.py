@@ -273,6 +273,13 @@ class TestConfidencePenalty:
         expected = F.binary_cross_entropy_with_logits(output, target) - 0.3 * entropy
         assert_same(run.loss(output, batch(target), run), expected, output)
 
+    def test_for_each_pixel(self) -> None:
+        from netwright.tricks.confidence_penalty import entropy
+
+        output = torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(0))
+        expected = torch.distributions.Categorical(logits=output.movedim(1, 3)).entropy()
+        torch.testing.assert_close(entropy(output), expected)
+
     @pytest.mark.parametrize("task", [Classification(CLASSES), MultiLabel(CLASSES)])
     def test_is_finite_where_the_network_is_sure(self, task: Any) -> None:
         run = tiny_run("confidence_penalty")

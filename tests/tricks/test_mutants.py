@@ -1,0 +1,338 @@
+"""Formulas broken on purpose, one mistake at a time: the test of each formula must see it.
+
+A mutant exists only in the memory of a child process: there the module is compiled from a changed source when it is
+first imported, and pytest runs the one test that is to fail. Files and other tests see nothing of it.
+"""
+
+import gc
+import importlib.util
+import io
+import multiprocessing
+import os
+import sys
+from collections.abc import Generator, Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass, field, replace
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from multiprocessing.connection import Connection
+from pathlib import Path
+from types import CodeType, ModuleType
+from typing import Any
+
+import pytest
+
+import netwright
+
+PACKAGE = Path(netwright.__file__).parent
+TESTS = Path(__file__).parents[1]
+# Where there is a fork server it imports these once for all children; elsewhere each child does so itself, in seconds.
+START = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+HEAVY = ("torch", "torch._dynamo", "torchvision.transforms.v2", "timm.optim", "timm.scheduler", "timm.utils")
+LIGHTER = ("PIL.Image", "pydantic", "pytest", "scipy.integrate", "scipy.ndimage", "scipy.stats", "sklearn.metrics")
+LONGEST = 120  # seconds that a child may take
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A module of ours in which `broken` stands instead of `right`, and the test that must fail by it."""
+
+    module: str
+    right: str
+    broken: str
+    victim: str  # as pytest names it, seen from tests/
+
+    def __str__(self) -> str:
+        return f"{self.module}: {self.broken}"
+
+    @property
+    def path(self) -> Path:
+        return PACKAGE.joinpath(*self.module.split(".")).with_suffix(".py")
+
+    @property
+    def source(self) -> str:
+        return self.path.read_text("utf-8").replace(self.right, self.broken)
+
+
+def caught_by(file: str, *rows: tuple[str, str, str, str]) -> list[Mutant]:
+    """Rows of a test's name, a module, what stands there and what is to stand there instead."""
+    return [Mutant(module, right, broken, f"{file}::{test}") for test, module, right, broken in rows]
+
+
+MUTANTS = [
+    *caught_by("tricks/test_maths.py",
+        ("TestAuxiliaryHeads", "tricks.auxiliary_heads", "self.weight * loss(", "self.weight / 2 * loss("),
+        ("TestFlip", "tricks.flip", "if axis == 0 else", "if axis == 1 else"),
+        ("TestCrop", "tricks.crop", "(2 * self.pad + 1)", "(2 * self.pad)"),
+        ("TestRotate", "tricks.rotate", "-angle.sin(), angle.sin()", "angle.sin(), -angle.sin()"),
+        ("TestRotate", "tricks.rotate", ", math.radians(self.degrees))", ", self.degrees)"),
+        ("TestResizedCrop", "tricks.resized_crop", "* area).sqrt()", "* area)"),
+        ("TestBrightness", "tricks.brightness", "1 + self.strength)", "1 / (1 - self.strength))"),
+        ("TestNoise", "tricks.noise", "self.std * noise", "self.std**2 * noise"),
+        ("TestCutout", "tricks.cutout", "device=centre.device) + 0.5", "device=centre.device)"),
+        ("TestMixup::test_weights_are_beta", "tricks.mixup", "draw.beta(alpha, alpha, n)", "draw.beta(alpha, 1, n)"),
+        ("TestLabelSmoothing", "tricks.label_smoothing", "smoothing / outcomes", "smoothing / (outcomes - 1)"),
+        ("TestL2Penalty", "tricks.l2_penalty", "self.strength / 2 *", "self.strength *"),
+        ("TestAccumulate", "tricks.accumulate", "len(part) / whole", "1 / round(whole / len(part))"),
+        ("TestSam", "tricks.sam", "self.rho / (float(gradient_norm(climbed)) + 1e-12)", "self.rho"),
+        ("TestSam", "tricks.sam", "alpha=scale", "alpha=-scale"),
+        ("TestGradClip", "tricks.grad_clip", "norm / run.gradient_norm)", "norm / run.gradient_norm**2)"),
+        ("TestEma", "tricks.ema", "(9 + self.steps_)", "(10 + self.steps_)"),
+        ("TestTestTimeAugmentation", "tricks.test_time_augmentation", "seen.mean(0)", "seen.exp().mean(0).log()"),
+        ("TestNoDecay", "tricks.no_decay", "parameter.dim() <= 1", "parameter.dim() < 1"),
+        ("TestBalancedSampling", "tricks.balanced_sampling", "each / each.sum()", "each / counts.sum()"),
+        ("TestEarlyStopping", "tricks.early_stopping", "loss < self.best_loss_", "loss <= self.best_loss_"),
+        ("TestEarlyStopping", "tricks.early_stopping", ">= self.patience", "> self.patience"),
+    ),
+    *caught_by("tricks/test_colours.py",
+        ("TestContrast", "tricks.contrast", "colour.average()", "colour.pictures.mean((2, 3))"),
+        ("TestSaturation", "tricks.saturation", "1 + self.strength", "1"),
+        ("TestSaturation", "tricks.grayscale", "_luma(factor.device))", "_luma(factor.device)[:, None])"),
+        ("TestGrayscale", "tricks.grayscale", "0.299, 0.587, 0.114)", "0.114, 0.587, 0.299)"),
+        ("TestHue", "tricks.hue", "math.radians(self.degrees)", "self.degrees"),
+        ("TestHue", "tricks.hue", "[0, 0, -1.0], [0, 1.0, 0]", "[0, 0, 1.0], [0, -1.0, 0]"),
+        ("TestChannelDropout", "tricks.channel_dropout", "(which * channels)", "(which * (channels - 1))"),
+        ("TestInvert", "tricks.invert", "1 - 2 * chosen", "1 - chosen"),
+    ),
+    *caught_by("tricks/test_geometry.py",
+        ("TestVerticalFlip", "tricks.vertical_flip", "axis=1", "axis=0"),
+        ("TestAlternatingFlip", "tricks.alternating_flip", "self.name, epoch=0", "self.name"),
+        ("TestZoom", "tricks.zoom", ".neg().exp()", ".exp()"),
+        ("TestShear", "tricks.shear", "1 + across * down", "1 - across * down"),
+        ("TestTranslate", "tricks.translate", "across * warp.size[1], down * warp.size[0]",
+         "across * warp.size[0], down * warp.size[1]"),
+        ("TestPerspective", "tricks.perspective", "-v * x, -v * y", "-u * x, -v * y"),
+        ("TestElastic", "tricks.elastic", "math.exp(-((d / sigma) ** 2) / 2)", "math.exp(-((d / sigma) ** 2))"),
+        ("TestProgressiveResize", "tricks.progressive_resize", "run.progress / self.until if", "run.progress if"),
+    ),
+    *caught_by("tricks/test_mixing.py",
+        ("TestCutmix", "tricks.cutmix", "blend(target, other, kept)", "blend(other, target, kept)"),
+        ("TestCutmix", "tricks.cutmix", "inside.float().mean((1, 2, 3))", "inside.any(3).float().mean((1, 2)) ** 2"),
+        ("TestCutmix", "tricks.cutmix", "(1 - weight.double()).sqrt()", "(1 - weight.double())"),
+        ("TestCutmix", "tricks.cutmix", "(length + 1) // 2", "length // 2"),
+        ("TestMixupOrCutmix::test_who_is_not_mixed_stays_as_it_is", "tricks.mixup_or_cutmix", "(mixed & ~cut)", "~cut"),
+    ),
+    *caught_by("tricks/test_dropping.py",
+        ("TestDropout", "tricks.dropout", "bernoulli_(1 - rate)", "bernoulli_(rate)"),
+        ("TestDropout", "tricks.dropout", "if weight.ndim > 1 else 1.0", "if weight.ndim > 1 else 1 - self.rate"),
+        ("TestSpatialDropout", "tricks.spatial_dropout", "F.dropout2d(", "F.dropout("),
+        ("TestDropBlock", "tricks.drop_block", "/ size**2", "/ size"),
+        ("TestDropConnect", "tricks.drop_connect", "F.dropout(self.layer.weight, self.rate)",
+         "F.dropout(self.layer.weight, self.rate) * (1 - self.rate)"),
+        ("TestStochasticDepth", "tricks.stochastic_depth", "(number + 1)", "number"),
+        ("TestStochasticDepth::test_blocks_keep_their_mean", "nn.drop_path", "bernoulli_(kept) / kept",
+         "bernoulli_(kept)"),
+    ),
+    *caught_by("tricks/test_loop_tricks.py",
+        ("TestLookahead", "tricks.lookahead", "weights, self.alpha", "weights, 1 - self.alpha"),
+        ("TestSwa", "tricks.swa", "1 / n)", "1 / (n + 1))"),
+        ("TestSwa", "tricks.swa", "run.progress >= self.begin", "run.progress > self.begin"),
+        ("TestAdaptiveGradClip", "tricks.adaptive_grad_clip", "one = weight.dim() <= 1", "one = True"),
+        ("TestGradClip", "tricks.grad_clip", "(gradients, -self.value)", "(gradients, 0.0)"),
+        ("TestLayerFreezing", "tricks.layer_freezing", "group.rate / time", "group.rate * time"),
+    ),
+    *caught_by("tricks/test_losses.py",
+        ("TestFocal", "nn.losses", "(-(-cost).expm1())", "(-cost).exp()"),
+        ("TestBinaryCrossEntropy", "nn.losses", "known.sum(1).clamp(min=1)", "known.shape[1]"),
+        ("TestBinaryCrossEntropy", "tricks.binary_cross_entropy", "target > self.threshold", "target > 0.5"),
+        ("TestClassWeights", "tricks.class_weights", "counts.sum() / (counts / effective)",
+         "len(counts) / (1 / effective)"),
+        ("TestLogitAdjustment", "tricks.logit_adjustment", "+ self.adjustment", "- self.adjustment"),
+        ("TestConfidencePenalty", "tricks.confidence_penalty", "output.log_softmax(1)", "output.log_softmax(-1)"),
+        ("TestL1Penalty", "tricks.l1_penalty", "w.abs().sum()", "w.abs().mean()"),
+        ("TestGroupLasso", "tricks.group_lasso", "math.sqrt(w.shape[2]) *", "w.shape[2] *"),
+        ("TestOrthogonality", "tricks.orthogonality", "matrix.shape[-2] <= matrix.shape[-1]",
+         "matrix.shape[-2] >= matrix.shape[-1]"),
+        ("TestMaxNorm", "tricks.max_norm", "flatten(2).norm(dim=2)", "flatten(2).square().sum(2)"),
+    ),
+    *caught_by("tricks/test_pixels.py",
+        ("TestBlur", "tricks.blur", "(2 * weights.sum(1, keepdim=True) - 1)", "weights.sum(1, keepdim=True)"),
+        ("TestBlur", "tricks.blur", "2 * (length - 1)", "2 * length - 1"),
+        ("TestSharpen", "tricks.sharpen", "(1 - factor) / 13", "(1 - factor) / 9"),
+        ("TestEqualize", "tricks.equalize", "(counts.cumsum(1) - counts)", "counts.cumsum(1)"),
+        ("TestPosterize", "tricks.posterize", "8.0 - bits", "7.0 - bits"),
+        ("TestSolarize", "tricks.solarize", ".ceil() - 0.5", ".ceil() + 0.5"),
+        ("TestAutocontrast", "tricks.autocontrast", ".floor_()", ".round_()"),
+        ("TestSaltAndPepper", "tricks.salt_and_pepper", "draw < amount / 2", "draw < amount"),
+        ("TestJpeg", "tricks.jpeg", "(101 - self.quality)", "(100 - self.quality)"),
+        ("TestRandomErasing::test_every_place_is_as_likely", "tricks.random_erasing", "(whole - length + 1)",
+         "(whole - length)"),
+    ),
+    *caught_by("tricks/test_policies.py",
+        ("TestRandaugment::test_is_torchvisions_at_every_magnitude", "tricks._policy", "* unit[1]).trunc()",
+         "* unit[1]).round()"),
+        ("TestRandaugment", "tricks.randaugment", "range(self.magnitude, ", "range("),
+        ("TestTrivialAugment", "tricks.trivial_augment", "range(SPACE.magnitudes)", "range(SPACE.magnitudes - 1)"),
+        ("TestAugmix", "tricks.augmix", "* self.depth).floor() + 1", "* self.depth).floor()"),
+    ),
+    *caught_by("tricks/test_init_norm.py",
+        ("TestInit::test_is_torchs", "nn.init", 'if fan == "in" else', 'if fan == "out" else'),
+        ("TestWhitening", "tricks.whitening", "+ eps).sqrt()", "+ eps)"),
+        ("TestWhitening", "tricks.whitening", "square / n - mean.outer(mean)", "square / n"),
+        ("TestWeightStandardisation", "nn.weight_standard", "correction=0", "correction=1"),
+        ("TestZeroInitResidual::test_is_timms", "engine.residual", "node = max((", "node = min(("),
+        ("TestBnRefresh", "tricks.bn_refresh", "norm.momentum = None", "norm.momentum = 0.1"),
+    ),
+    *caught_by("tricks/test_repeated_augmentation.py",
+        ("TestRepeatedAugmentation", "data.loader", "np.diff(order[by_value]) != 0", "np.diff(by_value) != 1"),
+    ),
+    *caught_by("optim/test_optimizers.py",
+        ("test_muon_orthogonalises_hidden_kernels_and_leaves_the_rest_to_adamw", "optim.muon", '"nesterov": True, "ns',
+         '"nesterov": False, "ns'),
+        ("test_sgd", "optim.sgd", "torch._foreach_add(gradients, velocity, alpha=momentum)",
+         "torch._foreach_add(velocity, gradients, alpha=momentum)"),
+        ("test_adam_and_adamw", "optim._adam", "(1 - second**self.steps_) ** 0.5", "1 - second**self.steps_"),
+        ("test_adam_and_adamw", "optim._adam", "-lr / (1 - first**self.steps_)", "-lr"),
+        ("test_adam_and_adamw", "optim.adamw", "1 - lr * decay", "1 - decay"),
+        ("test_groups_and_schedule", "optim._optimizer", "self.weight_decay * group.decay", "self.weight_decay"),
+        ("test_a_schedules_momentum_reaches_the_update", "optim._library", '(momentum, *group["betas"][1:])',
+         '(*group["betas"][:1], momentum)'),
+    ),
+    *caught_by("optim/test_schedules.py",
+        ("test_cosine_is_torchs", "optim.schedules._schedule", "(1 + math.cos(math.pi * progress)) / 2",
+         "math.cos(math.pi * progress / 2)"),
+        ("test_cosine_after_warmup_spans_the_rest", "optim.schedules._schedule", "(progress - self.warmup) / rest",
+         "progress"),
+        ("test_one_cycles_momentum_is_torchs", "optim.schedules.one_cycle", "(greatest, least, progress",
+         "(least, greatest, progress"),
+        ("test_step_is_torchs", "optim.schedules.step", "math.floor(", "round("),
+        ("test_multi_step_is_torchs", "optim.schedules.multi_step", "progress >= time", "progress > time"),
+        ("test_polynomial_is_torchs", "optim.schedules.polynomial", "(1 - progress) ** self.power",
+         "(1 - progress**self.power)"),
+        ("test_linear_is_torchs", "optim.schedules.linear", "1 - (1 - self.floor) * progress",
+         "max(self.floor, 1 - progress)"),
+        ("test_cosine_restarts_are_torchs", "optim.schedules.cosine_restarts", "self.multiplier**i",
+         "1 + self.multiplier * i"),
+        ("test_triangular_is_torchs_with_its_momentum", "optim.schedules.triangular", "self.shrink**cycle",
+         "self.shrink ** (cycle + 1)"),
+        ("test_inverse_sqrt_is_the_papers", "optim.schedules.inverse_sqrt", "progress * (1 - self.warmup)", "progress"),
+        ("test_plateau_is_torchs", "optim.schedules.plateau", "waited > patience", "waited >= patience"),
+    ),
+    *caught_by("engine/test_warp.py",
+        ("test_gather_equals_resample", "engine.warp", "device=warp.matrix.device) - (length - 1) / 2",
+         "device=warp.matrix.device) - length / 2"),
+        ("test_composition_equals_one_after_the_other", "engine.warp", "self.matrix @ matrix", "matrix @ self.matrix"),
+        ("test_reflection_repeats_the_edge_pixel", "engine.warp", "index.remainder(2 * source)",
+         "index.remainder(2 * source - 2)"),
+        ("test_labels_outside_are_ignored_and_ignored_ones_stay", "engine.warp", "(labels - IGNORE)", "labels"),
+        ("test_many_classes_survive", "engine.warp", ".double(), replace", ".half().double(), replace"),
+        ("test_a_resized_bend_looks_at_the_same_places", "engine.warp", "field[:, 0] / across", "field[:, 0] * across"),
+        ("test_gather_equals_resample", "engine.warp", "(width - 1) / 2", "width / 2"),
+    ),
+    *caught_by("engine/test_random.py",
+        ("test_bits_are_splitmix64", "engine.random", "_shift(x, 27)", "(x >> 27)"),
+        ("test_uniform_is_uniform", "engine.random", "[:, None] + slots), 40)", "[:, None] + slots), 41)"),
+        ("test_normal_has_the_moments_of_a_normal", "engine.random", "-2.0 * torch.log1p", "-1.0 * torch.log1p"),
+        ("test_normal_draws_of_a_sample_are_independent", "engine.random", "draws[:, pairs:]", "draws[:, :pairs]"),
+    ),
+    *caught_by("engine/test_colour.py",
+        ("test_composed_equals_one_after_the_other", "engine.colour", "linear=linear @ self.linear",
+         "linear=self.linear @ linear"),
+        ("test_a_map_is_applied_pixel_by_pixel", "engine.colour", "colour.linear, planes", "colour.linear.mT, planes"),
+    ),
+    *caught_by("models/test_conformance.py",
+        ("test_groups_divide_the_channels_and_are_not_single", "nn.norm", "channels // 2))", "channels))"),
+    ),
+    *caught_by("nn/test_norm.py",
+        ("test_batch_then_channel", "nn.batch_channel_norm", "self.channel(self.batch(x))",
+         "self.batch(self.channel(x))"),
+        ("test_every_part_has_its_own_statistics", "nn.ghost_batch_norm", "len(input) // self.size",
+         "-(-len(input) // self.size)"),
+    ),
+]  # fmt: skip
+
+
+@dataclass
+class Verdict:
+    """What came of a run of pytest in a child; it is the plugin that writes this down, too."""
+
+    code: int = -1
+    passed: int = 0
+    raised: list[str] = field(default_factory=list)
+    output: str = ""
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
+        if call.excinfo:
+            self.raised.append(f"{call.excinfo.typename} in {call.when}")
+        self.passed += call.when == "call" and not call.excinfo
+        return (yield)
+
+
+class Changed(SourceFileLoader):
+    """Loads a module from the mutant's source, past its file and its cached bytecode."""
+
+    def __init__(self, mutant: Mutant) -> None:
+        super().__init__(f"netwright.{mutant.module}", str(mutant.path))
+        self.mutant = mutant
+
+    def get_code(self, fullname: str) -> CodeType:
+        return compile(self.mutant.source, self.path, "exec", dont_inherit=True)
+
+
+@dataclass
+class Finder(MetaPathFinder):
+    """Finds the mutant where its module is asked for."""
+
+    mutant: Mutant
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname != f"netwright.{self.mutant.module}":
+            return None
+        return importlib.util.spec_from_file_location(fullname, self.mutant.path, loader=Changed(self.mutant))
+
+
+def run_tests(answer: Connection, mutant: Mutant, options: list[str], compiled: Path) -> None:
+    """In a child: let pytest run with one formula broken. What children compile, the next ones find in a folder."""
+    import torch
+
+    torch.set_num_threads(1)
+    os.environ.pop("PYTEST_ADDOPTS", None)
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # they would complain that they are imported already
+    assert f"netwright.{mutant.module}" not in sys.modules
+    sys.meta_path.insert(0, Finder(mutant))
+    sys.pycache_prefix, sys.dont_write_bytecode = str(compiled), False
+    gc.freeze()  # what was there before the fork need not be searched for garbage again and again
+    verdict = Verdict()
+    with redirect_stdout(io.StringIO()) as output:
+        verdict.code = int(pytest.main(options, plugins=[verdict]))
+    verdict.output = output.getvalue()
+    answer.send(verdict)
+
+
+def in_child(mutant: Mutant, victims: list[str], folder: Path) -> Verdict:
+    """What comes of it in a process of its own, whose temporary files go to a folder of ours."""
+    options = ["-x", "-q", "-s", "--assert=plain", "-p", "no:cacheprovider", "-o", "addopts="]
+    options += ["--rootdir", str(TESTS.parent), "--basetemp", str(folder / "child")]
+    context = multiprocessing.get_context(START)
+    context.set_forkserver_preload([*HEAVY, *LIGHTER])
+    here, there = context.Pipe(duplex=False)
+    arguments = (there, mutant, [*options, *(str(TESTS / victim) for victim in victims)], folder.parent / "compiled")
+    child = context.Process(target=run_tests, args=arguments, daemon=True)
+    child.start()
+    there.close()
+    try:
+        assert here.poll(LONGEST), f"no answer in {LONGEST} s"
+        return here.recv()
+    finally:
+        here.close()
+        child.kill()
+        child.join()
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=str)
+def test_is_caught(mutant: Mutant, tmp_path: Path) -> None:
+    assert mutant.path.read_text("utf-8").count(mutant.right) == 1, "stale: the formula is not there, or not only once"
+    verdict = in_child(mutant, [mutant.victim], tmp_path)
+    assert verdict.code == pytest.ExitCode.TESTS_FAILED, verdict.output
+    assert verdict.raised == ["AssertionError in call"], verdict.output
+
+
+def test_without_a_mistake_nothing_fails(tmp_path: Path) -> None:
+    one_a_file = {mutant.victim.partition("::")[0]: mutant.victim for mutant in reversed(MUTANTS)}
+    unbroken = replace(MUTANTS[0], broken=MUTANTS[0].right)
+    verdict = in_child(unbroken, [*one_a_file.values()], tmp_path)
+    assert verdict.code == pytest.ExitCode.OK, verdict.output
+    assert verdict.passed >= len(one_a_file)
