@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from netwright.core.errors import NetwrightError
     from netwright.data import from_arrays, open_data
     from netwright.engine.trick import Card, Trick
+    from netwright.lab.verify import verify
     from netwright.models import create_model, list_models
     from netwright.recipes._fit import Result, fit
     from netwright.recipes._recipe import Recipe, recipe
@@ -32,6 +33,7 @@ _HOME = {
     "load": "netwright.bundle",
     "open_data": "netwright.data",
     "recipe": "netwright.recipes._recipe",
+    "verify": "netwright.lab.verify",
 }
 
 __all__ = [
@@ -50,6 +52,7 @@ __all__ = [
     "load",
     "open_data",
     "recipe",
+    "verify",
 ]
 
 

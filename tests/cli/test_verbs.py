@@ -64,7 +64,7 @@ def test_show_says_every_value_and_where_it_came_from(run: Path, capsys: pytest.
     assert (rows["epochs"]["value"], rows["epochs"]["source"]) == (2, "user")
     assert rows["channels"]["source"] == "auto"
     assert rows["schedule"]["source"] == "recipe"
-    for name in ("photos", "mixup", "adamw", "cosine", "classification", "resnet18", str(run / "bundle")):
+    for name in ("modern", "mixup", "adamw", "cosine", "classification", "resnet18", str(run / "bundle")):
         assert code_of(["show", name]) == 0
         assert capsys.readouterr().out.strip()
 

@@ -19,16 +19,16 @@ def test_every_named_recipe_is_valid_and_says_how_it_is_run(name: str) -> None:
 
 
 def test_values_know_their_source() -> None:
-    found = recipe("photos").changed(lr=0.01, epochs=3).with_("mixup(alpha=0.4)").without("flip")
+    found = recipe("modern").changed(lr=0.01, epochs=3).with_("mixup(alpha=0.4)").without("flip")
     assert found.optimizer == "adamw(lr=0.01, weight_decay=0.05)"
     sources = found.sources
     assert (sources["optimizer.lr"], sources["epochs"], sources["tricks.mixup"]) == ("user", "user", "user")
-    assert (sources["batch_size"], sources["image_size"], sources["tricks.ema"]) == ("recipe", "auto", "recipe")
+    assert (sources["batch_size"], sources["image_size"], sources["tricks.ema"]) == ("auto", "auto", "recipe")
     assert "tricks.flip" not in sources
 
 
 def test_auto_never_overrides_a_user() -> None:
-    found = recipe("photos", image_size=64).resolved(image_size=160, channels=3)
+    found = recipe("modern", image_size=64).resolved(image_size=160, channels=3)
     assert (found.image_size, found.sources["image_size"]) == (64, "user")
     assert (found.channels, found.sources["channels"]) == (3, "auto")
 
@@ -50,7 +50,7 @@ def test_two_learning_rates_are_refused() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda: recipe("fotos"), "did you mean 'photos'"),
+        (lambda: recipe("moderm"), "did you mean 'modern'"),
         (lambda: recipe("digits", epoch=3), "did you mean 'epochs'"),
         (lambda: recipe("digits", epochs=0), "epochs cannot be 0"),
         (lambda: recipe("digits", seed=-1), "seed cannot be -1"),

@@ -35,6 +35,7 @@ class Display(Watcher):
         self.console.print(
             f"{profile.name}: {profile.device}, {profile.precision}, {layout}, threads: {profile.threads}"
         )
+        self.console.print(f"batches of {run.loader.batch_size}, peak learning rate {run.optimizer.lr:g}")
         self.console.print(f"tricks: {', '.join(str(trick.spec) for trick in run.tricks) or 'none'}")
         if self.console.is_terminal:
             self.progress = Progress(

@@ -1,4 +1,4 @@
-"""A schedule drawn in the terminal: braille dots where the terminal has them, stars where it has not."""
+"""Curves drawn in the terminal: braille dots where the terminal has them, stars where it has not."""
 
 import json
 import sys
@@ -36,7 +36,7 @@ def show_schedule(name: str, save: Path | None, *, as_json: bool = False) -> Non
     if as_json:
         typer.echo(json.dumps({"name": name, "progress": curves.progress, **curves.series}))
         return
-    typer.echo("\n".join([f"schedule {name}", *drawing(curves, dots=_has_dots())]))
+    typer.echo("\n".join([f"schedule {name}", *drawing(curves, dots=has_dots())]))
 
 
 def drawing(curves: Curves, *, dots: bool = True) -> list[str]:
@@ -47,8 +47,17 @@ def drawing(curves: Curves, *, dots: bool = True) -> list[str]:
     return lines
 
 
-def panel(values: Sequence[float], *, dots: bool = True, width: int = WIDTH, height: int = HEIGHT) -> list[str]:
-    """Values over [0, 1] as lines of text: labels at the left, the drawing, progress below."""
+def panel(
+    values: Sequence[float],
+    *,
+    dots: bool = True,
+    width: int = WIDTH,
+    height: int = HEIGHT,
+    below: tuple[str, str, str] = ("0", "progress", "1"),
+) -> list[str]:
+    """Values at even steps as lines of text: labels at the left, the drawing, and below where it begins, what it is
+    over, and where it ends.
+    """
     low, high = bounds(values)
     down, across = (4, 2) if dots else (1, 1)
     rows = [round((high - value) / (high - low) * (down * height - 1)) for value in values]
@@ -60,8 +69,9 @@ def panel(values: Sequence[float], *, dots: bool = True, width: int = WIDTH, hei
             cells[row // down][place // across] |= DOTS[row % down][place % across] if dots else 1
     labels = {0: high, height - 1: low}
     drawn = [f"{_label(labels.get(i))} {'┤' if dots else '|'}{_line(row, dots=dots)}" for i, row in enumerate(cells)]
-    middle = "progress".center(width - 2)
-    return [*drawn, f"{'':7}{'└' if dots else '+'}{('─' if dots else '-') * width}", f"{'':8}0{middle}1"]
+    first, middle, last = below
+    middle = middle.center(width - len(first) - len(last))
+    return [*drawn, f"{'':7}{'└' if dots else '+'}{('─' if dots else '-') * width}", f"{'':8}{first}{middle}{last}"]
 
 
 def bounds(values: Sequence[float]) -> tuple[float, float]:
@@ -80,7 +90,8 @@ def _label(value: float | None) -> str:
     return " " * 6 if value is None else f"{value:6.3g}"
 
 
-def _has_dots() -> bool:
+def has_dots() -> bool:
+    """Whether the terminal's encoding has what a drawing is made of."""
     try:
         (chr(BRAILLE) + "┤└─").encode(sys.stdout.encoding or "ascii")
     except (UnicodeEncodeError, LookupError):

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from netwright.cli import _options as options
 from netwright.cli._columns import columns
-from netwright.cli.train import assignments, chosen_recipe
 
 if TYPE_CHECKING:
     from netwright.core.errors import NetwrightError
@@ -23,15 +23,15 @@ def history(
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each network.")] = 1,
     recipe: Annotated[str | None, typer.Option(help="The protocol. [default: by picture size]")] = None,
     optimizer: Annotated[str | None, typer.Option(help="For all networks.")] = None,
-    with_: Annotated[list[str] | None, typer.Option("--with", help="Add a trick; may be repeated.")] = None,
-    without: Annotated[list[str] | None, typer.Option(help="Leave a trick out; may be repeated.")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="Any other field: --set val_fraction=0.2.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="How often each picture is seen.")] = None,
-    batch_size: Annotated[int | None, typer.Option("--batch-size", "-b", help="Pictures for one update.")] = None,
-    lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
+    with_: options.With = None,
+    without: options.Without = None,
+    set_: options.Set = None,
+    epochs: options.Epochs = None,
+    batch_size: options.BatchSize = None,
+    lr: options.Rate = None,
     image_size: Annotated[int | None, typer.Option(help="Side in pixels that the networks see.")] = None,
     seed: Annotated[int | None, typer.Option(help="The first seed.")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
+    device: options.Device = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for runs and result.")] = Path("history"),
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")] = False,
 ) -> None:
@@ -41,10 +41,10 @@ def history(
     """
     fields = ("optimizer", "epochs", "batch_size", "lr", "image_size", "seed", "device")
     given = (optimizer, epochs, batch_size, lr, image_size, seed, device)
-    changes: dict[str, Any] = {name: value for name, value in zip(fields, given, strict=True) if value is not None}
+    changes = options.changes(dict(zip(fields, given, strict=True)), set_)
     arrays = path == "digits" or path.endswith(".npz") or any(Path(path).glob("*.npz"))
     name = recipe or ("history" if arrays else "modern")
-    base = chosen_recipe(path, name, changes | assignments(set_ or []), with_ or [], without or [])
+    base = options.chosen_recipe(path, name, changes, with_, without)
 
     from netwright.lab.history import Told
     from netwright.lab.history import history as run_history

@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 from netwright.cli.catalogue import listing
 from netwright.cli.evaluate import evaluate
 from netwright.cli.history import history
+from netwright.cli.lr_find import lr_find
 from netwright.cli.predict import predict
 from netwright.cli.report import report
 from netwright.cli.show import show
@@ -39,8 +40,8 @@ class Verbs(TyperGroup):
         return list(self.commands)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """A verb; an unknown one says what is near."""
-        found = super().get_command(ctx, cmd_name)
+        """A verb, also with underscores as Python writes it; an unknown one says what is near."""
+        found = super().get_command(ctx, cmd_name.replace("_", "-"))
         if found is None:
             close = nearest(cmd_name, self.commands)
             hint = f"did you mean '{close}'? " if close else ""
@@ -61,6 +62,7 @@ app = typer.Typer(
 app.command()(train)
 app.command()(predict)
 app.command()(evaluate)
+app.command()(lr_find)
 app.command()(history)
 app.command("list")(listing)
 app.command()(show)

@@ -56,7 +56,7 @@ def told(found: "Verification") -> list[str]:
 def _gradients(found: "Accumulation") -> list[str]:
     says = "equals the whole batch's" if found.holds else "DIFFERS from the whole batch's"
     lines = [f"gradient in {found.parts} parts: {says} (|Δ| / |g| = {found.relative:.1g})"]
-    if found.in_training is None:
-        return [*lines, "  no layer looks at the whole batch or draws at random"]
+    if found.everywhere:
+        return [*lines, f"  in training mode too: |Δ| / |g| = {found.in_training:.1g}"]
     why = f"{found.statistics} layers compute batch statistics" if found.statistics else "layers draw at random"
-    return [*lines, f"  that is with them in evaluation mode; in training, {why}: |Δ| / |g| = {found.in_training:.1g}"]
+    return [*lines, f"  that is in evaluation mode; in training, {why}: |Δ| / |g| = {found.in_training:.1g}"]

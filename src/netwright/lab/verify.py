@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from netwright.bundle.predictor import load
 from netwright.core.errors import NetwrightError
+from netwright.core.spec import Spec
 from netwright.engine.augment import Augment
 from netwright.engine.device import Profile
 from netwright.engine.evaluate import EVALUATION_BATCH, evaluate
@@ -19,13 +20,12 @@ from netwright.engine.plans import Source
 from netwright.engine.run import Batch, Run
 from netwright.engine.trick import GradFn, Tricks
 from netwright.models import variant
-from netwright.nn.drop_path import DropPath
+from netwright.nn.norm import batch_norms
 from netwright.recipes._assemble import Parts, assemble
 from netwright.recipes._recipe import Recipe, read_recipe
+from netwright.records.folder import RunFolder
 from netwright.tricks import TRICKS
 
-BatchNorm = nn.modules.batchnorm._BatchNorm
-DRAWS = (nn.modules.dropout._DropoutNd, DropPath)
 PARTS = 4  # in which the accumulated batch is cut
 # Float32 rounds by 6e-8; sums of thousands in another order, through tens of layers, stay far below these.
 SAME_OUTPUT, SAME_GRADIENT = 1e-4, 1e-4
@@ -61,17 +61,22 @@ class Accumulation:
 
     Attributes:
         parts: how many.
-        relative: |Δ| / |gradient|, layers that look at the whole batch or draw being in evaluation mode.
+        relative: |Δ| / |gradient| in evaluation mode, where no layer looks at the whole batch or draws.
         holds: whether that is within what rounding explains.
-        statistics: how many layers compute batch statistics.
-        in_training: the same figure with all layers as in training; None where no layer looks at the batch or draws.
+        in_training: the same figure in training mode.
+        statistics: how many layers compute batch statistics there.
     """
 
     parts: int
     relative: float
     holds: bool
+    in_training: float
     statistics: int
-    in_training: float | None
+
+    @property
+    def everywhere(self) -> bool:
+        """Whether it holds in training mode too."""
+        return self.holds and self.in_training <= SAME_GRADIENT
 
 
 @dataclass(frozen=True)
@@ -106,10 +111,19 @@ def verify(target: str, *, samples: int = 256, device: str = "auto") -> Verifica
     Raises:
         NetwrightError: no such run or model, or the run's data are gone.
     """
+    threads = torch.get_num_threads()
+    try:
+        return _verified(target, samples, device)
+    finally:
+        torch.set_num_threads(threads)  # the process may have other work
+
+
+def _verified(target: str, samples: int, device: str) -> Verification:
     is_run = (Path(target) / "record.json").is_file()
-    parts = _of_run(target, device) if is_run else _of_model(target, min(samples, 64), device)
+    parts = _of_run(Path(target), device) if is_run else _of_model(target, min(samples, 64), device)
     source = Few(_held_out(parts), samples)
-    network = load(target, device=device).model if is_run else _in_use(parts.run)
+    begun = _in_use(parts.run)
+    network = load(target, device=device).model if is_run else begun
     accuracy, paths = _paths(network, source, parts.run, labelled=is_run)
     return Verification(target, len(source), accuracy, paths, _accumulation(parts.run))
 
@@ -130,10 +144,19 @@ class Few:
         return self.source.batches(positions, stream=stream)
 
 
-def _of_run(target: str, device: str) -> Parts:
-    """A run's recipe assembled anew, without tricks: its data, and its network with first weights."""
-    recipe = read_recipe(Path(target) / "record.json")
-    return assemble(recipe.changed(tricks=(), weights=None, device=device, threads=None, precision="fp32"))
+def _of_run(target: Path, device: str) -> Parts:
+    """A run assembled anew as if to be resumed: its data, and its network with first weights.
+
+    Only tricks that make another network of it are kept.
+    """
+    recipe = read_recipe(target / "record.json")
+    kept = tuple(spec for spec in recipe.tricks if _is_structure(spec))
+    plain = recipe.changed(tricks=kept, device=device, threads=None, precision="fp32")
+    return assemble(plain, before=RunFolder.open(target).record())
+
+
+def _is_structure(spec: str) -> bool:
+    return Spec.parse(spec).name in TRICKS.names() and TRICKS.build(spec).card.structure
 
 
 def _of_model(name: str, samples: int, device: str) -> Parts:
@@ -159,7 +182,7 @@ def _held_out(parts: Parts) -> Source:
 def _in_use(run: Run) -> nn.Module:
     """A network with random weights whose running statistics are those of some pictures: fresh ones may silence it."""
     batch = next(_batches(run))
-    norms = [layer for layer in run.model.modules() if isinstance(layer, BatchNorm)]
+    norms = batch_norms(run.model)
     momenta = [layer.momentum for layer in norms]
     for layer in norms:
         layer.momentum = 1.0
@@ -193,7 +216,7 @@ def _seen(network: nn.Module, source: Few, run: Run, where: Profile, size: int) 
     found = evaluate(network.eval(), source, run.task, run.normalise, where, keep=True, batch_size=size)
     if found.output is None:
         raise NetwrightError("this task's outputs cannot be compared", "verify is for classifiers")
-    return found.output.astype(np.float64), float(next(iter(found.values.values())).mean())
+    return found.output.astype(np.float64), float(np.mean(next(iter(found.values.values())), dtype=np.float64))
 
 
 def _compared(
@@ -209,16 +232,11 @@ def _accumulation(whole: Run) -> Accumulation:
     """The engine's own gradient, with and without the trick `accumulate`, from the same weights and batch."""
     in_parts: GradFn = Tricks([TRICKS.build(f"accumulate(parts={PARTS})")]).through("gradient", whole.gradient)
     batch = next(_batches(whole))
-    moving = [layer for layer in whole.model.modules() if isinstance(layer, (BatchNorm, *DRAWS))]
-    whole.model.train()
-    for layer in moving:
-        layer.eval()
+    whole.model.eval()
     still = _difference(whole, in_parts, batch)
     whole.model.train()
-    statistics = sum(isinstance(layer, BatchNorm) for layer in moving)
-    return Accumulation(
-        PARTS, still, still <= SAME_GRADIENT, statistics, _difference(whole, in_parts, batch) if moving else None
-    )
+    training = _difference(whole, in_parts, batch)
+    return Accumulation(PARTS, still, still <= SAME_GRADIENT, training, len(batch_norms(whole.model)))
 
 
 def _difference(run: Run, in_parts: GradFn, batch: Batch) -> float:

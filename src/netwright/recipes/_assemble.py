@@ -1,5 +1,6 @@
 """Names become objects: a recipe's data, network, tricks, optimiser and schedule, put together as a run."""
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +24,7 @@ from netwright.models._weights import load_weights
 from netwright.optim import OPTIMIZERS, SCHEDULES
 from netwright.recipes._choose import largest_batch, suited
 from netwright.recipes._inputs import Inputs, read_inputs
-from netwright.recipes._recipe import FIND, Recipe
+from netwright.recipes._recipe import FIND, LARGEST, Recipe
 from netwright.tasks import TASKS
 from netwright.tricks import TRICKS
 
@@ -59,7 +60,8 @@ def assemble(
     _refuse_fresh(recipe, tricks)
     _check(recipe, model)
     inputs = read_inputs(recipe, data, classes, progress)
-    recipe = suited(recipe, inputs)
+    fitting = suited(recipe, inputs)
+    recipe = fitting if model is None else recipe.resolved(batch_size=fitting.batch_size)
     chosen_task: Task = task or TASKS.load(recipe.task)(classes=len(inputs.classes))
     torch.manual_seed(key(recipe.seed, "init"))
     # Not "if model": an nn.Sequential has a length, and an empty one would count as none.
@@ -69,13 +71,17 @@ def assemble(
     where = profile(recipe.device, recipe.precision, macs=macs, threads=recipe.threads)
     where.apply()
 
-    def prepared(recipe: Recipe, network: nn.Module) -> Run:
-        return _run(recipe, inputs, network, chosen_task, tricks, where)
+    def copied(recipe: Recipe) -> Run:
+        own, fresh = copy.deepcopy((network, tricks))  # together: a trick may hold a part of the network
+        return _run(recipe, inputs, own, chosen_task, fresh, where)
 
-    if recipe.batch_size == "largest":
-        recipe = recipe.changed("auto", batch_size=largest_batch(recipe, inputs, network, prepared))
-    run = prepared(recipe, network)
-    if before is None and Spec.parse(recipe.optimizer).options.get("lr") == FIND:
+    if recipe.batch_size == LARGEST:
+        # What trials draw, the run does not miss.
+        with torch.random.fork_rng([where.device] if where.device.type == "cuda" else []):
+            size = largest_batch(recipe, len(inputs.splits["train"]), copied)
+        recipe = recipe.with_largest(size)
+    run = _run(recipe, inputs, network, chosen_task, tricks, where)
+    if before is None and recipe.finds_rate:
         recipe = _with_found_rate(recipe, run)
     seen = {} if inputs.preprocess is None else {"image_size": inputs.shape[1], "channels": inputs.channels}
     recipe = recipe.resolved(

@@ -15,6 +15,7 @@ from netwright.engine.loop import Watcher, train
 from netwright.engine.run import Run, Task
 from netwright.engine.signals import stops_on_signals
 from netwright.recipes._assemble import Parts, assemble
+from netwright.recipes._choose import is_too_small
 from netwright.recipes._finish import finish
 from netwright.recipes._recipe import Recipe, read_recipe, recipe_for
 from netwright.recipes._recipe import recipe as named
@@ -142,7 +143,7 @@ def _explained(error: BaseException, parts: Parts) -> BaseException:
         half = max(1, int(parts.recipe.batch_size) // 2)
         fix = f"try --batch-size {half}, or the same batch in parts: --with 'accumulate(parts=2)'"
         return NetwrightError(f"{parts.run.profile.name} has too little memory for this batch", fix)
-    if isinstance(error, ValueError) and "more than 1 value per channel" in str(error):
+    if is_too_small(error):
         return NetwrightError(
             "batch normalisation cannot work on one value a channel: the batch, or its parts, has one picture",
             "take a larger --batch-size or fewer parts, or another norm, as in --model \"resnet18(norm='group')\"",

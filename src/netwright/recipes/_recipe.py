@@ -20,6 +20,8 @@ SpecText = Annotated[str, AfterValidator(lambda text: str(Spec.parse(text)))]
 Origin = Literal["user", "recipe", "auto", "checkpoint"]
 NAMED: dict[str, Registry] = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "task": TASKS}
 FIND = "find"  # the optimiser's lr: to be found by trying, when model and data stand
+LARGEST = "largest"  # the batch size: to be found by trying
+FOUND_LARGEST = f"batch_size.{LARGEST}"  # the source that tells it from one found by the number of pictures
 # Where and how fast a run is computed does not belong to what it is.
 NOT_IN_KEY = {"device", "workers", "threads", "name"}
 # Fields that netwright fills in from the data or the machine where nobody did, and what they hold until then.
@@ -81,6 +83,11 @@ class Recipe(BaseModel):
         return fields
 
     @property
+    def finds_rate(self) -> bool:
+        """Whether the learning rate is still to be found."""
+        return Spec.parse(self.optimizer).options.get("lr") == FIND
+
+    @property
     def key(self) -> str:
         """A hash of everything that decides the result; equal recipes have equal keys."""
         text = json.dumps(self.model_dump(exclude=NOT_IN_KEY, mode="json"), sort_keys=True)
@@ -92,7 +99,10 @@ class Recipe(BaseModel):
         Raises:
             NetwrightError: no such field, a value out of range, or an unknown name.
         """
-        return self._merged(_resolved(self, values), dict.fromkeys(_origins(values), origin))
+        changed = self._merged(_resolved(self, values), dict.fromkeys(_origins(values), origin))
+        if "optimizer" in values and "lr" not in values:
+            changed._sources.pop("optimizer.lr", None)  # it was the other optimiser's
+        return changed
 
     def with_(self, *tricks: Any, origin: Origin = "user") -> "Recipe":
         """A recipe with these tricks added, as specs or objects; one that is there already is replaced.
@@ -125,8 +135,17 @@ class Recipe(BaseModel):
 
     def reopened(self) -> "Recipe":
         """The recipe before netwright filled in what was left open: for another machine, or other data."""
-        filled = [name for name in OPEN if self._sources.get(name) == "auto"]
-        return self._merged({name: OPEN[name] for name in filled}, {})
+        sources = self.sources
+        filled = {name: value for name, value in OPEN.items() if sources[name] == "auto"}
+        if FOUND_LARGEST in sources:
+            filled["batch_size"] = LARGEST
+        if sources.get("optimizer.lr") == "auto":
+            filled["optimizer"] = str(Spec.parse(self.optimizer).with_options(lr=FIND))
+        return self._merged(filled, {})
+
+    def with_largest(self, batch_size: int) -> "Recipe":
+        """A recipe with the batch size that was found to be the largest."""
+        return self._merged({"batch_size": batch_size}, {"batch_size": "auto", FOUND_LARGEST: "auto"})
 
     def _merged(self, values: Mapping[str, Any], origins: Mapping[str, Origin]) -> "Recipe":
         try:
@@ -194,6 +213,9 @@ def _resolved(base: Recipe, values: Mapping[str, Any]) -> dict[str, Any]:
     rate = fields.pop("lr", None)
     if rate is not None and rate != FIND and (isinstance(rate, bool) or not isinstance(rate, int | float)):
         raise NetwrightError(f"lr cannot be {rate!r}", "give a number, as in 0.01, or 'find'")
+    size = fields.get("batch_size")
+    if isinstance(size, str) and size not in (OPEN["batch_size"], LARGEST):
+        raise NetwrightError(f"batch_size cannot be {size!r}", "give a whole number, as in 64, or 'auto' or 'largest'")
     for name in fields:
         if name not in Recipe.model_fields:
             raise unknown("recipe field", name, [*Recipe.model_fields, "lr"])
@@ -237,6 +259,8 @@ def _sorted(tricks: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _still_there(recipe: Recipe, name: str) -> bool:
+    if name == FOUND_LARGEST:
+        return recipe._sources.get("batch_size") == "auto"
     kind, _, inner = name.partition(".")
     return kind != "tricks" or not inner or any(Spec.parse(text).name == inner for text in recipe.tricks)
 

@@ -1,6 +1,6 @@
 """A schedule as a picture: what becomes of the learning rate, and of the momentum if it has a say in it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -59,10 +59,28 @@ def save_schedule(path: Path, schedule: Drawable) -> None:
     Raises:
         NetwrightError: the file's name ends otherwise, or it cannot be written.
     """
+    save_drawing(path, lambda: _figure(schedule))
+
+
+def check_suffix(path: Path) -> None:
+    """Refuse a file that cannot be drawn in.
+
+    Raises:
+        NetwrightError: its name ends in neither .svg nor .png.
+    """
     if path.suffix.lower() not in SUFFIXES:
         raise NetwrightError(f"cannot draw in {path.name}", f"let its name end in {' or '.join(SUFFIXES)}")
+
+
+def save_drawing(path: Path, draw: "Callable[[], Figure]") -> None:
+    """Draw what `draw` makes in a file, .svg or .png, on white.
+
+    Raises:
+        NetwrightError: the file's name ends otherwise, or it cannot be written.
+    """
+    check_suffix(path)
     with _style(path.stem):
-        figure = _figure(schedule)
+        figure = draw()
         figure.patch.set_facecolor("white")
         try:
             figure.savefig(path, dpi=200, metadata={"Date": None} if path.suffix.lower() == ".svg" else None)

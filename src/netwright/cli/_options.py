@@ -1,0 +1,63 @@
+"""Flags that several verbs have, each written once: what is chosen, and how `field=value` becomes a change."""
+
+from typing import Annotated, Any
+
+import typer
+
+from netwright.core.errors import NetwrightError
+from netwright.core.spec import literal
+
+Path_ = Annotated[str | None, typer.Argument(help="A folder of photos, an .npz, or digits.")]
+Recipe = Annotated[str | None, typer.Option(help="A named recipe, or a record.json.")]
+Model = Annotated[str | None, typer.Option(help="resnet18, or with options: \"resnet18(norm='group')\".")]
+Weights = Annotated[str | None, typer.Option(help="Weights to start from: a file, a bundle, hf-hub:NAME, or imagenet.")]
+Optimizer = Annotated[str | None, typer.Option(help='sgd, adam, "adamw(lr=1e-3)", …')]
+With = Annotated[list[str] | None, typer.Option("--with", help="Add a trick; may be repeated.")]
+Without = Annotated[list[str] | None, typer.Option(help="Leave a trick out; may be repeated.")]
+Set = Annotated[list[str] | None, typer.Option("--set", help="Any other field: --set val_fraction=0.2.")]
+Epochs = Annotated[int | None, typer.Option(help="How often each picture is seen.")]
+BatchSize = Annotated[
+    str | None,
+    typer.Option("--batch-size", "-b", metavar="<int>", help="Pictures for one update; or auto, or largest."),
+]
+Rate = Annotated[str | None, typer.Option("--lr", metavar="<float>", help="Peak learning rate; or find.")]
+ImageSize = Annotated[int | None, typer.Option(help="Side in pixels that the network sees.")]
+Seed = Annotated[int | None, typer.Option(help="Decides everything random.")]
+Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
+
+
+def changes(given: dict[str, Any], assigned: list[str] | None) -> dict[str, Any]:
+    """What flags and `--set` change in a recipe; those that were not given are None.
+
+    Raises:
+        NetwrightError: a `--set` without a value.
+    """
+    found = {name: value for name, value in given.items() if value is not None}
+    for name in {"batch_size", "lr"} & set(found):
+        read = literal(found[name])
+        found[name] = found[name] if read is None else read  # a word is refused by the recipe, which knows the others
+    return found | assignments(assigned or [])
+
+
+def assignments(texts: list[str]) -> dict[str, Any]:
+    """`field=value` texts as values."""
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise NetwrightError(f"cannot read --set {text}", "write --set field=value")
+        found[name.strip()] = literal(value.strip())
+    return found
+
+
+def chosen_recipe(
+    path: str | None, name: str | None, changes: dict[str, Any], added: list[str] | None, removed: list[str] | None
+) -> Any:
+    """The recipe the flags describe; nothing heavy is imported, so that mistakes are told at once."""
+    from netwright.recipes._recipe import recipe, recipe_for
+
+    base = recipe(name or recipe_for(path))
+    data = {"data": path} if path else {}
+    if not (path or base.data):
+        raise NetwrightError(f"recipe {base.name} needs data", f"name it: netwright train PATH --recipe {base.name}")
+    return base.changed(**data, **changes).with_(*(added or [])).without(*(removed or []))
