@@ -233,7 +233,9 @@ def test_a_resized_bend_looks_at_the_same_places() -> None:
 
 
 @pytest.mark.parametrize("padding", ["reflect", "edge", "zeros"])
-@pytest.mark.parametrize(("source", "size", "shift"), [(9, 9, 3), (9, 6, 5), (6, 9, 2), (5, 5, 5), (5, 5, 9), (8, 8, 0)])
+@pytest.mark.parametrize(
+    ("source", "size", "shift"), [(9, 9, 3), (9, 6, 5), (6, 9, 2), (5, 5, 5), (5, 5, 9), (8, 8, 0)]
+)
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
 def test_rows_and_pixels_are_gathered_alike(
     padding: str, source: int, size: int, shift: int, dtype: torch.dtype

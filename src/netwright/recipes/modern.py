@@ -15,7 +15,7 @@ def modern() -> Recipe:
         model="auto",
         optimizer="adamw(lr=2e-3, weight_decay=0.05)",
         schedule="cosine(warmup=0.05)",
-        tricks=("brightness", "ema(decay=0.99)", "flip", "label_smoothing", "no_decay", "resized_crop"),
+        tricks=("brightness", "ema(decay=0.99)", "flip", "label_smoothing", "no_decay", "translate"),
         epochs=40,
         batch_size="auto",
     )
