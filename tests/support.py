@@ -121,8 +121,7 @@ def tiny_run(
     if validates:
         held_out = Pictures(24, size, seed=1, floats=floats)
         run.validate = lambda: evaluate(run.predictor(), held_out, task, normalise, CPU).means()
-    for each in chosen:
-        each.start(run)
+    chosen.start(run)
     return run
 
 

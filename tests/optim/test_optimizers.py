@@ -175,7 +175,8 @@ def test_parameters_without_gradient_stay(name: str) -> None:
 def test_rate_and_bounds(name: str) -> None:
     optimizer = OPTIMIZERS.build(f"{name}(lr=0.4)")
     optimizer.start((Group(tuple(network().named_parameters()), rate=0.5),))
-    assert optimizer.rate(0.25) == pytest.approx(0.05, rel=1e-15)
+    ((_, rate, _), *_) = optimizer.paced((0.25,))
+    assert rate == pytest.approx(0.05, rel=1e-15)
     with pytest.raises(NetwrightError, match="lr cannot be -1"):
         OPTIMIZERS.build(f"{name}(lr=-1)")
 

@@ -72,7 +72,7 @@ def test_what_a_user_says_is_never_overridden() -> None:
 
 def test_a_network_of_ones_own_is_given_no_name() -> None:
     own = linear()
-    parts = assemble(recipe("modern", **PLAIN).without("resized_crop"), data=pictures_of(8), model=own)
+    parts = assemble(recipe("modern", **PLAIN).without("translate"), data=pictures_of(8), model=own)
     assert (parts.recipe.model, parts.recipe.batch_size, parts.spec) == ("auto", 16, None)
     assert parts.run.model is own
 

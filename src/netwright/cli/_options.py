@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from netwright.core.errors import NetwrightError
+from netwright.core.errors import NetwrightError, listed
 from netwright.core.spec import literal
 
 Path_ = Annotated[str | None, typer.Argument(help="A folder of photos, an .npz, or digits.")]
@@ -30,13 +30,17 @@ def changes(given: dict[str, Any], assigned: list[str] | None) -> dict[str, Any]
     """What flags and `--set` change in a recipe; those that were not given are None.
 
     Raises:
-        NetwrightError: a `--set` without a value.
+        NetwrightError: a `--set` without a value, or of what a flag gives too.
     """
     found = {name: value for name, value in given.items() if value is not None}
     for name in {"batch_size", "lr"} & set(found):
         read = literal(found[name])
         found[name] = found[name] if read is None else read  # a word is refused by the recipe, which knows the others
-    return found | assignments(assigned or [])
+    others = assignments(assigned or [])
+    twice = sorted(set(found) & set(others))
+    if twice:
+        raise NetwrightError(f"given twice: {listed(twice)}", "give each by its flag or by --set, not by both")
+    return found | others
 
 
 def assignments(texts: list[str]) -> dict[str, Any]:

@@ -26,7 +26,9 @@ def show_schedule(name: str, save: Path | None, *, as_json: bool = False) -> Non
     from netwright.optim import SCHEDULES
 
     if Spec.parse(name).name not in SCHEDULES.names():
-        raise NetwrightError(f"only schedules can be drawn, and '{name}' is none", listed(SCHEDULES.names()))
+        raise NetwrightError(
+            f"only schedules can be drawn, and '{name}' is none", f"choose one: {listed(SCHEDULES.names())}"
+        )
     schedule = SCHEDULES.build(name)
     if save is not None:
         from netwright.report.schedules import save_schedule

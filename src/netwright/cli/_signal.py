@@ -112,9 +112,9 @@ def _pictures(data: str, side: int) -> "Tensor":
     from netwright.engine.augment import prepare
     from netwright.engine.device import profile
     from netwright.recipes._inputs import read_inputs
-    from netwright.recipes._recipe import recipe
+    from netwright.recipes._recipe import Recipe
 
-    inputs = read_inputs(recipe("cifar", data=data, image_size=side), None, None)
+    inputs = read_inputs(Recipe(data=data, image_size=side), None, None)
     where = profile("cpu")
     source = inputs.source("train", where, 0)
     places = np.linspace(0, len(source) - 1, min(PICTURES, len(source))).astype(int)

@@ -21,7 +21,9 @@ def history(
         list[str] | None, typer.Option("--model", "-m", help="A network; may be repeated. [default: by picture size]")
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each network.")] = 1,
-    recipe: Annotated[str | None, typer.Option(help="The protocol. [default: by picture size]")] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="The protocol. [default: history for digits and .npz, else modern]")
+    ] = None,
     optimizer: Annotated[str | None, typer.Option(help="For all networks.")] = None,
     with_: options.With = None,
     without: options.Without = None,

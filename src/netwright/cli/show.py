@@ -11,7 +11,7 @@ import typer
 from netwright.cli._model import as_values, model_title, stage_table
 from netwright.cli._plot import show_schedule
 from netwright.cli._signal import show_signal
-from netwright.core.errors import NetwrightError, unknown
+from netwright.core.errors import NetwrightError, listed, unknown
 from netwright.core.options import REQUIRED, Option, options_of
 
 if TYPE_CHECKING:
@@ -33,7 +33,13 @@ def show(
     data: Annotated[str | None, typer.Option(help="For --signal: pictures to show it. [default: noise]")] = None,
 ) -> None:
     """Show every value of a recipe or run with its source, or what a model, trick, optimiser or schedule offers."""
-    if plot or save is not None:
+    given = {"--image-size": image_size, "--classes": classes, "--data": data, "--signal": signal or None}
+    drawn = plot or save is not None
+    idle = [flag for flag, value in given.items() if value is not None and (drawn or (flag == "--data" and not signal))]
+    if idle:
+        whose = "a drawing of a schedule" if drawn else "a table without --signal"
+        raise NetwrightError(f"{listed(idle)} means nothing to {whose}", "leave it out")
+    if drawn:
         show_schedule(name, save, as_json=as_json)
         return
     if signal:

@@ -224,13 +224,15 @@ def _whole(labels: np.ndarray) -> np.ndarray:
     """Labels as whole numbers; those that are not known, NaN, are −1. Any shape -> the same, int64.
 
     Raises:
-        NetwrightError: a picture has several labels, and they are not whole.
+        NetwrightError: they are not whole.
     """
     if labels.dtype.kind == "f":
         labels = np.where(np.isnan(labels), -1, labels)
-        if labels.ndim == 2 and (labels % 1).any():
+        if (labels % 1).any():
+            several = "0 or 1 for each class; -1 or NaN where it is not known"
             raise NetwrightError(
-                "labels between 0 and 1 cannot be kept", "give 0 or 1 for each class; -1 or NaN where it is not known"
+                f"a label of {labels[labels % 1 > 0][0]:g} is no whole number",
+                f"give {several if labels.ndim == 2 else 'the index of its class'}",
             )
     return labels.astype(np.int64, copy=False)
 

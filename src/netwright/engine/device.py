@@ -63,7 +63,9 @@ class Profile:
         if self.device.type == "cpu":
             keep_freed_memory()
         if self.device.type == "cuda":
-            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = self.precision != "fp32"
+            # Matrix products in float32 are those of pictures' maps and colours, which are to be exact.
+            torch.backends.cuda.matmul.allow_tf32 = False
+            torch.backends.cudnn.allow_tf32 = self.precision != "fp32"
 
     def to_json(self) -> dict[str, Any]:
         """For the record."""

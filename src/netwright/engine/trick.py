@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields
 from graphlib import TopologicalSorter
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+import torch
 from torch import Tensor, nn
 
 from netwright.core.errors import NetwrightError, listed
@@ -87,8 +88,9 @@ class Trick:
         return {name: value for name, value in vars(self).items() if name.endswith("_")}
 
     def recall(self, memory: dict[str, Any]) -> None:
-        """Take back what `memory` gave."""
-        vars(self).update(memory)
+        """Take back what `memory` gave; tensors that are there already take the values, on the device they live on."""
+        for name, value in memory.items():
+            setattr(self, name, _taken_back(getattr(self, name, None), value))
 
     def data(self, plan: DataPlan) -> DataPlan:
         """Which samples are drawn."""
@@ -174,6 +176,11 @@ class Tricks:
             value = getattr(trick, station)(value, *context)
         return value
 
+    def start(self, run: "Run") -> None:
+        """Make every trick's state; those that draw weights first, so that averages begin with what was drawn."""
+        for trick in sorted(self._order, key=lambda trick: not trick.card.fresh):
+            trick.start(run)
+
     def require(self, task: str) -> None:
         """Refuse tricks that do not apply to a task.
 
@@ -195,6 +202,20 @@ class Tricks:
         """Give every trick its state back."""
         for trick in self._order:
             trick.recall(memory.get(trick.name, {}))
+
+
+@torch.no_grad()
+def _taken_back(own: Any, saved: Any) -> Any:
+    """What was saved, in the tensors of `own` that fit it, also those in dicts and lists."""
+    match own, saved:
+        case Tensor(), Tensor() if (own.shape, own.dtype) == (saved.shape, saved.dtype):
+            return own.copy_(saved)
+        case dict(), dict():
+            return {name: _taken_back(own.get(name), value) for name, value in saved.items()}
+        case list(), list() if len(own) == len(saved):
+            return [_taken_back(mine, value) for mine, value in zip(own, saved, strict=True)]
+        case _:
+            return saved
 
 
 def _refuse_excluded(trick: Trick, present: dict[str, Trick]) -> None:

@@ -20,7 +20,7 @@ from netwright.engine.plans import Source
 from netwright.engine.run import Batch, Run
 from netwright.engine.trick import GradFn, Tricks
 from netwright.models import variant
-from netwright.nn.norm import batch_norms
+from netwright.nn.norm import batch_norms, refresh_
 from netwright.recipes._assemble import Parts, assemble
 from netwright.recipes._recipe import Recipe, read_recipe
 from netwright.records.folder import RunFolder
@@ -181,15 +181,7 @@ def _held_out(parts: Parts) -> Source:
 
 def _in_use(run: Run) -> nn.Module:
     """A network with random weights whose running statistics are those of some pictures: fresh ones may silence it."""
-    batch = next(_batches(run))
-    norms = batch_norms(run.model)
-    momenta = [layer.momentum for layer in norms]
-    for layer in norms:
-        layer.momentum = 1.0
-    with torch.no_grad():
-        run.model.train()(batch.image)
-    for layer, momentum in zip(norms, momenta, strict=True):
-        layer.momentum = momentum
+    refresh_(run.model, [next(_batches(run)).image])
     return run.model
 
 
@@ -205,6 +197,7 @@ def _paths(network: nn.Module, source: Few, run: Run, *, labelled: bool) -> tupl
     ):
         fast = _seen(network, source, run, where, size)
         found.append(_compared(name, fast, slow, NEAR_OUTPUT if where.precision == "bf16" else SAME_OUTPUT, labelled))
+    plain.apply()
     plain.place(network)
     return (slow[1] if labelled else None), tuple(found)
 

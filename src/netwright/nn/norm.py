@@ -1,5 +1,6 @@
 """Normalisation by name, for feature maps: batch, layer, instance, group (Wu & He 2018, arXiv:1803.08494), or none."""
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from torch import Tensor, distributed, nn
@@ -7,6 +8,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from netwright.nn.batch_channel_norm import BatchChannelNorm2d
 from netwright.nn.ghost_batch_norm import GhostBatchNorm2d
+from netwright.nn.init import evaluating
 
 NormKind = Literal["batch", "layer", "instance", "group", "none"]
 SwapKind = Literal["batch", "layer", "instance", "group", "ghost_batch", "batch_channel", "sync_batch", "none"]
@@ -86,3 +88,21 @@ def _made(norm: Any, kind: SwapKind, size: int) -> nn.Module:
 def batch_norms(model: nn.Module) -> list[_BatchNorm]:
     """The layers of a network that keep running statistics of batches."""
     return [layer for layer in model.modules() if isinstance(layer, _BatchNorm) and layer.track_running_stats]
+
+
+def refresh_(model: nn.Module, batches: Iterable[Tensor]) -> None:
+    """Statistics of every batch norm become the mean of those of the batches, N C H W each; nothing else trains.
+
+    Dropout is off, as it will be in use. Norms that are not used in evaluation, as of auxiliary heads, are reset.
+    """
+    norms = batch_norms(model)
+    momenta = [norm.momentum for norm in norms]
+    with evaluating(model):
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # torch's word for a plain mean
+            norm.train()
+        for batch in batches:
+            model(batch)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -71,16 +72,14 @@ def assemble(
     where = profile(recipe.device, recipe.precision, macs=macs, threads=recipe.threads)
     where.apply()
 
-    def copied(recipe: Recipe) -> Run:
-        own, fresh = copy.deepcopy((network, tricks))  # together: a trick may hold a part of the network
-        return _run(recipe, inputs, own, chosen_task, fresh, where)
+    def built(recipe: Recipe, *, on_copies: bool = False) -> Run:
+        # Together: a trick may hold a part of the network.
+        own, used = copy.deepcopy((network, tricks)) if on_copies else (network, tricks)
+        return _run(recipe, inputs, own, chosen_task, used, where)
 
     if recipe.batch_size == LARGEST:
-        # What trials draw, the run does not miss.
-        with torch.random.fork_rng([where.device] if where.device.type == "cuda" else []):
-            size = largest_batch(recipe, len(inputs.splits["train"]), copied)
-        recipe = recipe.with_largest(size)
-    run = _run(recipe, inputs, network, chosen_task, tricks, where)
+        recipe = _with_largest_batch(recipe, inputs, where, partial(built, on_copies=True))
+    run = built(recipe)
     if before is None and recipe.finds_rate:
         recipe = _with_found_rate(recipe, run)
     seen = {} if inputs.preprocess is None else {"image_size": inputs.shape[1], "channels": inputs.channels}
@@ -129,6 +128,12 @@ def _optimizer(recipe: Recipe) -> Spec:
     spec = Spec.parse(recipe.optimizer)
     found = {name: value for name, value in spec.options.items() if (name, value) != ("lr", FIND)}
     return Spec(spec.name, found)
+
+
+def _with_largest_batch(recipe: Recipe, inputs: Inputs, where: Profile, trial: Callable[[Recipe], Run]) -> Recipe:
+    # What trials draw, the run does not miss.
+    with torch.random.fork_rng([where.device] if where.device.type == "cuda" else []):
+        return recipe.with_largest(largest_batch(recipe, len(inputs.splits["train"]), trial))
 
 
 def _with_found_rate(recipe: Recipe, run: Run) -> Recipe:
@@ -184,8 +189,7 @@ def _run(
         run.validate = lambda: evaluate(
             run.predictor(), val, task, inputs.normalise, where, batch_size=evaluation_batch(recipe)
         ).means()
-    for trick in sorted(tricks, key=lambda trick: not trick.card.fresh):  # averages begin with the weights drawn
-        trick.start(run)
+    tricks.start(run)
     return run
 
 
