@@ -4,14 +4,26 @@ from netwright.recipes._recipe import Recipe
 
 
 def speedrun_cifar() -> Recipe:
-    """`netwright train cifar10_12k/ --recipe speedrun_cifar`; for pictures of 32 pixels a side."""
+    """`netwright train cifar10_12k/ --recipe speedrun_cifar`; for pictures of about 32 pixels a side.
+
+    The first convolution is set from the pictures and stays; flips alternate between epochs; the rate goes through one
+    cycle; six views of each picture vote at the end. Nothing depends on the number of pictures: with all 50,000 of
+    CIFAR-10 an epoch is five times as long.
+    """
     return Recipe(
         name="speedrun_cifar",
         data="",
         model="airbench94",
-        optimizer="sgd(lr=0.1, momentum=0.85, weight_decay=5e-4)",
+        optimizer="sgd(lr=0.4, momentum=0.85, weight_decay=5e-4)",
         schedule="one_cycle(warmup=0.23)",
-        tricks=("crop(pad=2)", "flip", "label_smoothing(smoothing=0.2)", "no_decay", "test_time_augmentation(shift=1)"),
+        tricks=(
+            "alternating_flip",
+            "crop(pad=2)",
+            "label_smoothing(smoothing=0.2)",
+            "no_decay",
+            "test_time_augmentation(shift=1)",
+            "whitening",
+        ),
         epochs=8,
         batch_size=256,
     )
