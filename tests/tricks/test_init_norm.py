@@ -348,7 +348,10 @@ class TestNorm:
         assert torch.equal(swapped.norms[0].running_mean, mean)
 
     def test_what_cannot_be_exchanged_is_refused(self) -> None:
-        for name, reason in (("lenet5", "no norms"), ("timm/efficientnet_b0", "BatchNormAct2d")):
+        for name, reason in (
+            ("lenet5", "has no norms that can be exchanged"),
+            ("timm/efficientnet_b0", "BatchNormAct2d"),
+        ):
             with pytest.raises(NetwrightError, match=reason) as caught:
                 TRICKS.build("norm").model(create_model(name, classes=CLASSES))
             assert "--without norm" in caught.value.fix

@@ -42,6 +42,26 @@ def only(run: Run):
     return found
 
 
+@pytest.mark.parametrize(("name", "state"), [("ema", "average_"), ("lookahead", "slow_"), ("swa", "mean_")])
+def test_a_checkpoint_comes_back_into_the_tensors_of_the_run(name: str, state: str) -> None:
+    """They live on the run's device, where those of the file do not."""
+    saved = only(train_tiny(tiny_run(name))).memory()
+    trick = only(tiny_run(name, seed=1))
+    own = tensors(getattr(trick, state))
+    trick.recall(saved)
+    found = tensors(getattr(trick, state))
+    assert all(one is other for one, other in zip(own, found, strict=True))
+    assert all(torch.equal(one, other) for one, other in zip(found, tensors(saved[state]), strict=True))
+    assert not any(one is other for one, other in zip(found, tensors(saved[state]), strict=True))
+    assert {name: value for name, value in trick.memory().items() if name != state} == {
+        name: value for name, value in saved.items() if name != state
+    }
+
+
+def tensors(state: dict[str, Tensor] | list[Tensor]) -> list[Tensor]:
+    return list(state.values()) if isinstance(state, dict) else state
+
+
 class TestLookahead:
     def test_is_the_papers_algorithm(self) -> None:
         """With a constant rate and plain gradient descent on a slope that never changes, all is arithmetic."""

@@ -406,6 +406,11 @@ class TestMaxNorm:
         assert (layer.weight == 0).all()
         assert (layer.bias == 100).all()
 
+    def test_a_ball_of_no_size_is_refused(self) -> None:
+        with pytest.raises(NetwrightError, match=r"max_norm: norm cannot be 0\.0") as caught:
+            built("max_norm(norm=0)")
+        assert caught.value.fix == "give a value at least 1e-06"
+
     def test_holds_after_training(self) -> None:
         run = train_tiny(tiny_run("max_norm(norm=0.5)"))
         longest = max(w.norm(dim=2).max().item() for w in matrices(run.model))

@@ -332,6 +332,11 @@ class TestRandomErasing:
         expected = (0.5 * height * width / rows).clamp(1, width)
         assert ((columns - expected).abs() <= expected / 2 + 0.5).all()
 
+    def test_bounds_in_the_wrong_order_are_refused(self) -> None:
+        with pytest.raises(NetwrightError, match=r"smallest=0\.5 is above largest=0\.4") as caught:
+            TRICKS.build("random_erasing(smallest=0.5)")
+        assert caught.value.fix == "let smallest be at most largest"
+
     def test_as_often_and_all_channels_alike(self) -> None:
         found = acted("random_erasing", torch.full((N, 3, 12, 12), 0.25), probability=0.3, value=0.5)
         hidden = found == 0.5

@@ -85,10 +85,6 @@ class Optimizer(Protocol):
         """
         ...
 
-    def rate(self, factor: float) -> float:
-        """The learning rate of the first group."""
-        ...
-
     def memory(self) -> dict[str, Any]:
         """State for a checkpoint."""
         ...
@@ -193,7 +189,7 @@ class Run:
     @property
     def rate(self) -> float:
         """The learning rate of the coming update."""
-        return self.optimizer.rate(self.factor)
+        return self.optimizer.lr * self.factor
 
     def uniform(self, name: str, n: int = 1, *, epoch: int | None = None) -> Tensor:
         """`n` draws in [0, 1) for each sample of the batch: a function of (seed, epoch, sample, name). N n.
@@ -205,6 +201,10 @@ class Run:
     def between(self, name: str, low: float, high: float) -> Tensor:
         """One draw in [low, high) for each sample. N."""
         return low + (high - low) * self.uniform(name)[:, 0]
+
+    def chosen(self, name: str, probability: float) -> Tensor:
+        """Which samples are drawn, each with `probability`. N, bool."""
+        return self.uniform(name)[:, 0] < probability
 
     def normal(self, name: str, n: int) -> Tensor:
         """`n` standard normal draws for each sample: a function of (seed, epoch, sample, name). N n."""

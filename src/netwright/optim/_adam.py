@@ -6,10 +6,7 @@ from typing import Annotated, ClassVar
 import torch
 
 from netwright.core.options import Between
-from netwright.optim._optimizer import Base, Tensors
-
-# At 1 the average would never move, and its correction for bias would divide by zero.
-Beta = Annotated[float, Between(0, 0.9999999)]
+from netwright.optim._optimizer import Base, Beta, Tensors
 
 
 @dataclass

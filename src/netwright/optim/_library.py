@@ -7,20 +7,16 @@ See docs/adr/0012-library-optimizers.md.
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from netwright.core.options import Between
 from netwright.engine.plans import Group
 from netwright.optim._optimizer import Common
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
-
-# At 1 an average would never move, and its correction for bias would divide by zero.
-Beta = Annotated[float, Between(0, 0.9999999)]
 
 # Scalars that the libraries keep in main memory, wherever the parameter is.
 COUNTERS = ("step", "mu_product")

@@ -16,6 +16,8 @@ from netwright.core.options import Between
 from netwright.engine.plans import Group
 
 Tensors = list[Tensor]
+# At 1 an average would never move, and its correction for bias would divide by zero.
+Beta = Annotated[float, Between(0, 0.9999999)]
 
 
 @dataclass
@@ -51,10 +53,6 @@ class Common(ABC):
     @abstractmethod
     def recall(self, memory: dict[str, Any]) -> None:
         """Take the state back."""
-
-    def rate(self, factor: float) -> float:
-        """The learning rate of the first group."""
-        return self.lr * factor * self.groups[0].rate
 
     def paced(self, factors: tuple[float, ...]) -> list[tuple[Group, float, float]]:
         """Each group with its learning rate and its weight decay."""

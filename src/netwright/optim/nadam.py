@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 from netwright.core.options import Between
-from netwright.optim._library import Beta, Library
+from netwright.optim._library import Library
+from netwright.optim._optimizer import Beta
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer

@@ -16,6 +16,7 @@ from torch import Tensor
 from netwright.engine.colour import Colour
 from netwright.engine.trick import Trick
 from netwright.engine.warp import Warp
+from netwright.tricks._places import COLOURS, PLACES
 from netwright.tricks.autocontrast import autocontrast
 from netwright.tricks.equalize import equalize
 from netwright.tricks.grayscale import luma
@@ -28,10 +29,7 @@ if TYPE_CHECKING:
 
 
 # A policy gets the picture that the tricks for places and colours make; at the first of them it then acts last.
-PLACES_AND_COLOURS = (
-    "alternating_flip", "brightness", "channel_dropout", "contrast", "crop", "flip", "grayscale", "hue", "invert",
-    "perspective", "resized_crop", "rotate", "saturation", "shear", "translate", "vertical_flip", "zoom",
-)  # fmt: skip
+PLACES_AND_COLOURS = (*PLACES, *COLOURS)
 
 
 class Operation(IntEnum):

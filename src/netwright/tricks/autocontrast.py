@@ -30,7 +30,7 @@ class Autocontrast(Trick):
 
     def pixels(self, batch: "Batch", run: "Run") -> "Batch":
         """v ↦ (v − low) / (high − low)."""
-        chosen = run.uniform(self.name)[:, 0] < self.probability
+        chosen = run.chosen(self.name, self.probability)
         return batch.changed(image=change_some(batch.image, chosen, lambda image, _: autocontrast(image)))
 
 

@@ -19,7 +19,7 @@ class Brightness(Trick):
     strength: Annotated[float, Between(0, 1)] = 0.3
 
     card = Card(
-        paper="Krizhevsky, Sutskever & Hinton, ImageNet classification with deep CNNs, NeurIPS 2012, §4.1",
+        paper="Howard, Some improvements on deep convolutional neural network based image classification, ICLR 2014",
         neutral={"strength": 0.0},
         strong={"strength": 0.8},
         treats=(Symptom.OVERFITTING,),

@@ -10,6 +10,7 @@ from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
 from netwright.engine.colour import Colour
 from netwright.engine.trick import Card, Trick
+from netwright.tricks._places import COLOURS, before
 
 if TYPE_CHECKING:
     from netwright.engine.run import Run
@@ -33,7 +34,7 @@ class ChannelDropout(Trick):
         strong={"probability": 1.0},
         treats=(Symptom.OVERFITTING,),
         tasks=("classification", "multi_label", "segmentation"),
-        after=("brightness", "contrast", "saturation", "hue", "grayscale"),
+        after=before("channel_dropout", COLOURS),
     )
 
     def colour(self, colour: Colour, run: "Run") -> Colour:

@@ -8,15 +8,16 @@ from torch import Tensor
 
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
-from netwright.engine.trick import Card, LossFn, Trick
+from netwright.engine.trick import Card
 from netwright.nn.output import main_output
+from netwright.tricks._penalty import AFTER, Penalty
 
 if TYPE_CHECKING:
-    from netwright.engine.run import Batch, Run
+    from netwright.engine.run import Run
 
 
 @dataclass
-class ConfidencePenalty(Trick):
+class ConfidencePenalty(Penalty):
     """loss − strength · mean entropy of what the main head predicts, in nats; for multi_label, of each yes or no."""
 
     strength: Annotated[float, Between(0, 100)] = 0.1
@@ -27,17 +28,13 @@ class ConfidencePenalty(Trick):
         strong={"strength": 2.0},
         treats=(Symptom.OVERCONFIDENCE, Symptom.OVERFITTING),
         tasks=("classification", "multi_label", "segmentation"),
-        after=("auxiliary_heads",),
+        after=AFTER,
     )
 
-    def loss(self, loss: LossFn) -> LossFn:
-        """Wrap the loss."""
-
-        def penalised(output: Any, batch: "Batch", run: "Run") -> Tensor:
-            measure = binary_entropy if run.task.name == "multi_label" else entropy
-            return loss(output, batch, run) - self.strength * measure(main_output(output).float()).mean()
-
-        return penalised if self.strength else loss
+    def measure(self, output: Any, run: "Run") -> Tensor:
+        """The mean of −H(p)."""
+        doubt = binary_entropy if run.task.name == "multi_label" else entropy
+        return -doubt(main_output(output).float()).mean()
 
 
 def entropy(output: Tensor) -> Tensor:

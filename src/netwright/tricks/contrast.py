@@ -9,6 +9,7 @@ from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
 from netwright.engine.colour import Colour
 from netwright.engine.trick import Card, Trick
+from netwright.tricks._places import COLOURS, before
 from netwright.tricks.grayscale import luma
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class Contrast(Trick):
         strong={"strength": 0.8},
         treats=(Symptom.OVERFITTING,),
         tasks=("classification", "multi_label", "segmentation"),
-        after=("brightness",),
+        after=before("contrast", COLOURS),
     )
 
     def colour(self, colour: Colour, run: "Run") -> Colour:

@@ -10,6 +10,7 @@ from torch import Tensor
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
 from netwright.engine.trick import Card, Trick
+from netwright.tricks._pixels import between, crossing
 from netwright.tricks.mixup import blend, partners, shares
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ class Cutmix(Trick):
 
     Its centre is uniform over the picture. What falls outside is cut off, and the target is mixed by the pixels that
     were pasted in fact; a target for each pixel is pasted with its picture.
+
+    Given together with `mixup`, the two act one after the other; `mixup_or_cutmix` chooses one for each sample.
     """
 
     alpha: Annotated[float, Between(0, 100)] = 1.0
@@ -53,8 +56,8 @@ def drawn_boxes(draw: np.random.Generator, weight: Tensor, batch: "Batch") -> Te
     height, width = batch.image.shape[2:]
     centre = torch.from_numpy(draw.integers(0, (height, width), (len(batch), 2)))
     edges = boxes(weight, centre, height, width).to(batch.image.device)
-    rows, columns = _between(edges[:, 0], edges[:, 1], height), _between(edges[:, 2], edges[:, 3], width)
-    return (rows[:, :, None] & columns[:, None, :])[:, None]
+    rows, columns = between(edges[:, 0], edges[:, 1], height), between(edges[:, 2], edges[:, 3], width)
+    return crossing(rows, columns)
 
 
 def boxes(weight: Tensor, centre: Tensor, height: int, width: int) -> Tensor:
@@ -72,9 +75,3 @@ def paste_target(target: Tensor, other: Tensor, inside: Tensor) -> Tensor:
     kept = 1 - inside.float().mean((1, 2, 3))
     # Where nothing was pasted the other may be unknown (NaN), and blending would spread that.
     return torch.where(kept[:, None] < 1, blend(target, other, kept), target)
-
-
-def _between(first: Tensor, end: Tensor, length: int) -> Tensor:
-    """Which indices lie in [first, end). N, N -> N length."""
-    index = torch.arange(length, device=first.device)
-    return (first[:, None] <= index) & (index < end[:, None])

@@ -8,7 +8,7 @@ import torch
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
 from netwright.engine.trick import Card, Trick
-from netwright.tricks._pixels import FILE
+from netwright.tricks._pixels import FILE, crossing
 
 if TYPE_CHECKING:
     from netwright.engine.run import Batch, Run
@@ -38,8 +38,7 @@ class Cutout(Trick):
         place = run.uniform(self.name, 2)
         rows = _near(place[:, 0] * height, half, height)
         columns = _near(place[:, 1] * width, half, width)
-        hidden = (rows[:, :, None] & columns[:, None, :])[:, None]  # N 1 H W
-        return batch.changed(image=batch.image.masked_fill(hidden, 0.5))
+        return batch.changed(image=batch.image.masked_fill(crossing(rows, columns), 0.5))
 
 
 def _near(centre: torch.Tensor, half: float, length: int) -> torch.Tensor:

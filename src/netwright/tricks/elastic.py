@@ -11,6 +11,7 @@ from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
 from netwright.engine.trick import Card, Trick
 from netwright.engine.warp import Warp
+from netwright.tricks._places import PLACES
 
 if TYPE_CHECKING:
     from netwright.engine.run import Run
@@ -33,11 +34,8 @@ class Elastic(Trick):
         neutral={"alpha": 0.0},
         strong={"alpha": 20.0, "sigma": 2.0},
         treats=(Symptom.OVERFITTING,),
-        after=(
-            "flip", "alternating_flip", "vertical_flip", "crop", "resized_crop",
-            "zoom", "shear", "rotate", "translate", "perspective",
-        ),
-    )  # fmt: skip
+        after=PLACES,
+    )
 
     def geometry(self, warp: Warp, run: "Run") -> Warp:
         """(x, y) ↦ (x, y) + alpha · G ∗ noise."""

@@ -2,7 +2,7 @@
 
 import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import torch
 from torch import Tensor, nn
@@ -22,12 +22,12 @@ class Ema(Trick):
     The ramp lets short runs profit too. Buffers, such as batch normalisation's statistics, are averaged alike.
     """
 
-    decay: Annotated[float, Between(0, 1)] = 0.99
+    decay: Annotated[float, Between(0, 0.999999)] = 0.99
 
     card = Card(
         paper="Polyak & Juditsky, Acceleration of stochastic approximation by averaging, SIAM J. Control 1992",
         neutral={"decay": 0.0},
-        strong={"decay": 1.0},
+        strong={"decay": 0.5},
         treats=(Symptom.NOISY_WEIGHTS,),
         after=("lookahead", "max_norm"),
     )
@@ -37,17 +37,11 @@ class Ema(Trick):
         self.average_ = {name: value.detach().clone() for name, value in run.model.state_dict().items()}
         self.steps_ = 0
 
-    def recall(self, memory: dict[str, Any]) -> None:
-        """Take the average back to the device it lives on."""
-        self.steps_ = memory["steps_"]
-        for name, value in memory["average_"].items():
-            self.average_[name].copy_(value)
-
     @torch.no_grad()
     def after_step(self, run: "Run") -> None:
         """Move the average towards the weights."""
         self.steps_ += 1
-        decay = min(self.decay, self.steps_ / (9 + self.steps_)) if self.decay < 1 else 1.0
+        decay = min(self.decay, self.steps_ / (9 + self.steps_))
         average, current = _floating(self.average_, run.model.state_dict())
         torch._foreach_lerp_(average, current, 1 - decay)
 

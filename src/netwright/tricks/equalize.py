@@ -34,7 +34,7 @@ class Equalize(Trick):
 
     def pixels(self, batch: "Batch", run: "Run") -> "Batch":
         """v ↦ the part of the channel's values below v."""
-        chosen = run.uniform(self.name)[:, 0] < self.probability
+        chosen = run.chosen(self.name, self.probability)
         return batch.changed(image=change_some(batch.image, chosen, lambda image, _: equalize(image)))
 
 

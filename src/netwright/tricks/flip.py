@@ -30,7 +30,7 @@ class Flip(Trick):
 
     def geometry(self, warp: Warp, run: "Run") -> Warp:
         """x ↦ −x about the picture's centre: exact, by index."""
-        return mirror(warp, run.uniform(self.name)[:, 0] < self.probability, axis=0)
+        return mirror(warp, run.chosen(self.name, self.probability), axis=0)
 
 
 def mirror(warp: Warp, chosen: Tensor, *, axis: int) -> Warp:

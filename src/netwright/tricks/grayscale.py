@@ -12,6 +12,7 @@ from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
 from netwright.engine.colour import Colour
 from netwright.engine.trick import Card, Trick
+from netwright.tricks._places import COLOURS, before
 
 if TYPE_CHECKING:
     from netwright.engine.run import Run
@@ -31,14 +32,14 @@ class Grayscale(Trick):
         strong={"probability": 1.0},
         treats=(Symptom.OVERFITTING,),
         tasks=("classification", "multi_label", "segmentation"),
-        after=("brightness", "contrast", "saturation", "hue"),
+        after=before("grayscale", COLOURS),
     )
 
     def colour(self, colour: Colour, run: "Run") -> Colour:
         """Every channel ↦ 0.299 R + 0.587 G + 0.114 B."""
         if not coloured(self.name, colour):
             return colour
-        chosen = run.uniform(self.name)[:, 0] < self.probability
+        chosen = run.chosen(self.name, self.probability)
         return mixed_with_grey(colour, 1 - chosen.float())
 
 

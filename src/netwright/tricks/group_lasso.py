@@ -8,15 +8,16 @@ from torch import Tensor, nn
 
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
-from netwright.engine.trick import Card, LossFn, Trick
+from netwright.engine.trick import Card
 from netwright.nn.matrices import matrices
+from netwright.tricks._penalty import AFTER, Penalty
 
 if TYPE_CHECKING:
-    from netwright.engine.run import Batch, Run
+    from netwright.engine.run import Run
 
 
 @dataclass
-class GroupLasso(Trick):
+class GroupLasso(Penalty):
     """loss + strength · Σ √size · ‖w‖ over the filters of convolutions and the rows of linear layers."""
 
     strength: Annotated[float, Between(0)] = 1e-5
@@ -26,16 +27,12 @@ class GroupLasso(Trick):
         neutral={"strength": 0.0},
         strong={"strength": 0.1},
         treats=(Symptom.OVERFITTING,),
-        after=("auxiliary_heads",),  # which asks for the loss once a head, and weights are to be counted once
+        after=AFTER,
     )
 
-    def loss(self, loss: LossFn) -> LossFn:
-        """Wrap the loss."""
-
-        def penalised(output: Any, batch: "Batch", run: "Run") -> Tensor:
-            return loss(output, batch, run) + self.strength * lengths(run.model)
-
-        return penalised if self.strength else loss
+    def measure(self, output: Any, run: "Run") -> Tensor | float:
+        """Σ √size · ‖w‖."""
+        return lengths(run.model)
 
 
 def lengths(model: nn.Module) -> Tensor | float:

@@ -13,6 +13,7 @@ from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
 from netwright.engine.colour import Colour
 from netwright.engine.trick import Card, Trick
+from netwright.tricks._places import COLOURS, before
 from netwright.tricks.grayscale import coloured
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Hue(Trick):
         strong={"degrees": 120.0},
         treats=(Symptom.OVERFITTING,),
         tasks=("classification", "multi_label", "segmentation"),
-        after=("brightness", "contrast", "saturation"),
+        after=before("hue", COLOURS),
     )
 
     def colour(self, colour: Colour, run: "Run") -> Colour:

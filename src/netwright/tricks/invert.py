@@ -9,6 +9,7 @@ from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
 from netwright.engine.colour import Colour
 from netwright.engine.trick import Card, Trick
+from netwright.tricks._places import COLOURS, before
 
 if TYPE_CHECKING:
     from netwright.engine.run import Run
@@ -26,12 +27,12 @@ class Invert(Trick):
         strong={"probability": 1.0},
         treats=(Symptom.OVERFITTING,),
         tasks=("classification", "multi_label", "segmentation"),
-        after=("brightness", "contrast", "saturation", "hue", "grayscale", "channel_dropout"),
+        after=before("invert", COLOURS),
     )
 
     def colour(self, colour: Colour, run: "Run") -> Colour:
         """v ↦ 1 − v."""
-        chosen = run.uniform(self.name)[:, 0] < self.probability
+        chosen = run.chosen(self.name, self.probability)
         return negative(colour, chosen.float())
 
 

@@ -8,15 +8,16 @@ from torch import Tensor, nn
 
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
-from netwright.engine.trick import Card, LossFn, Trick
+from netwright.engine.trick import Card
 from netwright.nn.matrices import kernels
+from netwright.tricks._penalty import AFTER, Penalty
 
 if TYPE_CHECKING:
-    from netwright.engine.run import Batch, Run
+    from netwright.engine.run import Run
 
 
 @dataclass
-class L1Penalty(Trick):
+class L1Penalty(Penalty):
     """loss + strength · Σ |w| over weight matrices and kernels; biases and norms are left alone."""
 
     strength: Annotated[float, Between(0)] = 1e-5
@@ -26,16 +27,12 @@ class L1Penalty(Trick):
         neutral={"strength": 0.0},
         strong={"strength": 0.1},
         treats=(Symptom.OVERFITTING,),
-        after=("auxiliary_heads",),  # which asks for the loss once a head, and weights are to be counted once
+        after=AFTER,
     )
 
-    def loss(self, loss: LossFn) -> LossFn:
-        """Wrap the loss."""
-
-        def penalised(output: Any, batch: "Batch", run: "Run") -> Tensor:
-            return loss(output, batch, run) + self.strength * sizes(run.model)
-
-        return penalised if self.strength else loss
+    def measure(self, output: Any, run: "Run") -> Tensor:
+        """Σ |w|."""
+        return sizes(run.model)
 
 
 def sizes(model: nn.Module) -> Tensor:

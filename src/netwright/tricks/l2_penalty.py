@@ -8,15 +8,16 @@ from torch import Tensor, nn
 
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
-from netwright.engine.trick import Card, LossFn, Trick
+from netwright.engine.trick import Card
 from netwright.nn.matrices import kernels
+from netwright.tricks._penalty import AFTER, Penalty
 
 if TYPE_CHECKING:
-    from netwright.engine.run import Batch, Run
+    from netwright.engine.run import Run
 
 
 @dataclass
-class L2Penalty(Trick):
+class L2Penalty(Penalty):
     """loss + strength / 2 · Σ w² over weight matrices and kernels; biases and norms are left alone.
 
     With SGD its gradient is that of weight decay; with Adam it is not (Loshchilov & Hutter 2019).
@@ -29,16 +30,12 @@ class L2Penalty(Trick):
         neutral={"strength": 0.0},
         strong={"strength": 1.0},
         treats=(Symptom.OVERFITTING,),
-        after=("auxiliary_heads",),  # which asks for the loss once a head, and weights are to be counted once
+        after=AFTER,
     )
 
-    def loss(self, loss: LossFn) -> LossFn:
-        """Wrap the loss."""
-
-        def penalised(output: Any, batch: "Batch", run: "Run") -> Tensor:
-            return loss(output, batch, run) + self.strength / 2 * squares(run.model)
-
-        return penalised if self.strength else loss
+    def measure(self, output: Any, run: "Run") -> Tensor:
+        """½ Σ w²."""
+        return squares(run.model) / 2
 
 
 def squares(model: nn.Module) -> Tensor:

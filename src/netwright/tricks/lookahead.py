@@ -1,7 +1,7 @@
 """Takes a few steps ahead, then goes only part of the way."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import torch
 from torch import Tensor
@@ -34,10 +34,6 @@ class Lookahead(Trick):
     def start(self, run: "Run") -> None:
         """The slow weights begin where the weights are."""
         self.slow_ = [parameter.detach().clone() for parameter in run.optimizer.parameters]
-
-    def recall(self, memory: dict[str, Any]) -> None:
-        """Take the slow weights back to the device they live on."""
-        torch._foreach_copy_(self.slow_, memory["slow_"])
 
     @torch.no_grad()
     def after_step(self, run: "Run") -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class MaxNorm(Trick):
     """After each update, filters of convolutions and rows of linear layers longer than `norm` are scaled down to it."""
 
-    norm: Annotated[float, Between(0)] = 3.0
+    norm: Annotated[float, Between(1e-6)] = 3.0
 
     card = Card(
         paper="Srivastava et al., Dropout: A simple way to prevent neural networks from overfitting, JMLR 2014, §5.1",

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass
 class Mixup(Trick):
-    """λ x + (1 − λ) x′ with λ ~ Beta(alpha, alpha) for each sample, its partner from a permutation of the batch."""
+    """λ x + (1 − λ) x′ with λ ~ Beta(alpha, alpha) for each sample, its partner from a permutation of the batch.
+
+    Given together with `cutmix`, the two act one after the other; `mixup_or_cutmix` chooses one for each sample.
+    """
 
     alpha: Annotated[float, Between(0, 100)] = 0.2
 

@@ -59,8 +59,8 @@ def refuse_foreign(module: nn.Module) -> None:
     norms = [layer for layer in module.modules() if isinstance(layer, SWAPPABLE)]
     foreign = {type(layer).__name__ for layer in norms if type(layer) not in SWAPPABLE}
     if foreign or not norms:
-        has = f"norms of its own kind ({listed(sorted(foreign))})" if foreign else "no norms over maps N C H W"
+        own = f"norms of its own kind ({listed(sorted(foreign))})"
         raise NetwrightError(
-            f"norm cannot exchange what {type(module).__name__} has: {has}",
+            f"norm: {type(module).__name__} has {own if foreign else 'no norms that can be exchanged'}",
             "a model's own option may do it, as in --model \"convnext_tiny(norm='batch')\"; or --without norm",
         )

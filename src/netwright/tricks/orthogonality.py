@@ -8,15 +8,16 @@ from torch import Tensor, nn
 
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
-from netwright.engine.trick import Card, LossFn, Trick
+from netwright.engine.trick import Card
 from netwright.nn.matrices import matrices
+from netwright.tricks._penalty import AFTER, Penalty
 
 if TYPE_CHECKING:
-    from netwright.engine.run import Batch, Run
+    from netwright.engine.run import Run
 
 
 @dataclass
-class Orthogonality(Trick):
+class Orthogonality(Penalty):
     """loss + strength · Σ ‖WᵀW − I‖² over the weight matrices of convolutions and linear layers.
 
     WWᵀ is taken where it is the smaller: the two penalties differ by a constant, so this is also the paper's
@@ -30,16 +31,12 @@ class Orthogonality(Trick):
         neutral={"strength": 0.0},
         strong={"strength": 0.1},
         treats=(Symptom.EXPLODING_GRADIENTS, Symptom.VANISHING_GRADIENTS, Symptom.OVERFITTING),
-        after=("auxiliary_heads",),  # which asks for the loss once a head, and weights are to be counted once
+        after=AFTER,
     )
 
-    def loss(self, loss: LossFn) -> LossFn:
-        """Wrap the loss."""
-
-        def penalised(output: Any, batch: "Batch", run: "Run") -> Tensor:
-            return loss(output, batch, run) + self.strength * skews(run.model)
-
-        return penalised if self.strength else loss
+    def measure(self, output: Any, run: "Run") -> Tensor | float:
+        """Σ ‖WᵀW − I‖²."""
+        return skews(run.model)
 
 
 def skews(model: nn.Module) -> Tensor | float:

@@ -10,6 +10,7 @@ from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
 from netwright.engine.trick import Card, Trick
 from netwright.engine.warp import Warp
+from netwright.tricks._places import PLACES, before
 
 if TYPE_CHECKING:
     from netwright.engine.run import Run
@@ -32,10 +33,8 @@ class Perspective(Trick):
         neutral={"distortion": 0.0},
         strong={"distortion": 0.45, "probability": 1.0},
         treats=(Symptom.OVERFITTING,),
-        after=(
-            "flip", "alternating_flip", "vertical_flip", "crop", "resized_crop", "zoom", "shear", "rotate", "translate",
-        ),
-    )  # fmt: skip
+        after=before("perspective", PLACES),
+    )
 
     def geometry(self, warp: Warp, run: "Run") -> Warp:
         """The homography that takes the moved corners back to the picture's own."""

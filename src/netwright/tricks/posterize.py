@@ -33,7 +33,7 @@ class Posterize(Trick):
 
     def pixels(self, batch: "Batch", run: "Run") -> "Batch":
         """v ↦ v with its lowest bits zero."""
-        chosen = run.uniform(self.name)[:, 0] < self.probability
+        chosen = run.chosen(self.name, self.probability)
         return batch.changed(
             image=change_some(
                 batch.image, chosen, lambda image, where: posterize(image, torch.full_like(where, self.bits))

@@ -7,6 +7,7 @@ from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
 from netwright.engine.trick import Card, Trick
 from netwright.engine.warp import Warp
+from netwright.tricks._places import PLACES
 
 if TYPE_CHECKING:
     from netwright.engine.run import Run
@@ -33,11 +34,8 @@ class ProgressiveResize(Trick):
         neutral={"smallest": 1.0},
         strong={"smallest": 0.5, "until": 1.0, "multiple": 1},
         treats=(Symptom.WASTED_EPOCHS,),
-        after=(
-            "flip", "alternating_flip", "vertical_flip", "crop", "resized_crop",
-            "zoom", "shear", "rotate", "translate", "perspective", "elastic", "randaugment", "trivial_augment",
-        ),
-    )  # fmt: skip
+        after=(*PLACES, "elastic", "randaugment", "trivial_augment"),
+    )
 
     def geometry(self, warp: Warp, run: "Run") -> Warp:
         """The same view in fewer pixels."""

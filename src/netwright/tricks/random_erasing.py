@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 import torch
 from torch import Tensor
 
+from netwright.core.errors import NetwrightError
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
 from netwright.engine.trick import Card, Trick
-from netwright.tricks._pixels import FILE
+from netwright.tricks._pixels import FILE, between, crossing
 
 if TYPE_CHECKING:
     from netwright.engine.run import Batch, Run
@@ -42,6 +43,14 @@ class RandomErasing(Trick):
         after=(*FILE, "cutout"),
     )
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.smallest > self.largest:
+            raise NetwrightError(
+                f"random_erasing: smallest={self.smallest:g} is above largest={self.largest:g}",
+                "let smallest be at most largest",
+            )
+
     def pixels(self, batch: "Batch", run: "Run") -> "Batch":
         """v ↦ noise inside the box."""
         if not self.probability:
@@ -69,14 +78,13 @@ def box(size: tuple[int, int], area: Tensor, aspect: float, shape: Tensor, down:
     ratio = torch.exp((2 * shape - 1) * math.log(aspect)).clamp(pixels / width**2, height**2 / pixels.clamp(min=1e-6))
     rows = (pixels * ratio).sqrt().round().clamp(1, height)
     columns = (pixels / ratio).sqrt().round().clamp(1, width)
-    return (_span(rows, down, height)[:, :, None] & _span(columns, across, width)[:, None, :])[:, None]
+    return crossing(_span(rows, down, height), _span(columns, across, width))
 
 
 def _span(length: Tensor, place: Tensor, whole: int) -> Tensor:
     """`length` pixels in a row, somewhere in the `whole`, every place as likely. N -> N whole, bool."""
-    first = (place * (whole - length + 1)).floor()[:, None]
-    position = torch.arange(whole, device=place.device)
-    return (position >= first) & (position < first + length[:, None])
+    first = (place * (whole - length + 1)).floor()
+    return between(first, first + length, whole)
 
 
 def random_bytes(draw: Tensor) -> Tensor:

@@ -11,12 +11,17 @@ from netwright.engine.trick import Card, Trick
 
 @dataclass
 class RepeatedAugmentation(Trick):
-    """A batch of n holds n / repeats different samples, so an epoch sees 1 / repeats of them, in as many steps."""
+    """A batch of n holds n / repeats different samples, so an epoch sees 1 / repeats of them, in as many steps.
+
+    Only netwright's tricks draw for each copy: the random transforms of a dataset of one's own give all copies of a
+    sample the same picture.
+    """
 
     repeats: Annotated[int, Between(1, 64)] = 3
 
     card = Card(
-        paper="Hoffer et al., Augment your batch: Improving generalization through instance repetition, CVPR 2020",
+        paper="Berman et al., MultiGrain: A unified image embedding for classes and instances, arXiv 1902.05509; "
+        "Hoffer et al., Augment your batch: Improving generalization through instance repetition, CVPR 2020",
         neutral={"repeats": 1},
         strong={"repeats": 4},
         treats=(Symptom.OVERFITTING,),

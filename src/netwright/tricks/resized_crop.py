@@ -11,6 +11,7 @@ from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
 from netwright.engine.trick import Card, Trick
 from netwright.engine.warp import Warp
+from netwright.tricks._places import PLACES, before
 
 if TYPE_CHECKING:
     from netwright.engine.run import Run
@@ -32,7 +33,7 @@ class ResizedCrop(Trick):
         paper="Szegedy et al., Going deeper with convolutions, CVPR 2015, §6",
         strong={"smallest": 0.1},
         treats=(Symptom.OVERFITTING,),
-        after=("flip", "alternating_flip", "vertical_flip", "crop"),
+        after=before("resized_crop", PLACES),
     )
 
     def geometry(self, warp: Warp, run: "Run") -> Warp:

@@ -8,6 +8,7 @@ from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
 from netwright.engine.trick import Card, Trick
 from netwright.engine.warp import Warp
+from netwright.tricks._places import PLACES, before
 
 if TYPE_CHECKING:
     from netwright.engine.run import Run
@@ -24,7 +25,7 @@ class Rotate(Trick):
         neutral={"degrees": 0.0},
         strong={"degrees": 45.0},
         treats=(Symptom.OVERFITTING,),
-        after=("flip", "alternating_flip", "vertical_flip", "crop", "resized_crop", "zoom", "shear"),
+        after=before("rotate", PLACES),
     )
 
     def geometry(self, warp: Warp, run: "Run") -> Warp:

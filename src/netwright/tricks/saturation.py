@@ -7,6 +7,7 @@ from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
 from netwright.engine.colour import Colour
 from netwright.engine.trick import Card, Trick
+from netwright.tricks._places import COLOURS, before
 from netwright.tricks.grayscale import coloured, mixed_with_grey
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ class Saturation(Trick):
         strong={"strength": 1.0},
         treats=(Symptom.OVERFITTING,),
         tasks=("classification", "multi_label", "segmentation"),
-        after=("brightness", "contrast"),
+        after=before("saturation", COLOURS),
     )
 
     def colour(self, colour: Colour, run: "Run") -> Colour:

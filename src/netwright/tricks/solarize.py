@@ -33,7 +33,7 @@ class Solarize(Trick):
 
     def pixels(self, batch: "Batch", run: "Run") -> "Batch":
         """v ↦ 1 − v where v ≥ threshold."""
-        chosen = run.uniform(self.name)[:, 0] < self.probability
+        chosen = run.chosen(self.name, self.probability)
         threshold = torch.full_like(chosen, self.threshold, dtype=batch.image.dtype)
         return batch.changed(
             image=change_some(batch.image, chosen, lambda image, where: solarize(image, threshold[where]))

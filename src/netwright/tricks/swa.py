@@ -2,7 +2,7 @@
 
 import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +30,7 @@ class Swa(Trick):
         neutral={"begin": 1.0},
         strong={"begin": 0.0},
         treats=(Symptom.NOISY_WEIGHTS, Symptom.SHARP_MINIMUM),
-        after=("lookahead",),
+        after=("lookahead", "max_norm"),
         excludes=("ema",),
     )
 
@@ -38,12 +38,6 @@ class Swa(Trick):
         """Nothing is averaged yet."""
         self.mean_ = {name: value.detach().clone() for name, value in run.model.state_dict().items()}
         self.epochs_ = 0
-
-    def recall(self, memory: dict[str, Any]) -> None:
-        """Take the mean back to the device it lives on."""
-        self.epochs_ = memory["epochs_"]
-        for name, value in memory["mean_"].items():
-            self.mean_[name].copy_(value)
 
     @torch.no_grad()
     def after_step(self, run: "Run") -> None:

@@ -29,7 +29,7 @@ class TestTimeAugmentation(Trick):
         neutral={"flip": False, "shift": 0},
         strong={"flip": True, "shift": 2},
         tasks=("classification",),
-        after=("dropout", "early_stopping", "ema"),
+        after=("bn_refresh", "dropout", "early_stopping", "ema", "swa"),
         structure=True,
     )
 

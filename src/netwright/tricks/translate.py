@@ -7,6 +7,7 @@ from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
 from netwright.engine.trick import Card, Trick
 from netwright.engine.warp import Warp
+from netwright.tricks._places import PLACES, before
 
 if TYPE_CHECKING:
     from netwright.engine.run import Run
@@ -23,7 +24,7 @@ class Translate(Trick):
         neutral={"part": 0.0},
         strong={"part": 0.4},
         treats=(Symptom.OVERFITTING,),
-        after=("flip", "alternating_flip", "vertical_flip", "crop", "resized_crop", "zoom", "shear", "rotate"),
+        after=before("translate", PLACES),
     )
 
     def geometry(self, warp: Warp, run: "Run") -> Warp:

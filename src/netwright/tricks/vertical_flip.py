@@ -28,4 +28,4 @@ class VerticalFlip(Trick):
 
     def geometry(self, warp: Warp, run: "Run") -> Warp:
         """y ↦ −y about the picture's centre: exact, by index."""
-        return mirror(warp, run.uniform(self.name)[:, 0] < self.probability, axis=1)
+        return mirror(warp, run.chosen(self.name, self.probability), axis=1)

@@ -10,6 +10,7 @@ from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
 from netwright.engine.trick import Card, Trick
 from netwright.engine.warp import Warp
+from netwright.tricks._places import PLACES, before
 
 if TYPE_CHECKING:
     from netwright.engine.run import Run
@@ -26,7 +27,7 @@ class Zoom(Trick):
         neutral={"ratio": 1.0},
         strong={"ratio": 2.0},
         treats=(Symptom.OVERFITTING,),
-        after=("flip", "alternating_flip", "vertical_flip", "crop", "resized_crop"),
+        after=before("zoom", PLACES),
     )
 
     def geometry(self, warp: Warp, run: "Run") -> Warp:
