@@ -10,6 +10,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from _measure import in_turn, machine, ratio
+from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import InterpolationMode, v2
 
 from netwright import from_arrays, recipe
@@ -21,6 +22,7 @@ from netwright.recipes._assemble import assemble
 BILINEAR = InterpolationMode.BILINEAR
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.247, 0.2435, 0.2616)
 CLASSES = 10
+BATCHES = 16  # in a round with a DataLoader, which needs a while to get going
 
 # Our tricks, and torchvision's transforms of a picture of a given side. Only Beta's parameter is left to mixup.
 PIPELINES: dict[str, tuple[tuple[str, ...], Callable[[int], list]]] = {
@@ -101,6 +103,50 @@ def rates(side: int, batch: int, rounds: int, options: dict) -> None:
         print(f"  {name:<32} {rate['ours']:9.0f}  torchvision {rate['theirs']:7.0f}  {compared}", flush=True)
 
 
+class Loaded:
+    """torchvision's transforms as they are used: in a DataLoader whose workers have a core each."""
+
+    def __init__(self, theirs: Theirs, batch: int, workers: int) -> None:
+        options = {"num_workers": workers, "persistent_workers": True, "prefetch_factor": 4}
+        pictures = [(picture, int(label)) for picture, label in zip(theirs.pictures, theirs.label, strict=True)]
+        self.loader = DataLoader(Transformed(pictures * BATCHES, theirs.transform), batch, **options)
+        self.mix = theirs.mix
+
+    def __call__(self) -> None:
+        for image, label in self.loader:
+            if self.mix:
+                self.mix(image, label)
+
+
+class Transformed(Dataset):
+    """Pictures in memory and what makes each of them what the network sees."""
+
+    def __init__(self, pictures: list, transform: Callable) -> None:
+        self.pictures = pictures
+        self.transform = transform
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __getitem__(self, place: int) -> tuple:
+        picture, label = self.pictures[place]
+        return self.transform(picture), label
+
+
+def loaded(side: int, batch: int, rounds: int, threads: int, options: dict) -> None:
+    """The same on all cores: our batches on that many threads, their pictures by as many workers of a DataLoader."""
+    print(f"{side}x{side}, batches of {batch}, {threads} threads or workers, pictures a second; {rounds} rounds")
+    for name, (tricks, transforms) in PIPELINES.items():
+        ours = Ours(tricks, side, batch, "resnet20", options | {"threads": threads})
+        theirs = Theirs(transforms(side), ours.raw.image, ours.raw.label, mixed="mixup" in tricks)
+        torch.set_num_threads(threads)
+        many = {"ours": lambda ours=ours: [ours() for _ in range(BATCHES)], "theirs": Loaded(theirs, batch, threads)}
+        seconds = in_turn(many, rounds)
+        rate = {who: BATCHES * batch / statistics.median(times) for who, times in seconds.items()}
+        compared = ratio(seconds["theirs"], seconds["ours"])
+        print(f"  {name:<32} {rate['ours']:9.0f}  torchvision {rate['theirs']:7.0f}  {compared}", flush=True)
+
+
 def shares(side: int, batch: int, rounds: int, threads: int, options: dict) -> None:
     """Time of a pipeline over that of a ResNet-18's update on a batch that never changes, both on all threads."""
     print(f"share of a resnet18 step, {side}x{side}, batches of {batch}, {threads} threads; {rounds} rounds")
@@ -133,7 +179,9 @@ def main() -> None:
     print(machine(), f"torch {torch.__version__}")
     options = {"device": "cpu", "precision": given.precision}
     for side in given.sides:
-        rates(side, 128 if side <= 64 else 32, given.rounds, options)
+        batch = 128 if side <= 64 else 32
+        rates(side, batch, given.rounds, options)
+        loaded(side, batch, given.rounds, threads, options)
     if max(given.sides) >= 224:
         shares(224, 32, given.rounds, threads, options)
 

@@ -8,7 +8,8 @@ def speedrun_cifar() -> Recipe:
 
     The first convolution is set from the pictures and stays; flips alternate between epochs; the rate goes through one
     cycle; six views of each picture vote at the end. Nothing depends on the number of pictures: with all 50,000 of
-    CIFAR-10 an epoch is five times as long.
+    CIFAR-10 an epoch is five times as long. On 10,000 of them eight epochs reach 83.7 % [82.0, 85.3] on 2,000 test
+    pictures, in 108 s on two cores (docs/benchmarks).
     """
     return Recipe(
         name="speedrun_cifar",
