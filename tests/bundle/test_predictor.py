@@ -22,7 +22,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for place, (name, colour) in enumerate(COLOURS.items()):
             for i in range(n):
                 photo(root / "photos" / side / name / f"{i}.png", colour, seed=1000 * place + 100 * len(side) + i)
-    chosen = recipe("photos", model="resnet20(width=4)", epochs=4, batch_size=12, device="cpu", image_size=32, lr=0.01)
+    chosen = recipe("modern", model="resnet20(width=4)", epochs=4, batch_size=12, device="cpu", image_size=32, lr=0.01)
     return fit(chosen.with_("test_time_augmentation"), data=str(root / "photos"), output=root / "runs").path
 
 

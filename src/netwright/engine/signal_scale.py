@@ -7,7 +7,7 @@ import copy
 import math
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -179,7 +179,7 @@ def _under(model: nn.Module, images: Tensor, scheme: str, seed: int) -> Signal:
     model = copy.deepcopy(model)
     torch.manual_seed(seed)
     for layer in weighted_layers(model) if scheme in get_args(Scheme) else []:
-        draw_(layer, scheme)  # pyright: ignore[reportArgumentType]
+        draw_(layer, cast(Scheme, scheme))
     if scheme == "lsuv":
         unit_variance_(model, images)
     layers = measure(model, images)

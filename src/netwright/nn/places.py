@@ -75,7 +75,7 @@ class _Watched:
     """A copy of a network that remembers what its layers were given and gave."""
 
     def __init__(self, network: Staged) -> None:
-        self.network: Any = copy.deepcopy(network).eval()  # pyright: ignore[reportAttributeAccessIssue]
+        self.network: Any = cast(nn.Module, copy.deepcopy(network)).eval()
         self.starts: list[tuple[str, Any]] = []
         self.ends: list[tuple[str, Any]] = []
         for name, layer in self.network.named_modules():

@@ -67,8 +67,14 @@ class Init(Trick):
             return module
         square = None if self.gain == "auto" else self.gain**2
         for layer in weighted_layers(module):
-            options = {"distribution": self.distribution, "fan": self.fan, "scale": self.scale}
-            draw_(layer, self.kind, squared_gain=square, **options)  # pyright: ignore[reportArgumentType]
+            draw_(
+                layer,
+                self.kind,
+                squared_gain=square,
+                distribution=self.distribution,
+                fan=self.fan,
+                scale=self.scale,
+            )
         return module
 
     def start(self, run: "Run") -> None:
