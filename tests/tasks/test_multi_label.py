@@ -183,5 +183,5 @@ def test_what_is_unknown_reaches_the_task() -> None:
 def test_labels_between_0_and_1_are_refused() -> None:
     data = Quarters(16, unknown=0.0, listed=False)
     data.labels = data.labels * 0.5
-    with pytest.raises(NetwrightError, match="a label of 0.5 is no whole number"):
+    with pytest.raises(NetwrightError, match=r"a label of 0\.5 is no whole number"):
         next(DatasetSource(data, CPU).batches([np.arange(16)]))
