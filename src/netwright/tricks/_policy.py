@@ -4,6 +4,7 @@ An operation's strength is its level: a shear as a tangent, a shift in parts of 
 degrees, a factor minus one for colours and sharpness, bits for posterize and a threshold for solarize.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum, auto
@@ -109,7 +110,7 @@ class Drawn:
 
 
 @dataclass
-class Policy(Trick):
+class Policy(Trick, ABC):
     """A trick that draws operations for each sample and does each at its own station."""
 
     def start(self, run: "Run") -> None:
@@ -138,13 +139,13 @@ class Policy(Trick):
             self.known = (run.ids, run.epoch, drawn)
         return drawn
 
+    @abstractmethod
     def drawn(self, run: "Run") -> Drawn:
         """Draws for the batch's samples."""
-        raise NotImplementedError
 
+    @abstractmethod
     def shift_unit(self, size: tuple[int, int]) -> tuple[float, float]:
         """Pixels to a shift's level, down and across."""
-        raise NotImplementedError
 
 
 def fourteen(*, shear: float, shift: float, degrees: float, factor: float, bits: int) -> Space:
