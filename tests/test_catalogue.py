@@ -78,7 +78,7 @@ def test_an_entry_names_what_the_trick_does_its_paper_stations_and_options(page:
         make = TRICKS.load(name)
         text = entry(page, name)
         assert TRICKS.summary(name) in text, name
-        assert make.card.paper in text, name  # type: ignore[attr-defined]
+        assert make.card.paper in text, name
         for station in (*ON_PICTURES, "batch", "model", "loss", "predictor"):
             assert (f"`{station}`" in text.split("**Acts at:**")[1].split("\n")[0]) == overrides(name, station), name
         for option in options_of(make).values():
@@ -104,7 +104,7 @@ def test_no_heading_takes_anothers_anchor(page: str) -> None:
 def test_the_table_of_symptoms_is_complete(page: str) -> None:
     cells = [line.strip("| ").split(" | ") for line in part(page, "What helps against …").splitlines()[3:] if line]
     told = {symptom: set(links(tricks)) for symptom, tricks in cells}
-    cards = {name: TRICKS.load(name).card.treats for name in NAMES}  # type: ignore[attr-defined]
+    cards = {name: TRICKS.load(name).card.treats for name in NAMES}
     expected = {str(symptom): {name for name, treats in cards.items() if symptom in treats} for symptom in Symptom}
     assert told == {symptom: tricks for symptom, tricks in expected.items() if tricks}
 

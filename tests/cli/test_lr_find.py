@@ -144,7 +144,7 @@ def test_shared_flags_say_the_same_everywhere(command: str) -> None:
     import typer
 
     shared = {"--with", "--without", "--set", "--batch-size", "--device"}
-    verbs: Any = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    verbs: Any = typer.main.get_command(app).commands
     ours, trains = (
         {o: p.help for p in verbs[name].params for o in p.opts if o in shared} for name in (command, "train")
     )

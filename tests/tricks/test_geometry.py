@@ -34,7 +34,7 @@ CLOSE = 2e-5
 def shown(run: Run, given: Raw, uniform: Tensor | None = None) -> tuple[Tensor, Warp]:
     """Pictures through the geometry station with zeros outside, as torchvision pads; draws may be chosen. N C H W."""
     if uniform is not None:
-        run.uniform = lambda name, n=1, epoch=None: uniform  # type: ignore[method-assign]
+        run.uniform = lambda name, n=1, epoch=None: uniform
     run.ids = given.id
     image = stored(given)
     start = Warp.centre(len(image), image.shape[2:], image.shape[2:], image.device)
@@ -122,7 +122,7 @@ class TestZoom:
     def test_is_torchvisions(self, size: int) -> None:
         given = raw(5, size)
         run = tiny_run("zoom(ratio=2)")
-        run.between = lambda name, low, high: self.FACTORS.log()  # type: ignore[method-assign]
+        run.between = lambda name, low, high: self.FACTORS.log()
         found, _ = shown(run, given)
         expected = per_picture(stored(given), lambda i, p: affine(p, scale=float(self.FACTORS[i])))
         torch.testing.assert_close(found, expected, rtol=0, atol=CLOSE)
@@ -357,7 +357,7 @@ class TestMasks:
             def through(station: str, value: Any, *context: Any) -> Any:
                 return replace(chosen(station, value, *context), padding=padding)
 
-            run.tricks.through = through  # type: ignore[method-assign]
+            run.tricks.through = through
         augment = Augment(run, plain(size))
         augment.coloured = False  # some tricks change places and colours
         return augment.pictures(given)
