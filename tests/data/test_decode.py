@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from netwright.data.decode import UnreadableImage, _quiet, decode, header
+from netwright.data.decode import UnreadableImage, decode, header, quiet
 
 DATA = os.environ.get("NETWRIGHT_DATA")
 ROBUST = Path(DATA or ".") / "robust"
@@ -302,8 +302,8 @@ def test_one_thread_that_leaves_does_not_unsilence_another():
     def warn():
         warnings.warn_explicit("Corrupt EXIF data", UserWarning, "TiffImagePlugin.py", 1, module="PIL.TiffImagePlugin")
 
-    with _quiet:
-        with _quiet:
+    with quiet:
+        with quiet:
             warn()
         warn()
     with pytest.raises(UserWarning):

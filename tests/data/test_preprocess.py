@@ -9,8 +9,8 @@ from PIL import Image
 
 from netwright.bundle.predictor import _stored
 from netwright.core.errors import NetwrightError
-from netwright.data.cache import cached
 from netwright.data.decode import UnreadableImage
+from netwright.data.examine import examine
 from netwright.data.preprocess import PADDING, Preprocess
 
 
@@ -40,15 +40,9 @@ def test_file_cache_and_array_agree(tmp_path):
     Image.fromarray(noise(300, 500, 3)).save(path)
     for fit in ("crop", "pad", "squash"):
         preprocess = Preprocess.plain(28, 32, fit)
-        row = cached([path], [_digest(path)], preprocess, folder=tmp_path / "cache").images[0]
+        row, _ = examine(path.read_bytes(), path.name, preprocess)
         assert (row == preprocess.stored(path)).all()
         assert (row == preprocess.stored(path.read_bytes())).all()
-
-
-def _digest(path):
-    from hashlib import sha256
-
-    return sha256(path.read_bytes()).digest()
 
 
 def test_crop_keeps_the_centre_pad_keeps_all():

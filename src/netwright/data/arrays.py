@@ -1,8 +1,7 @@
-"""Pictures that are arrays already: an .npz file with Keras' names, or arrays given from Python."""
+"""Pictures that are arrays already: an .npz file or .npy files with Keras' names, or arrays given from Python."""
 
 import zipfile
 from collections.abc import Mapping, Sequence
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -10,30 +9,37 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netwright.core.errors import NetwrightError, listed, unknown
-from netwright.data.assign import Fractions, assign, check_fractions
-from netwright.data.decode import Pixels
-from netwright.data.preprocess import Fit, Preprocess, check_pixels
-from netwright.data.split import NO_TEST, Data, Part, Progress, Wanted, assemble
+from netwright.data.assign import SPLITS, Fractions
+from netwright.data.listing import Arrays, Listing
+from netwright.data.preprocess import Fit, check_pixels
+from netwright.data.ready import ready
+from netwright.data.split import Data, Progress, Wanted
 
 Pair = tuple[Any, Any]
 KEYS = ("x_train", "y_train", "x_val", "y_val", "x_test", "y_test", "classes")
+SUFFIXES = (".npz", ".npy")
 
 
-def load(source: str, wanted: Wanted) -> Data:
-    """The arrays x_train, y_train, x_test, y_test, and perhaps x_val, y_val and classes, of an .npz file.
+def listing(source: str) -> Listing:
+    """The arrays x_train, y_train, x_test, y_test, and perhaps x_val, y_val and classes.
+
+    Args:
+        source: an .npz file, one of several .npy files named like this, or the folder that holds either.
 
     Raises:
         NetwrightError: not such a file, or arrays that do not fit together.
     """
-    path = npz_of(Path(source).expanduser())
-    arrays = _read(path)
+    path = Path(source).expanduser()
+    files = files_of(path)
+    arrays = _read(files[0]) if files[0].suffix.lower() == ".npz" else _read_each(files)
+    where = files[0] if len(files) == 1 else files[0].parent
     for key in arrays:
         if key not in KEYS:
-            raise unknown(f"array in {path.name}", key, KEYS)
-    pairs = {side: _pair(path, arrays, side) for side in ("train", "val", "test")}
+            raise unknown(f"array in {where.name}", key, KEYS)
+    pairs = {side: _pair(where, arrays, side) for side in SPLITS}
     if pairs["train"] is None:
-        raise NetwrightError(f"{path} has no x_train and y_train", f"it has {listed(arrays)}; name them as Keras does")
-    return _assembled(path.stem, str(path), pairs, arrays.get("classes"), wanted)
+        raise NetwrightError(f"{where} has no x_train and y_train", f"it has {listed(arrays)}; name them as Keras does")
+    return _listed(where.stem, str(where), pairs, arrays.get("classes"))
 
 
 def from_arrays(
@@ -56,12 +62,16 @@ def from_arrays(
         NetwrightError: with the line of code that mends it.
     """
     wanted = Wanted(image_size, stored_size, fit, channels, fractions, progress)
-    return _assembled(name, "", {"train": train, "val": val, "test": test}, classes, wanted)
+    return ready(_listed(name, "", {"train": train, "val": val, "test": test}, classes), wanted)
 
 
-def npz_of(path: Path) -> Path:
-    """The .npz file that is meant: itself, or the only one in a folder."""
-    return next(path.glob("*.npz")) if path.is_dir() else path
+def files_of(path: Path) -> list[Path]:
+    """The array files that are meant: an .npz by itself or alone in its folder, else all .npy of the folder."""
+    if path.is_file() and path.suffix.lower() == ".npz":
+        return [path]
+    folder = path if path.is_dir() else path.parent
+    archives = sorted(folder.glob("*.npz"))
+    return archives if path.is_dir() and len(archives) == 1 else sorted(folder.glob("*.npy"))
 
 
 def _read(path: Path) -> dict[str, NDArray[Any]]:
@@ -74,6 +84,18 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
         raise NetwrightError(f"{path} is not an .npz file that can be read ({error})", fix) from None
 
 
+def _read_each(files: Sequence[Path]) -> dict[str, NDArray[Any]]:
+    """Mapped rather than read: .npy files may be larger than memory."""
+    arrays: dict[str, NDArray[Any]] = {}
+    for path in files:
+        try:
+            arrays[path.stem] = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            fix = "save it again with numpy.save(…): numbers and fixed-length text only, no objects"
+            raise NetwrightError(f"{path} is not an .npy file that can be read ({error})", fix) from None
+    return arrays
+
+
 def _pair(path: Path, arrays: Mapping[str, Any], side: str) -> Pair | None:
     have = [key for key in (f"x_{side}", f"y_{side}") if key in arrays]
     if len(have) == 1:
@@ -82,21 +104,17 @@ def _pair(path: Path, arrays: Mapping[str, Any], side: str) -> Pair | None:
     return (arrays[have[0]], arrays[have[1]]) if have else None
 
 
-def _assembled(name: str, root: str, pairs: Mapping[str, Pair | None], classes: Any, wanted: Wanted) -> Data:
+def _listed(name: str, root: str, pairs: Mapping[str, Pair | None], classes: Any) -> Listing:
     given = {side: pair for side, pair in pairs.items() if pair is not None}
     for side, (images, labels) in given.items():
         check_pixels(images, f"x_{side}", dimensions=(3, 4))
         _check_labels(side, np.asarray(labels), len(images))
-    names = _class_names(np.asarray(given["train"][1]), classes)
-    first = given["train"][0]
-    geometry = wanted.geometry(min(first.shape[1:3]), 1 if first.ndim == 3 or first.shape[3] == 1 else 3)
-    parts = {side: _part(side, images, labels, names, geometry) for side, (images, labels) in given.items()}
-    notes = [] if "test" in given else [NO_TEST.format(part="part")]
-    if "val" not in parts:
-        parts, note = _validated(parts, wanted.fractions)
-        notes.insert(0, note)
-    _check_every_class(parts, names)
-    return assemble(name, root, names, parts, geometry, notes=notes)
+    classes = _class_names(np.asarray(given["train"][1]), classes)
+    labels = [_numbers(side, np.asarray(labels).reshape(len(labels)), classes) for side, (_, labels) in given.items()]
+    sides = [np.full(len(images), SPLITS.index(side), np.int8) for side, (images, _) in given.items()]
+    names = [f"{side}[{row}]" for side, (images, _) in given.items() for row in range(len(images))]
+    blobs = Arrays([images for images, _ in given.values()], names)
+    return Listing(name, root, tuple(classes), blobs, np.concatenate(labels), np.concatenate(sides))
 
 
 def _check_labels(side: str, labels: NDArray[Any], count: int) -> None:
@@ -128,57 +146,15 @@ def _class_names(labels: NDArray[Any], classes: Any) -> list[str]:
     return names
 
 
-def _part(side: str, images: Pixels, labels: Any, names: Sequence[str], geometry: Preprocess) -> Part:
-    numbers = _numbers(side, np.asarray(labels).reshape(len(images)), names)
-    digests = [sha256(image.tobytes()).digest() for image in images]
-    return Part(_stored(images, geometry), numbers, digests, [f"{side}[{row}]" for row in range(len(images))])
-
-
-def _numbers(side: str, labels: NDArray[Any], names: Sequence[str]) -> list[int]:
+def _numbers(side: str, labels: NDArray[Any], names: Sequence[str]) -> NDArray[np.int64]:
     if labels.dtype.kind == "U":
         places = {name: number for number, name in enumerate(names)}
         for label in np.unique(labels):
             if str(label) not in places:
                 raise unknown(f"class in y_{side}", str(label), names)
-        return [places[str(label)] for label in labels]
+        return np.array([places[str(label)] for label in labels], np.int64)
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or high >= len(names):
         fix = f"labels count from 0 to {len(names) - 1}: y - {low}" if high - low < len(names) else "name every class"
         raise NetwrightError(f"y_{side} has labels from {low} to {high}, but there are {len(names)} classes", fix)
-    return labels.astype(np.int64).tolist()
-
-
-def _stored(images: Pixels, geometry: Preprocess) -> Pixels:
-    images = images[..., None] if images.ndim == 3 else images
-    if images.shape[1:] == geometry.shape:
-        return images
-    stored = np.empty((len(images), *geometry.shape), np.uint8)
-    for row, image in enumerate(images):
-        stored[row] = geometry.from_array(image)
-    return stored
-
-
-def _validated(parts: Mapping[str, Part], fractions: Fractions) -> tuple[dict[str, Part], str]:
-    """Part of train becomes val; the rows of each side keep their names and their order."""
-    share, whole = check_fractions(fractions)[1], parts["train"]
-    sides = np.array(assign(whole.digests, whole.labels, (1 - share, share, 0.0)))
-    taken = {side: _rows(whole, np.flatnonzero(sides == side).tolist()) for side in ("train", "val")}
-    rest = {side: part for side, part in parts.items() if side != "train"}
-    return {**taken, **rest}, f"no validation part: {share:.0%} of train is held out by content hash"
-
-
-def _rows(part: Part, rows: list[int]) -> Part:
-    return Part(
-        part.images[rows],
-        [part.labels[row] for row in rows],
-        [part.digests[row] for row in rows],
-        [part.names[row] for row in rows],
-    )
-
-
-def _check_every_class(parts: Mapping[str, Part], names: Sequence[str]) -> None:
-    for side in ("train", "val"):
-        absent = [name for label, name in enumerate(names) if label not in set(parts[side].labels)]
-        if absent:
-            fix = "give pictures of every class; labels count from 0 without gaps"
-            raise NetwrightError(f"{side} has no pictures of class {listed(absent, 8)}", fix)
+    return labels.astype(np.int64)

@@ -1,4 +1,8 @@
-"""The decode-once cache: every picture is decoded, turned and resized once, into a memory-mapped uint8 array."""
+"""The decode-once cache: every picture is decoded, turned and resized once, into memory-mapped uint8 arrays.
+
+Records go by the content of the files alone, so that data sets and runs share them, and a file that changes is decoded
+anew.
+"""
 
 import errno
 import json
@@ -7,45 +11,92 @@ import shutil
 import sys
 import tempfile
 import time
-import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import repeat
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import PIL
+from numpy.typing import NDArray
 
 from netwright.core.errors import NetwrightError
-from netwright.data.decode import Pixels, UnreadableImage, read
+from netwright.data.decode import Pixels, UnreadableImage
+from netwright.data.examine import examine
+from netwright.data.facts import FACT, complete, content_digest
+from netwright.data.index import Index
+from netwright.data.listing import Arrays, Listing
 from netwright.data.preprocess import Preprocess
+from netwright.data.segments import ABSENT, Keys, Rows, Segments, stored_in
 from netwright.data.split import Progress
 
-LAYOUT = 1  # raise it when the same picture would be stored differently
-VARIABLE = "NETWRIGHT_CACHE"
+LAYOUT = 2  # raise it when the same picture would be stored differently
+VARIABLE, LIMIT = "NETWRIGHT_CACHE", "NETWRIGHT_CACHE_GB"
+USUAL_LIMIT = 50  # GB
 _CHUNK = 256
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_JUST_NOW = 2_000_000_000  # nanoseconds; coarser than any file system's clock
 _ABANDONED = 24 * 3600.0  # seconds
+
+Looked = tuple[Pixels, NDArray[np.void]] | UnreadableImage
 
 
 @dataclass(frozen=True, eq=False)
-class Cached:
-    """Decoded pictures.
+class Decoded:
+    """The pictures of a listing.
 
-    Args:
-        images: one row for each file that could be read, in the order given.
-        unreadable: for the other files, their place in the order given, and the reason.
+    Attributes:
+        images: N S S C, to be indexed by place; rows of unreadable pictures must not be asked for.
+        facts: N rows of FACT; zeros where unreadable.
+        unreadable: place and reason.
         notes: sentences for the user.
     """
 
-    images: Pixels
+    images: "Images"
+    facts: NDArray[np.void]
     unreadable: dict[int, str]
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Live:
+    """Pictures that are decoded whenever they are asked for, because the cache may not hold them."""
+
+    listing: Listing
+    keys: Keys
+    places: NDArray[np.int64]
+    geometry: Preprocess
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """N S S C."""
+        return len(self.places), *self.geometry.shape
+
+    @property
+    def nbytes(self) -> int:
+        """Of the array that this stands for."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, chosen: Any) -> Pixels:
+        places = np.atleast_1d(self.places[chosen])
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            found = list(
+                pool.map(_look, repeat(self.listing), places.tolist(), self.keys[places], repeat(self.geometry))
+            )
+        for row in found:
+            if isinstance(row, UnreadableImage):
+                raise row
+        images = np.stack([row[0] for row in found if not isinstance(row, UnreadableImage)])
+        return images[0] if np.ndim(self.places[chosen]) == 0 else images
+
+
+Images = Pixels | Rows | Live
 
 
 def cache_folder() -> Path:
@@ -59,195 +110,196 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "netwright"
 
 
-class Index:
-    """What is known of a data folder's files, so that those whose size and time did not change are not read again."""
+def limit() -> int:
+    """How many bytes the cache may take: NETWRIGHT_CACHE_GB.
 
-    def __init__(self, root: Path, folder: Path) -> None:
-        self.root = root
-        self.path = folder / f"index-{sha256(os.fsencode(root.resolve())).hexdigest()[:16]}.json"
-        document = _json(self.path)
-        known = document.get("known") if document.get("checksum") == _checksum(document.get("known")) else None
-        self._files: dict[str, Any]
-        self._facts: dict[str, Any]
-        self._files, self._facts = known or ({}, {})
-
-    def digests(self, paths: Sequence[Path]) -> tuple[dict[Path, bytes], dict[Path, str]]:
-        """Content hashes of the files that can be opened, and for the others the reason."""
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            found = dict(zip(paths, pool.map(self._digest, paths), strict=True))
-        good = {path: digest for path, digest in found.items() if isinstance(digest, bytes)}
-        return good, {path: reason for path, reason in found.items() if isinstance(reason, str)}
-
-    def fact(self, key: str, find: Callable[[], Any]) -> Any:
-        """Something found out once about contents that `key` stands for."""
-        if key not in self._facts:
-            self._facts = {key: find()}
-        return self._facts[key]
-
-    def save(self) -> None:
-        """Keep what is known. An index that cannot be written only costs time."""
-        known = [self._files, self._facts]
-        text = json.dumps({"known": known, "checksum": _checksum(known)})
-        with suppress(OSError):
-            _replace(self.path, lambda file: file.write(text.encode()))
-
-    def _digest(self, path: Path) -> bytes | str:
-        try:
-            stat, key = path.stat(), path.relative_to(self.root).as_posix()
-            known = self._files.get(key)
-            if known and known[:2] == [stat.st_size, stat.st_mtime_ns]:
-                return bytes.fromhex(known[2])
-            digest = sha256(read(path)).digest()
-        except OSError as error:
-            return f"cannot be opened ({error.strerror})"
-        except UnreadableImage as error:
-            return error.reason
-        # A file written this very moment may be written again without its time changing.
-        if time.time_ns() - stat.st_mtime_ns > _JUST_NOW:
-            self._files[key] = [stat.st_size, stat.st_mtime_ns, digest.hex()]
-        return digest
+    Raises:
+        NetwrightError: it is not a number.
+    """
+    given = os.environ.get(LIMIT, USUAL_LIMIT)
+    try:
+        return int(float(given) * 1e9)
+    except ValueError:
+        raise NetwrightError(f"{LIMIT} is '{given}'", f"give gigabytes, as in {LIMIT}={USUAL_LIMIT}") from None
 
 
-def cached(
-    paths: Sequence[Path],
-    digests: Sequence[bytes],
-    preprocess: Preprocess,
+@contextmanager
+def opened_index() -> Generator[Index]:
+    """The index of the cache folder, or one in memory where that cannot be written."""
+    folder = cache_folder()
+    index = Index(folder if writable(folder) else None)
+    try:
+        yield index
+    finally:
+        index.close()
+
+
+def decoded(
+    listing: Listing,
+    keys: Keys,
+    closed: dict[int, str],
+    geometry: Preprocess,
+    index: Index,
     *,
-    folder: Path | None = None,
     progress: Progress | None = None,
-) -> Cached:
-    """The pictures as `preprocess` stores them, decoded now unless the cache has them.
+) -> Decoded:
+    """The pictures of a listing as `geometry` stores them, and what is known of each; decoded now unless cached.
 
-    The key is the contents in their order and the stored geometry; names, `image_size`, mean and std do not matter.
+    Args:
+        listing: N pictures.
+        keys: their content hashes, N 4.
+        closed: those that cannot be opened.
+        geometry: `image_size`, mean and std do not matter.
+        index: knows contents that are no pictures.
+        progress: called with the pictures done and those to do.
 
     Raises:
         NetwrightError: the disk is full.
     """
-    folder = folder or cache_folder()
-    stem = folder / _key(digests, preprocess)
-    if found := _load(stem, preprocess):
-        return found
-    rows = _rows(paths, digests, preprocess, progress)
-    if not _writable(folder):
-        return _in_memory(rows, len(paths), preprocess, folder)
-    _make_room(folder, len(paths) * int(np.prod(preprocess.shape)))
-    lost = _write(stem, rows, len(paths), preprocess)
-    built = _load(stem, preprocess)
-    if built is None:
-        raise NetwrightError(f"the cache {stem}.npy cannot be read back", f"point {VARIABLE} at another disk")
-    if not all(error.lasting for error in lost.values()):
-        _facts_of(stem).unlink()  # what only failed today is tried again next time
-    return built
+    folder: Path | None = cache_folder()
+    notes: list[str] = []
+    if not writable(folder):
+        notes.append(
+            f"the cache folder {folder} cannot be written, so pictures are decoded anew in every run; "
+            f"set {VARIABLE} to a folder that can"
+        )
+        folder = None
+    # Arrays from Python may never be seen again.
+    facts = Segments(folder and folder / f"facts-{LAYOUT}" if listing.root else None, FACT)
+    pixels = Segments(folder and folder / "pixels" / _name(geometry), np.uint8, geometry.shape)
+    lost = closed | index.unreadable(keys)
+    keeps, note = _what_to_keep(listing, keys, lost, facts, pixels, folder)
+    notes += [note] if note else []
+    lost |= _filled(listing, keys, lost, facts, keeps, geometry, index, progress)
+    places = facts.find(keys)
+    known = np.zeros(len(listing), FACT)
+    good = _good(len(listing), lost)
+    if (places[good] == ABSENT).any():
+        raise NetwrightError(f"the cache {facts.folder} cannot be read back", f"point {VARIABLE} at another disk")
+    known[good] = facts.rows(places[good])[:]
+    return Decoded(_images(listing, keys, geometry, keeps), known, lost, tuple(notes))
 
 
-def _key(digests: Sequence[bytes], preprocess: Preprocess) -> str:
-    geometry = [LAYOUT, PIL.__version__, preprocess.shape, preprocess.fit]
-    return sha256(json.dumps(geometry).encode() + b"".join(digests)).hexdigest()[:32]
+def _what_to_keep(
+    listing: Listing, keys: Keys, lost: dict[int, str], facts: Segments, pixels: Segments, folder: Path | None
+) -> tuple[Segments | None, str]:
+    """Where decoded pictures go, or None where they are not kept; and what to tell the user."""
+    if listing.blobs.in_memory:
+        return None, ""
+    good = _good(len(listing), lost)
+    missing = np.flatnonzero(pixels.find(keys[good]) == ABSENT)
+    needed, all_ = len(missing) * pixels.row_bytes, len(good) * pixels.row_bytes
+    if folder is None or not len(missing):
+        return pixels, ""
+    if all_ > limit():
+        gigabytes = -(-all_ // 1_000_000_000)
+        return None, (
+            f"the decoded pictures would take {gigabytes} GB, more than the cache may hold, so they are decoded anew "
+            f"in every epoch; {LIMIT}={gigabytes} would keep them"
+        )
+    _make_room(folder, needed, {segment.path for segment in (*pixels.segments, *facts.segments)})
+    return pixels, ""
 
 
-def _rows(
-    paths: Sequence[Path], digests: Sequence[bytes], preprocess: Preprocess, progress: Progress | None
-) -> Iterator[Pixels | UnreadableImage]:
-    """Each picture or what is wrong with it. Threads, since Pillow works outside Python's lock: processes are no
-    faster (measured), and would each import everything anew."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for start in range(0, len(paths), _CHUNK):
-            part = slice(start, start + _CHUNK)
-            for done, row in enumerate(pool.map(_row, paths[part], digests[part], repeat(preprocess)), start + 1):
+def _images(listing: Listing, keys: Keys, geometry: Preprocess, kept: Segments | None) -> Images:
+    if kept is not None:
+        return kept.rows(kept.find(keys))
+    if listing.blobs.in_memory:
+        return _in_memory(listing, geometry)
+    return Live(listing, keys, np.arange(len(listing)), geometry)
+
+
+def _in_memory(listing: Listing, geometry: Preprocess) -> Pixels:
+    arrays = listing.blobs.arrays if isinstance(listing.blobs, Arrays) else []
+    shaped = [array[..., None] if array.ndim == 3 else array for array in arrays]
+    if len(shaped) == 1 and shaped[0].shape[1:] == geometry.shape:
+        return shaped[0]
+    images = np.empty((len(listing), *geometry.shape), np.uint8)
+    for place in range(len(listing)):
+        images[place] = geometry.from_array(np.asarray(listing.blobs.read(place)))
+    return images
+
+
+def _filled(
+    listing: Listing,
+    keys: Keys,
+    lost: dict[int, str],
+    facts: Segments,
+    pixels: Segments | None,
+    geometry: Preprocess,
+    index: Index,
+    progress: Progress | None,
+) -> dict[int, str]:
+    """Decode what is not there yet, each content once; returns what cannot be read."""
+    good = _good(len(listing), lost)
+    unknown = facts.find(keys[good]) == ABSENT
+    without = np.zeros_like(unknown) if pixels is None else pixels.find(keys[good]) == ABSENT
+    todo = np.flatnonzero(unknown | without)
+    _, first = np.unique(keys[good[todo], 0], return_index=True)
+    todo = todo[np.sort(first)]
+    reasons: dict[int, UnreadableImage] = {}
+    with _room_errors(facts, pixels), ThreadPoolExecutor(os.cpu_count()) as pool, ExitStack() as stack:
+        to_facts = stack.enter_context(facts.writing())
+        to_pixels = None if pixels is None else stack.enter_context(pixels.writing())
+        for start in range(0, len(todo), _CHUNK):
+            chosen = todo[start : start + _CHUNK]
+            places = good[chosen]
+            looked = pool.map(_look, repeat(listing), places.tolist(), keys[places], repeat(geometry))
+            learnt: list[tuple[int, NDArray[np.void]]] = []
+            for number, (row, found) in enumerate(zip(chosen, looked, strict=True), start + 1):
+                place = int(good[row])
+                if isinstance(found, UnreadableImage):
+                    reasons[place] = found
+                else:
+                    if unknown[row]:
+                        learnt.append((place, found[1]))
+                    if to_pixels is not None and without[row]:
+                        to_pixels.add(keys[place], found[0])
                 if progress:
-                    progress(done, len(paths))
-                yield row
+                    progress(number, len(todo))
+            facts_of = np.stack([fact for _, fact in learnt]) if learnt else np.empty(0, FACT)
+            complete(facts_of)
+            for (place, _), fact in zip(learnt, facts_of, strict=True):
+                to_facts.add(keys[place], fact)
+    # What only failed today is tried again next time.
+    index.note_unreadable((keys[place].tobytes(), bad.reason) for place, bad in reasons.items() if bad.lasting)
+    return _of_equal_content(reasons, keys, good)
 
 
-def _row(path: Path, digest: bytes, preprocess: Preprocess) -> Pixels | UnreadableImage:
+def _of_equal_content(reasons: dict[int, UnreadableImage], keys: Keys, good: NDArray[np.int64]) -> dict[int, str]:
+    """The reasons for every picture whose content is that of one that failed."""
+    by_key = {keys[place].tobytes(): error.reason for place, error in reasons.items()}
+    if not by_key:
+        return {}
+    return {int(place): by_key[key] for place in good if (key := keys[place].tobytes()) in by_key}
+
+
+def _look(listing: Listing, place: int, key: NDArray[np.uint64], geometry: Preprocess) -> Looked:
+    """A picture and its facts, or what is wrong with it. In threads, since Pillow works outside Python's lock:
+    processes are no faster (measured), and would each import everything anew."""
+    name = listing.blobs.names[place]
     try:
-        data = read(path)
-        if sha256(data).digest() != digest:
-            return UnreadableImage(str(path), "changed while it was being read", lasting=False)
-        return preprocess.stored(data)
+        blob = listing.blobs.read(place)
+        if content_digest(blob) != key.tobytes():
+            return UnreadableImage(name, "changed while it was being read", lasting=False)
+        return examine(blob, name, geometry)
     except UnreadableImage as error:
         return error
 
 
-def _load(stem: Path, preprocess: Preprocess) -> Cached | None:
-    """What was cached under this name, or None unless everything about it is as expected."""
-    facts = _json(_facts_of(stem))
-    try:
-        shape = (int(facts["rows"]), *preprocess.shape)
-        images = _map(_pixels_of(stem), shape)
-        unreadable = {int(place): str(reason) for place, reason in facts["unreadable"].items()}
-        sound = facts["key"] == stem.name and facts["sample"] == _sample(images)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
-    return Cached(images, unreadable) if sound else None
+def _good(count: int, lost: dict[int, str]) -> NDArray[np.int64]:
+    whole = np.ones(count, bool)
+    whole[list(lost)] = False
+    return np.flatnonzero(whole)
 
 
-def _map(path: Path, shape: tuple[int, ...]) -> Pixels:
-    if shape[0] == 0:  # an empty file cannot be mapped
-        return np.empty(shape, np.uint8)
-    # Copy-on-write, so that torch may wrap the array without warning and nothing ever reaches the file.
-    images = np.load(path, mmap_mode="c", allow_pickle=False)
-    if images.shape != shape or images.dtype != np.uint8 or not images.flags.c_contiguous:
-        raise ValueError("not the array that was written")
-    return images
+def _name(geometry: Preprocess) -> str:
+    described = [LAYOUT, PIL.__version__, geometry.shape, geometry.fit]
+    return sha256(json.dumps(described).encode()).hexdigest()[:16]
 
 
-def _sample(images: Pixels) -> int:
-    """A checksum of sixteen rows: reading all would cost what the cache saves."""
-    checksum = 0
-    for row in images[:: max(1, len(images) // 16)][:16]:
-        checksum = zlib.crc32(row.tobytes(), checksum)
-    return checksum
-
-
-def _write(
-    stem: Path, rows: Iterator[Pixels | UnreadableImage], most: int, preprocess: Preprocess
-) -> dict[int, UnreadableImage]:
-    lost: dict[int, UnreadableImage] = {}
-
-    def fill(file: BinaryIO) -> None:
-        # Written and not mapped: a full disk is then an error here instead of a crash of the process.
-        _header(file, (most, *preprocess.shape))
-        for place, row in enumerate(rows):
-            if isinstance(row, UnreadableImage):
-                lost[place] = row
-            else:
-                file.write(row.tobytes())
-        file.seek(0)
-        _header(file, (most - len(lost), *preprocess.shape))
-
-    try:
-        _replace(_pixels_of(stem), fill)
-        count = most - len(lost)
-        sample = _sample(_map(_pixels_of(stem), (count, *preprocess.shape)))
-        unreadable = {place: error.reason for place, error in lost.items()}
-        facts = {"key": stem.name, "rows": count, "sample": sample, "unreadable": unreadable}
-        _replace(_facts_of(stem), lambda file: file.write(json.dumps(facts).encode()))
-    except OSError as error:
-        if error.errno in _FULL:
-            raise _no_room(stem.parent, most * int(np.prod(preprocess.shape))) from None
-        raise
-    return lost
-
-
-def _header(file: BinaryIO, shape: tuple[int, ...]) -> None:
-    """numpy pads this header so that a smaller number of rows takes the same space."""
-    np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
-
-
-def _in_memory(rows: Iterator[Pixels | UnreadableImage], most: int, preprocess: Preprocess, folder: Path) -> Cached:
-    images, lost, count = np.empty((most, *preprocess.shape), np.uint8), dict[int, str](), 0
-    for place, row in enumerate(rows):
-        if isinstance(row, UnreadableImage):
-            lost[place] = row.reason
-        else:
-            images[count] = row
-            count += 1
-    note = f"the cache folder {folder} cannot be written, so pictures are decoded anew in every run; "
-    return Cached(images[:count], lost, (note + f"set {VARIABLE} to a folder that can",))
-
-
-def _writable(folder: Path) -> bool:
+def writable(folder: Path) -> bool:
+    """Whether files can be made in a folder; a full disk counts as writable, since room can be made."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -256,50 +308,37 @@ def _writable(folder: Path) -> bool:
         return error.errno in _FULL
 
 
-def _make_room(folder: Path, needed: int) -> None:
-    """Remove what killed runs left half written, then see whether the pictures fit."""
-    for leftover in folder.glob("*.part"):
+def _make_room(folder: Path, needed: int, spared: set[Path | None]) -> None:
+    """Remove what killed runs left half written, then what was used least recently until the cache keeps its limit."""
+    for leftover in folder.rglob(".*.npy.*"):
         with suppress(OSError):
             if time.time() - leftover.stat().st_mtime > _ABANDONED:
                 leftover.unlink()
+    stored = stored_in(folder)
+    over = sum(size for _, size, _, _ in stored) + needed - limit()
+    for _, size, *paths in stored:
+        if over > 0 and paths[0] not in spared:
+            for path in paths:  # keys first: without them nobody looks for the rest
+                with suppress(OSError):
+                    path.unlink()
+            over -= size
     if shutil.disk_usage(folder).free < needed:
         raise _no_room(folder, needed)
+
+
+@contextmanager
+def _room_errors(facts: Segments, pixels: Segments | None) -> Generator[None]:
+    """A disk that fills up while pictures are decoded, told with what would help."""
+    try:
+        yield
+    except NetwrightError as error:
+        cause = error.__cause__
+        if isinstance(cause, OSError) and cause.errno in _FULL and facts.folder is not None:
+            raise _no_room(facts.folder.parent, (facts if pixels is None else pixels).row_bytes) from None
+        raise
 
 
 def _no_room(folder: Path, needed: int) -> NetwrightError:
     megabytes = -(-needed // 1_000_000)
     fix = f"free {megabytes} MB there, or set {VARIABLE} to a folder on a disk that has them"
     return NetwrightError(f"the disk is full: the decoded pictures need {megabytes} MB in {folder}", fix)
-
-
-def _replace(path: Path, fill: Callable[[BinaryIO], Any]) -> None:
-    """Write a file so that it is either all there or not there at all."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            fill(file)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    finally:
-        Path(name).unlink(missing_ok=True)
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return document if isinstance(document, dict) else {}
-
-
-def _checksum(document: Any) -> int:
-    return zlib.crc32(json.dumps(document).encode())
-
-
-def _pixels_of(stem: Path) -> Path:
-    return stem.with_name(stem.name + ".npy")
-
-
-def _facts_of(stem: Path) -> Path:
-    return stem.with_name(stem.name + ".json")

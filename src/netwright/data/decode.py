@@ -7,7 +7,8 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
-from threading import Lock
+from threading import Lock, local
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,8 +85,8 @@ class _UnknownScaleError(ValueError):
     """Deep grey values that no convention maps to black and white."""
 
 
-class _Quiet:
-    """Silences warnings raised inside Pillow while any thread decodes.
+class Quiet:
+    """Keeps warnings raised inside Pillow from users while any thread decodes, and counts them for their thread.
 
     `warnings.catch_warnings` changes the whole process, so threads that each entered their own would restore one
     another's filters in the wrong order: the first one in silences, the last one out restores.
@@ -93,14 +94,18 @@ class _Quiet:
 
     def __init__(self) -> None:
         self._lock, self._inside, self._saved = Lock(), 0, warnings.catch_warnings()
+        self._own = local()
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> "Quiet":
+        self._own.warned = 0
         with self._lock:
             if self._inside == 0:
                 self._saved = warnings.catch_warnings()
                 self._saved.__enter__()
-                warnings.filterwarnings("ignore", module=r"PIL\.")
+                warnings.filterwarnings("always", module=r"PIL\.")
+                self._shown, warnings.showwarning = warnings.showwarning, self._show
             self._inside += 1
+        return self
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
@@ -108,8 +113,19 @@ class _Quiet:
             if self._inside == 0:
                 self._saved.__exit__(None, None, None)
 
+    @property
+    def warned(self) -> bool:
+        """Whether Pillow had something to say on this thread since it entered."""
+        return self._own.warned > 0
 
-_quiet = _Quiet()
+    def _show(self, message: Any, category: Any, filename: str, *rest: Any) -> None:
+        if "PIL" in Path(filename).parts:
+            self._own.warned = getattr(self._own, "warned", 0) + 1
+        else:
+            self._shown(message, category, filename, *rest)
+
+
+quiet = Quiet()
 
 
 def decode(
@@ -137,9 +153,9 @@ def upright(
     """What `decode` returns, still as a Pillow image of mode L or RGB."""
     name = "<bytes>" if isinstance(source, bytes) else str(source)
     data = source if isinstance(source, bytes) else read(source)
-    with _quiet, _open(data, name) as picture:
+    with quiet, opened(data, name) as picture:
         if target is not None:
-            with _unreadable(picture, name):
+            with readable(picture, name):
                 picture.draft(None, (2 * target, 2 * target))
         return upright_picture(picture, name, channels=channels, background=background)
 
@@ -158,10 +174,10 @@ def upright_picture(
     Raises:
         UnreadableImage: its data are damaged, or its values have no known scale.
     """
-    with _quiet, _unreadable(picture, name):
+    with quiet, readable(picture, name):
         picture.load()
         flat = flatten(picture, channels=channels, background=background)
-        return flat.transpose(turn) if (turn := _turn(picture)) is not None else flat
+        return flat.transpose(turn) if (turn := turn_of(picture)) is not None else flat
 
 
 def header(source: Source) -> tuple[int, int, str]:
@@ -172,7 +188,7 @@ def header(source: Source) -> tuple[int, int, str]:
     """
     name = "<bytes>" if isinstance(source, bytes) else str(source)
     data = source if isinstance(source, bytes) else read(source)
-    with _quiet, _open(data, name) as picture:
+    with quiet, opened(data, name) as picture:
         return *picture.size, picture.mode
 
 
@@ -193,8 +209,11 @@ def read(path: str | Path) -> bytes:
     raise AssertionError("unreachable")
 
 
-def flatten(picture: Image.Image, *, channels: int, background: tuple[int, int, int] = WHITE) -> Image.Image:
-    """Any Pillow mode as L or RGB: 8 bits, no transparency. CMYK is converted without its ink profile."""
+def flatten(picture: Image.Image, *, channels: int | None, background: tuple[int, int, int] = WHITE) -> Image.Image:
+    """Any Pillow mode as L or RGB: 8 bits, no transparency. CMYK is converted without its ink profile.
+
+    Without `channels` it is whichever of the two loses nothing.
+    """
     if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
         picture = _eight_bits(picture)
     if picture.has_transparency_data:
@@ -202,12 +221,12 @@ def flatten(picture: Image.Image, *, channels: int, background: tuple[int, int, 
         picture = Image.alpha_composite(sheet, picture.convert("RGBA"))
     if picture.mode not in ("L", "RGB"):
         picture = picture.convert("RGB")
-    mode = "L" if channels == 1 else "RGB"
+    mode = {None: picture.mode, 1: "L", 3: "RGB"}[channels]
     return picture if picture.mode == mode else picture.convert(mode)
 
 
 @contextmanager
-def _unreadable(picture: Image.Image, name: str) -> Generator[None]:
+def readable(picture: Image.Image, name: str) -> Generator[None]:
     """Turns whatever Pillow raises into the reason why a picture cannot be used."""
     try:
         yield
@@ -219,7 +238,12 @@ def _unreadable(picture: Image.Image, name: str) -> Generator[None]:
         raise UnreadableImage(name, _damage(picture.format or f"{picture.mode} picture", error)) from None
 
 
-def _open(data: bytes, name: str) -> Image.Image:
+def opened(data: bytes, name: str) -> Image.Image:
+    """A picture whose header was read and whose size is within the limits.
+
+    Raises:
+        UnreadableImage: not a picture, or too large.
+    """
     if not data:
         raise UnreadableImage(name, "empty file")
     try:
@@ -270,7 +294,7 @@ def _damage(kind: str, error: Exception) -> str:
     return f"damaged {kind} ({message})"
 
 
-def _turn(picture: Image.Image) -> Image.Transpose | None:
+def turn_of(picture: Image.Image) -> Image.Transpose | None:
     """How to turn the picture upright. EXIF that cannot be read is no reason to lose the picture."""
     try:
         return _TURNS.get(picture.getexif().get(_ORIENTATION, 1))

@@ -1,21 +1,22 @@
 """Handwritten digits, 1,797 of 8×8 pixels: they come with scikit-learn, so they need no download."""
 
 import gzip
-from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
 from netwright.core.errors import NetwrightError
-from netwright.data.assign import SPLITS, assign
-from netwright.data.split import Data, Part, Wanted, assemble
+from netwright.data.assign import assign
+from netwright.data.facts import pixel_digest
+from netwright.data.listing import Arrays, Listing
+from netwright.data.segments import as_keys
 
 SIZE, SIDE, DEEPEST = 32, 8, 16
 FRACTIONS = (0.7, 0.1, 0.2)
 
 
-def load(source: str, wanted: Wanted) -> Data:
+def listing(source: str) -> Listing:
     """The digits, enlarged, split 70/10/20 by content hash whatever fractions are wished: a fixed task.
 
     Raises:
@@ -23,17 +24,11 @@ def load(source: str, wanted: Wanted) -> Data:
     """
     table = _table()
     grey = np.rint(table[:, :-1].reshape(-1, SIDE, SIDE) * (255 / DEEPEST)).astype(np.uint8)
-    labels = table[:, -1].astype(int).tolist()
-    geometry = wanted.geometry(SIZE, 1)
-    digests = [sha256(image.tobytes()).digest() for image in grey]
-    images = np.stack([geometry.from_array(image) for image in grey])
-    sides = np.array(assign(digests, labels, FRACTIONS))
-    parts: dict[str, Part] = {}
-    for side in SPLITS:
-        rows = np.flatnonzero(sides == side).tolist()
-        names = [f"digits[{row}]" for row in rows]
-        parts[side] = Part(images[rows], [labels[row] for row in rows], [digests[row] for row in rows], names)
-    return assemble(source, "", [str(digit) for digit in range(10)], parts, geometry)
+    labels = table[:, -1].astype(np.int64)
+    digests = as_keys([pixel_digest(image) for image in grey])
+    blobs = Arrays([grey], [f"digits[{row}]" for row in range(len(grey))])
+    classes = tuple(str(digit) for digit in range(10))
+    return Listing(source, "", classes, blobs, labels, assign(digests, labels, FRACTIONS), usual_size=SIZE)
 
 
 def _table() -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:

@@ -2,88 +2,100 @@
 
 import os
 import unicodedata
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from hashlib import sha256
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from statistics import median
 from typing import NoReturn
 
 import numpy as np
 
 from netwright.core.errors import NetwrightError, listed, nearest
-from netwright.data.assign import SPLITS, Fractions, assign, check_fractions
-from netwright.data.cache import Index, cache_folder, cached
-from netwright.data.decode import UnreadableImage, decode, header
+from netwright.data.assign import SPLITS
 from netwright.data.files import EXTENSIONS
-from netwright.data.preprocess import Preprocess
-from netwright.data.split import NO_TEST, Data, Part, Quarantined, Wanted, assemble
+from netwright.data.listing import NOBODY, Files, Listing
 
 SIDES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 IGNORED = ("__MACOSX", "Thumbs.db", "desktop.ini")
-ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
-USUAL_SIZE, STEP, MARGIN, SAMPLE = 160, 32, 8 / 7, 200
+UNKNOWN = -1  # the label of a picture whose class nobody says
 
-Tree = dict[str, dict[str, list[Path]]]  # side -> class -> files
-
-
-@dataclass(frozen=True)
-class Item:
-    """One file with its class number and content hash."""
-
-    path: Path
-    label: int
-    digest: bytes
+Tree = dict[str, dict[str, list[str]]]  # side -> class -> files, relative to the root
 
 
-def load(source: str, wanted: Wanted) -> Data:
-    """The pictures under a folder, decoded once.
-
-    Raises:
-        NetwrightError: the folder cannot be used as it is; the message says what to change.
-    """
-    root = _existing(source)
-    tree, notes = scan(root)
-    classes = sorted(tree["train"])
-    index = Index(root, cache_folder())
-    sides, closed = _items(tree, classes, index)
-    held_out, more = _holding_out(sides, wanted.fractions)
-    everything = [item for side in sides.values() for item in side]
-    geometry, seen = _geometry(everything, index, wanted)
-    index.save()
-    groups = _divided(sides, held_out)
-    parts, lost, kept = _decoded(groups, geometry, root, wanted)
-    again = _divided(_without(sides, lost), held_out)
-    if again != _without(groups, lost):
-        # Damaged files were all that a class had on some side; the division mends that once it knows.
-        parts, _, kept = _decoded(again, geometry, root, wanted)
-    left_out = closed | lost
-    _refuse_lost_classes(parts, classes, left_out)
-    quarantined = [Quarantined(_name(path, root), reason) for path, reason in sorted(left_out.items())]
-    return assemble(
-        root.name, str(root), classes, parts, geometry, quarantined=quarantined, notes=[*notes, *more, *seen, *kept]
-    )
-
-
-def scan(root: Path) -> tuple[Tree, list[str]]:
-    """Every picture under the root by side and class, and what a user should know of the rest.
+def listing(source: str) -> Listing:
+    """The pictures under a folder with one folder for each class.
 
     Raises:
         NetwrightError: no layout that we know, or classes that do not agree between the sides.
     """
+    root = _existing(source)
     others: Counter[str] = Counter()
     sides = side_folders(root)
     if sides and "train" not in sides:
         fix = f"add {root / 'train'}, with one folder for each class"
         raise NetwrightError(f"{root} has {_names(folders_in(root))} but no train folder", fix)
-    tree = {side: pictures_by_class(folder, others) for side, folder in sides.items()} or {
-        "train": pictures_by_class(root, others)
-    }
+    tree = _tree(root, sides, others)
     if not any(files for classes in tree.values() for files in classes.values()):
         _refuse_no_pictures(root, sides.get("train", root), others)
     _check_classes(tree, sides or {"train": root})
-    return tree, [*_notes(root, others), *_look_alikes(tree["train"])]
+    notes = [*_notes(root, others), *_look_alikes(tree["train"])]
+    return _listed(root, tree, notes, divided=len(tree) > 1)
+
+
+def labelled(source: str) -> Listing:
+    """The same for measuring a model that exists: train may be missing, and so may classes.
+
+    Raises:
+        NetwrightError: there is no such folder, or no picture in it.
+    """
+    root = _existing(source)
+    sides = side_folders(root)
+    if not any(folders_in(side) for side in sides.values()):
+        sides = {}  # classes that happen to be called as sides are: their pictures lie directly in them
+    tree = _tree(root, sides, Counter())
+    if not any(files for classes in tree.values() for files in classes.values()):
+        raise NetwrightError(f"no labelled pictures in {root}", f"make a folder for each class, as {root / 'cat'}")
+    return _listed(root, tree, [], divided=bool(sides))
+
+
+def unlabelled(source: str) -> Listing:
+    """Every picture at any depth, without classes.
+
+    Raises:
+        NetwrightError: there is no such folder, or no picture in it.
+    """
+    root = _existing(source)
+    others: Counter[str] = Counter()
+    names = sorted(_pictures(root, root, others))
+    if not names:
+        _refuse_no_pictures(root, root, others)
+    labels, sides = np.full(len(names), UNKNOWN, np.int64), np.full(len(names), NOBODY, np.int8)
+    return Listing(root.name, str(root), (), Files(root, names), labels, sides, tuple(_notes(root, others)))
+
+
+def _tree(root: Path, sides: Mapping[str, Path], others: Counter[str]) -> Tree:
+    return {side: _by_class(root, folder, others) for side, folder in (sides or {"train": root}).items()}
+
+
+def _listed(root: Path, tree: Tree, notes: Iterable[str], *, divided: bool) -> Listing:
+    classes = sorted({name for by_class in tree.values() for name in by_class})
+    numbers = {name: number for number, name in enumerate(classes)}
+    names: list[str] = []
+    labels: list[np.ndarray] = []
+    sides: list[np.ndarray] = []
+    for side, by_class in tree.items():
+        for name, files in by_class.items():
+            names += files
+            labels.append(np.full(len(files), numbers[name], np.int64))
+            sides.append(np.full(len(files), SPLITS.index(side) if divided else NOBODY, np.int8))
+    return Listing(
+        root.name,
+        str(root),
+        tuple(classes),
+        Files(root, names),
+        np.concatenate(labels),
+        np.concatenate(sides),
+        tuple(notes),
+    )
 
 
 def _existing(source: str) -> Path:
@@ -91,9 +103,7 @@ def _existing(source: str) -> Path:
     if path.is_dir():
         return path
     if path.exists():
-        unpack = path.suffix.lower() in ARCHIVES
-        fix = f"unpack it and give the folder: {path.with_suffix('')}" if unpack else f"give its folder: {path.parent}"
-        raise NetwrightError(f"{path} is a file, not a folder of pictures", fix)
+        raise NetwrightError(f"{path} is a file, not a folder of pictures", f"give its folder: {path.parent}")
     parent = next(folder for folder in path.absolute().parents if folder.is_dir())
     missing = path.absolute().relative_to(parent).parts[0]
     close = nearest(missing, (entry.name for entry in _entries(parent)))
@@ -123,26 +133,37 @@ def side_folders(root: Path) -> dict[str, Path]:
     return {side: sides[side] for side in SPLITS if side in sides}
 
 
-def pictures_by_class(folder: Path, others: Counter[str]) -> dict[str, list[Path]]:
-    """The pictures of each class folder; files that are none are counted in `others`."""
-    return {entry.name: sorted(_pictures(entry, others)) for entry in folders_in(folder)}
+def _by_class(root: Path, folder: Path, others: Counter[str]) -> dict[str, list[str]]:
+    """The pictures of each class folder, relative to the root; files that are none are counted in `others`."""
+    return {entry.name: sorted(_pictures(root, entry, others)) for entry in folders_in(folder)}
 
 
-def _pictures(folder: Path, others: Counter[str]) -> Iterator[Path]:
+def _pictures(root: Path, folder: Path, others: Counter[str]) -> Iterator[str]:
     """Files with a picture's extension at any depth; a link back to where we have been is not followed."""
-    seen: set[str] = set()
-    for place, folders, files in os.walk(folder, followlinks=True):
-        real = os.path.realpath(place)
-        folders[:] = [] if real in seen else sorted(name for name in folders if not _ignored(name))
-        if real in seen:
-            continue
-        seen.add(real)
-        for name in files:
-            path = Path(place, name)
-            if path.suffix.lower() in EXTENSIONS and not _ignored(name) and path.is_file():
-                yield path
-            elif not _ignored(name):
-                others[path.suffix.lower() or name] += 1
+    start = len(str(root / "_")) - 1
+    for entry in _files(str(folder), set()):
+        extension = Path(entry.name).suffix.lower()
+        if extension in EXTENSIONS and entry.is_file():
+            yield entry.path[start:].replace(os.sep, "/")
+        else:
+            others[extension or entry.name] += 1
+
+
+def _files(folder: str, seen: set[str]) -> Iterator["os.DirEntry[str]"]:
+    real = os.path.realpath(folder)
+    if real in seen:
+        return
+    seen.add(real)
+    try:
+        with os.scandir(folder) as found:
+            entries = [entry for entry in found if not _ignored(entry.name)]
+    except OSError as error:
+        raise NetwrightError(f"cannot look into {folder} ({error.strerror})", "allow reading it, or move it") from None
+    for entry in entries:
+        if entry.is_dir():
+            yield from _files(entry.path, seen)
+        else:
+            yield entry
 
 
 def _check_classes(tree: Tree, folders: Mapping[str, Path]) -> None:
@@ -159,17 +180,6 @@ def _check_classes(tree: Tree, folders: Mapping[str, Path]) -> None:
             rename = f"rename it to {folders[side] / close}" if close and close not in tree[side] else "remove it"
             problem = f"{folders[side].name} has the class '{name}', which train has not"
             raise NetwrightError(problem, f"{rename}, or add {folders['train'] / name}")
-    for name in sorted(train) if "val" in tree else []:
-        if not tree["val"].get(name):
-            _refuse_unvalidated(tree, folders, name)
-
-
-def _refuse_unvalidated(tree: Tree, folders: Mapping[str, Path], name: str) -> NoReturn:
-    have = len(tree["train"][name])
-    share = sum(map(len, tree["val"].values())) / sum(map(len, tree["train"].values()))
-    move = min(max(1, round(have * share)), max(1, have - 1))
-    fix = f"move {move} of the {have} pictures in {folders['train'] / name} to {folders['val'] / name}"
-    raise NetwrightError(f"the class '{name}' has no pictures in {folders['val'].name}", fix)
 
 
 def _refuse_one_class(folder: Path, name: str) -> NoReturn:
@@ -191,113 +201,6 @@ def _refuse_no_pictures(root: Path, folder: Path, others: Counter[str]) -> NoRet
         raise NetwrightError(f"{folder} is empty", f"put one folder for each class in it, as {folder / 'cat'}")
     found = f": found {_counted(others)}" if others else ": its folders are empty"
     raise NetwrightError(f"no pictures in {root}{found}", f"pictures end in {' '.join(EXTENSIONS)}")
-
-
-def _items(tree: Tree, classes: Sequence[str], index: Index) -> tuple[dict[str, list[Item]], dict[Path, str]]:
-    labels = {name: label for label, name in enumerate(classes)}
-    files = {side: [(path, labels[name]) for name in classes for path in tree[side].get(name, [])] for side in tree}
-    digests, closed = index.digests([path for side in files.values() for path, _ in side])
-    items = {
-        side: [Item(path, label, digests[path]) for path, label in files[side] if path in digests] for side in files
-    }
-    return items, closed
-
-
-def _holding_out(sides: Mapping[str, object], fractions: Fractions) -> tuple[Fractions | None, list[str]]:
-    """What of the train folder is held out, None when the folders say it all; and how to tell the user."""
-    train, val, test = check_fractions(fractions)
-    no_test = [NO_TEST.format(part="folder")]
-    if "val" in sides:
-        return None, [] if "test" in sides else no_test
-    if "test" in sides:
-        return (1 - val, val, 0.0), [f"no validation folder: {val:.0%} of train is held out by content hash"]
-    parts = f"{train * 100:.0f}/{val * 100:.0f}/{test * 100:.0f}"
-    return fractions, [f"no split found: {parts} stratified by content hash", *([] if test else no_test)]
-
-
-def _divided(sides: Mapping[str, list[Item]], held_out: Fractions | None) -> dict[str, list[Item]]:
-    if held_out is None:
-        return dict(sides)
-    groups: defaultdict[str, list[Item]] = defaultdict(list)
-    train = sides["train"]
-    for item, side in zip(train, assign(*_hashed(train), held_out), strict=True):
-        groups[side].append(item)
-    groups |= {side: sides[side] for side in sides if side != "train"}
-    return {side: groups[side] for side in SPLITS if side in groups}
-
-
-def _without(sides: Mapping[str, list[Item]], lost: Mapping[Path, str]) -> dict[str, list[Item]]:
-    return {side: [item for item in items if item.path not in lost] for side, items in sides.items()}
-
-
-def _hashed(items: Iterable[Item]) -> tuple[list[bytes], list[int]]:
-    items = list(items)
-    return [item.digest for item in items], [item.label for item in items]
-
-
-def _decoded(
-    groups: Mapping[str, list[Item]], geometry: Preprocess, root: Path, wanted: Wanted
-) -> tuple[dict[str, Part], dict[Path, str], list[str]]:
-    parts, lost, notes, before = dict[str, Part](), dict[Path, str](), dict[str, None](), 0
-    total = sum(map(len, groups.values()))
-    for side, items in groups.items():
-
-        def progress(done: int, _: int, before: int = before) -> None:
-            if wanted.progress:
-                wanted.progress(before + done, total)
-
-        digests, _ = _hashed(items)
-        found = cached([item.path for item in items], digests, geometry, progress=progress)
-        good = [item for place, item in enumerate(items) if place not in found.unreadable]
-        digests, labels = _hashed(good)
-        parts[side] = Part(found.images, labels, digests, [_name(item.path, root) for item in good])
-        lost |= {items[place].path: reason for place, reason in found.unreadable.items()}
-        notes |= dict.fromkeys(found.notes)
-        before += len(items)
-    return parts, lost, list(notes)
-
-
-def _refuse_lost_classes(parts: Mapping[str, Part], classes: Sequence[str], left_out: Mapping[Path, str]) -> None:
-    """After damaged files are left out, training and validation must still know every class."""
-    for side in ("train", "val"):
-        present = set(parts[side].labels) if side in parts else set[int]()
-        for label, name in enumerate(classes):
-            if label not in present:
-                damaged = [f"{path.name}: {why}" for path, why in sorted(left_out.items()) if name in path.parts]
-                why = f" ({listed(damaged, 3)})" if damaged else ""
-                fix = f"add good pictures of '{name}'; three different ones are enough for every side"
-                raise NetwrightError(f"the class '{name}' has no readable picture for {side}{why}", fix)
-
-
-def _geometry(items: Sequence[Item], index: Index, wanted: Wanted) -> tuple[Preprocess, list[str]]:
-    if wanted.image_size is not None and wanted.channels is not None:
-        return wanted.geometry(wanted.image_size, wanted.channels, margin=MARGIN), []
-    sample = [items[place] for place in np.linspace(0, len(items) - 1, min(SAMPLE, len(items))).astype(int)]
-    key = sha256(b"".join(item.digest for item in sample)).hexdigest()
-    side, grey = index.fact(key, lambda: _probe([item.path for item in sample]))
-    size = USUAL_SIZE if side >= USUAL_SIZE else max(STEP, side // STEP * STEP)
-    geometry = wanted.geometry(size, 1 if grey else 3, margin=MARGIN)
-    told = wanted.channels is None and grey
-    return geometry, ["every picture looked at is grey: 1 channel (channels=3 to change)"] if told else []
-
-
-def _probe(paths: Sequence[Path]) -> tuple[int, bool]:
-    """The median short side, and whether all pictures are grey."""
-    sides: list[int] = []
-    grey = True
-    for path in paths:
-        try:
-            width, height, mode = header(path)
-            sides.append(min(width, height))
-            grey = grey and (mode in ("1", "L", "LA", "I", "F") or mode.startswith("I;16") or _colourless(path))
-        except UnreadableImage:
-            continue
-    return int(median(sides)) if sides else USUAL_SIZE, grey and bool(sides)
-
-
-def _colourless(path: Path) -> bool:
-    pixels = decode(path, target=STEP)
-    return bool((pixels == pixels[..., :1]).all())
 
 
 def _notes(root: Path, others: Counter[str]) -> list[str]:
@@ -340,7 +243,3 @@ def _contents(folder: Path) -> str:
 
 def _counted(others: Counter[str]) -> str:
     return listed(f"{count} × {kind}" for kind, count in others.most_common())
-
-
-def _name(path: Path, root: Path) -> str:
-    return path.relative_to(root).as_posix()

@@ -1,17 +1,17 @@
 """Labelled pictures for measuring a model that exists: its classes and its preprocessing decide, not the folder's."""
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from netwright.core.errors import NetwrightError, listed, unknown
-from netwright.data import folder, open_data
-from netwright.data.cache import Index, cache_folder, cached
+from netwright.data import list_data
+from netwright.data.assign import SPLITS
+from netwright.data.listing import NOBODY, Listing, taken
 from netwright.data.preprocess import Preprocess
-from netwright.data.split import Part, Split
+from netwright.data.ready import digests_of, looked_at, split_of
+from netwright.data.split import Split, Wanted
 
 SEEN = "every picture here was measured: if the model was trained on some of them, the result is too good"
 ORDER = ("test", "val", "train")
@@ -37,59 +37,30 @@ def labelled(source: str, preprocess: Preprocess, classes: Sequence[str]) -> Lab
     Raises:
         NetwrightError: no pictures, or a class the model does not know.
     """
-    root = Path(source).expanduser()
-    if root.is_dir() and not any(root.glob("*.npz")):
-        return _from_folder(root, preprocess, classes)
-    data = open_data(
-        source,
-        image_size=preprocess.image_size,
-        stored_size=preprocess.stored_size,
-        fit=preprocess.fit,
-        channels=preprocess.channels,
-    )
-    name = next(side for side in ORDER if side in data.splits)
-    numbers = np.array([_number(known, classes) for known in data.classes])
-    split = data.splits[name]
-    return Labelled(Split(split.images, numbers[split.labels], split.ids, split.names), name, data.notes)
-
-
-def _from_folder(root: Path, preprocess: Preprocess, classes: Sequence[str]) -> Labelled:
-    sides = folder.side_folders(root)
-    if not any(folder.folders_in(side) for side in sides.values()):
-        sides = {}  # classes that happen to be called as sides are: their pictures lie directly in them
-    name = next((side for side in ORDER if side in sides), "all")
-    others: Counter[str] = Counter()
-    found = folder.pictures_by_class(sides.get(name, root), others)
-    files = [(path, _number(label, classes)) for label, paths in found.items() for path in paths]
-    if not files:
-        raise NetwrightError(f"no labelled pictures in {root}", f"make a folder for each class, as {root / classes[0]}")
-    index = Index(root, cache_folder())
-    digests, closed = index.digests([path for path, _ in files])
-    index.save()
-    known = [(path, label) for path, label in files if path in digests]
-    stored = cached([path for path, _ in known], [digests[path] for path, _ in known], preprocess)
-    good = [item for place, item in enumerate(known) if place not in stored.unreadable]
-    bad = closed | {known[place][0]: reason for place, reason in stored.unreadable.items()}
-    if not good:
-        raise _nothing_readable(root, bad)
+    listing = _with_labels_of(list_data(source, strict=False), classes)
+    name = next((side for side in ORDER if listing.having(side)), "all")
+    if name != "all":
+        listing = taken(listing, np.flatnonzero(listing.sides == SPLITS.index(name)))
+    wanted = Wanted(preprocess.image_size, preprocess.stored_size, preprocess.fit, preprocess.channels)
+    examined, found, _, _ = looked_at(listing, wanted)
+    bad = [f"{listing.blobs.names[place]}: {reason}" for place, reason in sorted(found.unreadable.items())]
+    if len(bad) == len(listing):
+        problem = f"none of the {len(bad)} pictures in {listing.root} can be read ({listed(bad, 3)})"
+        raise NetwrightError(problem, "replace them with good copies")
     notes = [SEEN] if name in ("all", "train") else []
-    notes += [f"left out: {path.relative_to(root)}: {reason}" for path, reason in sorted(bad.items())]
-    part = Part(
-        stored.images,
-        [label for _, label in good],
-        [digests[path] for path, _ in good],
-        [path.relative_to(root).as_posix() for path, _ in good],
-    )
-    return Labelled(part.split, name, (*notes, *stored.notes))
+    notes += [f"left out: {file}" for file in bad]
+    split = split_of(listing, found.images, np.flatnonzero(examined.sides != NOBODY), digests_of(found.facts))
+    return Labelled(split, name, (*listing.notes, *notes, *found.notes))
 
 
-def _nothing_readable(root: Path, bad: Mapping[Path, str]) -> NetwrightError:
-    reasons = listed((f"{path.relative_to(root)}: {reason}" for path, reason in sorted(bad.items())), 3)
-    problem = f"none of the {len(bad)} pictures in {root} can be read ({reasons})"
-    return NetwrightError(problem, "replace them with good copies")
-
-
-def _number(name: str, classes: Sequence[str]) -> int:
-    if name not in classes:
-        raise unknown("class for this model", name, classes)
-    return list(classes).index(name)
+def _with_labels_of(listing: Listing, classes: Sequence[str]) -> Listing:
+    """The same pictures, labelled with the numbers of a model's classes."""
+    for name in listing.classes:
+        if name not in classes:
+            raise unknown("class for this model", name, classes)
+    numbers = np.array([list(classes).index(name) for name in listing.classes], np.int64)
+    if listing.labels.ndim == 1:
+        return replace(listing, classes=tuple(classes), labels=numbers[listing.labels])
+    labels = np.zeros((len(listing), len(classes)), np.int64)
+    labels[:, numbers] = listing.labels
+    return replace(listing, classes=tuple(classes), labels=labels)

@@ -2,7 +2,6 @@
 
 import queue
 import random
-import signal
 import threading
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar, cast
@@ -14,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from netwright.core.errors import NetwrightError
 from netwright.data.split import Split
+from netwright.data.workers import Noted, Workers
 from netwright.engine.device import Profile
 from netwright.engine.plans import DataPlan, Raw
 from netwright.engine.random import generator, key
@@ -73,20 +73,29 @@ class DatasetSource:
         """One `Raw` on the device for each array of positions.
 
         Raises:
-            NetwrightError: pictures of different sizes.
+            NetwrightError: pictures of different sizes, or a worker process died.
         """
-        loader = DataLoader(
-            cast("Dataset[Any]", Seeded(self.dataset, stream)),
-            batch_sampler=[list(map(int, chosen)) for chosen in positions],
-            num_workers=self.workers,
-            collate_fn=list,  # samples reach us unbatched: turning them into tensors is ours to do
-            worker_init_fn=ignore_interrupts,
-        )
-        for chosen, samples in zip(positions, loader, strict=True):
+        for chosen, samples in zip(positions, self._read(positions, stream), strict=True):
             images = _stacked([as_tensor(image) for image, _ in samples])
             labels = torch.from_numpy(_whole(np.stack([np.asarray(label) for _, label in samples])))
             ids = torch.from_numpy(np.asarray(chosen, dtype=np.int64))
             yield Raw(images.to(self.device), labels.to(self.device), ids.to(self.device))
+
+    def _read(self, positions: Sequence[np.ndarray], stream: int) -> Iterator[list[Any]]:
+        """Samples as the dataset gives them, by batch: turning them into tensors is ours to do."""
+        wanted = [list(map(int, chosen)) for chosen in positions]
+        seeded = Seeded(self.dataset, stream)
+        if not self.workers:
+            return ([seeded[position] for position in chosen] for chosen in wanted)
+        workers = Workers(self.workers)
+        loader = DataLoader(
+            cast("Dataset[Any]", Noted(seeded, workers)),
+            batch_sampler=wanted,
+            num_workers=self.workers,
+            collate_fn=list,
+            worker_init_fn=workers.begin,
+        )
+        return workers.batches(loader)
 
 
 class Seeded:
@@ -105,11 +114,6 @@ class Seeded:
         np.random.seed(seed)
         torch.default_generator.manual_seed(seed)
         return self.dataset[position]
-
-
-def ignore_interrupts(_: int) -> None:
-    """Ctrl-C reaches worker processes too; only the main one may act on it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class Loader:

@@ -88,7 +88,7 @@ class Preprocess:
         Raises:
             UnreadableImage: not a picture, damaged, or too large.
         """
-        return self._resized(upright(source, channels=self.channels, target=self.stored_size))
+        return self.resized(upright(source, channels=self.channels, target=self.stored_size))
 
     def from_picture(self, picture: Image.Image) -> Pixels:
         """A Pillow image of any mode, read as its file would be, as it is kept: S S C.
@@ -101,7 +101,7 @@ class Preprocess:
         name = str(getattr(picture, "filename", "")) or "the picture"
         if 0 in picture.size:
             raise UnreadableImage(name, f"it has no pixels ({picture.width}×{picture.height})")
-        return self._resized(upright_picture(picture, name, channels=self.channels))
+        return self.resized(upright_picture(picture, name, channels=self.channels))
 
     def from_array(self, array: Pixels) -> Pixels:
         """A picture given as an array H W or H W C (C = 1, 3 or 4) as it is kept: S S C.
@@ -111,7 +111,7 @@ class Preprocess:
         """
         check_pixels(array, "the picture", dimensions=(2, 3))
         picture = Image.fromarray(array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array)
-        return self._resized(flatten(picture, channels=self.channels))
+        return self.resized(flatten(picture, channels=self.channels))
 
     def centre(self, images: Pixels) -> Pixels:
         """The middle square that the network sees, of S S C or N S S C."""
@@ -119,7 +119,10 @@ class Preprocess:
         middle = slice(start, start + self.image_size)
         return images[..., middle, middle, :]
 
-    def _resized(self, picture: Image.Image) -> Pixels:
+    def resized(self, picture: Image.Image) -> Pixels:
+        """A flat picture, mode L or RGB, as it is kept: S S C."""
+        mode = "L" if self.channels == 1 else "RGB"
+        picture = picture if picture.mode == mode else picture.convert(mode)
         size, side = (self.stored_size, self.stored_size), min(picture.size)
         if picture.size == size:
             return np.array(picture).reshape(self.shape)

@@ -1,37 +1,55 @@
 """Decoded pictures with their labels, in up to three splits, and what a user should know about them."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
-from hashlib import sha256
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from netwright.core.errors import NetwrightError
-from netwright.data.assign import Fractions
+from netwright.data.assign import Digests, Fractions, leading
 from netwright.data.decode import Pixels
+from netwright.data.facts import Examined
 from netwright.data.preprocess import Fit, Preprocess
 
 Labels = NDArray[np.int64]
 Progress = Callable[[int, int], None]
 ROWS = 2**13  # picture rows summed at once: their squares, at most 255² each, fit into 32 bits
-NO_TEST = "no test {part}: the validation score is also used for choosing, so it is optimistic"
+MEASURED = 20_000  # pictures from which mean and deviation are taken
+NO_TEST = "no test split: the validation score is also used for choosing, so it is optimistic"
+
+
+class Images(Protocol):
+    """Decoded pictures, uint8 N S S C: an array, or something that reads or decodes what it is indexed with."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """N S S C."""
+        ...
+
+    @property
+    def nbytes(self) -> int:
+        """Of all pictures, decoded."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, chosen: Any, /) -> Pixels: ...
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """One split, decoded.
+    """One split, decoded. The order of its pictures follows from their contents, whatever they are called.
 
     Args:
-        images: uint8, N S S C; an array, or a memory map whose changes never reach the file.
-        labels: N class numbers.
+        images: uint8, N S S C.
+        labels: N class numbers; or N K of 1, 0 and -1 for several labels a picture.
         ids: N different numbers that follow from the pictures' contents, so they survive renaming and reordering.
         names: N paths relative to the root, or `train[17]`.
     """
 
-    images: Pixels
+    images: Images
     labels: Labels
     ids: Labels
     names: Sequence[str]
@@ -55,6 +73,7 @@ class Data:
     Args:
         fingerprint: a hash of names, contents, labels and sides; equal fingerprints are equal data.
         notes: plain sentences that a user should see.
+        examined: what is known of each picture, for the data gate.
     """
 
     name: str
@@ -65,6 +84,7 @@ class Data:
     fingerprint: str
     preprocess: Preprocess
     notes: tuple[str, ...]
+    examined: Examined | None = None
 
     def summary(self) -> dict[str, Any]:
         """Counts and facts, ready for JSON."""
@@ -80,23 +100,11 @@ class Data:
         }
 
     def _counts(self, split: Split) -> dict[str, Any]:
-        counts = np.bincount(split.labels, minlength=len(self.classes)).tolist()
+        if split.labels.ndim == 2:
+            counts = (split.labels == 1).sum(0).tolist()
+        else:
+            counts = np.bincount(split.labels, minlength=len(self.classes)).tolist()
         return {"n": len(split), "per_class": dict(zip(self.classes, counts, strict=True))}
-
-
-@dataclass(frozen=True, eq=False)
-class Part:
-    """A split as a loader knows it: pictures, labels, content hashes and names, row by row."""
-
-    images: Pixels
-    labels: Sequence[int]
-    digests: Sequence[bytes]
-    names: Sequence[str]
-
-    @cached_property
-    def split(self) -> Split:
-        """The same, as users see it."""
-        return Split(self.images, np.asarray(self.labels, np.int64), sample_ids(self.digests), self.names)
 
 
 @dataclass(frozen=True)
@@ -109,72 +117,42 @@ class Wanted:
     channels: int | None = None
     fractions: Fractions = (0.8, 0.1, 0.1)
     progress: Progress | None = None
-
-    def geometry(self, image_size: int, channels: int, *, margin: float = 1.0) -> Preprocess:
-        """The wishes, completed: the size and channels given here stand in for those not wished for."""
-        size = image_size if self.image_size is None else self.image_size
-        stored = round(size * margin) if self.stored_size is None else self.stored_size
-        return Preprocess.plain(size, stored, self.fit, channels if self.channels is None else self.channels)
+    quarantine: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
-def assemble(
-    name: str,
-    root: str,
-    classes: Sequence[str],
-    parts: Mapping[str, Part],
-    geometry: Preprocess,
-    *,
-    quarantined: Sequence[Quarantined] = (),
-    notes: Sequence[str] = (),
-) -> Data:
-    """The data set made of these parts, normalised by its own training split."""
-    mean, std = statistics(parts["train"].images)
-    return Data(
-        name=name,
-        root=root,
-        classes=tuple(classes),
-        splits={side: part.split for side, part in parts.items()},
-        quarantined=tuple(quarantined),
-        fingerprint=fingerprint(classes, parts),
-        preprocess=replace(geometry, mean=mean, std=std),
-        notes=tuple(notes),
-    )
-
-
-def sample_ids(digests: Sequence[bytes]) -> Labels:
+def sample_ids(digests: Digests) -> Labels:
     """A number for each picture from its content hash; of equal contents each after the first takes the next free."""
-    taken: dict[int, None] = {}
-    for digest in digests:
-        number = int.from_bytes(digest[:8], "big") >> 1
-        while number in taken:
-            number = (number + 1) % 2**63
-        taken[number] = None
-    return np.fromiter(taken, np.int64, len(digests))
+    ids = (leading(digests) >> np.uint64(1)).astype(np.int64)
+    _, first = np.unique(ids, return_index=True)
+    if len(first) < len(ids):
+        taken = set(ids[first].tolist())
+        for place in sorted(set(range(len(ids))) - set(first.tolist())):
+            number = int(ids[place])
+            while number in taken:
+                number = (number + 1) % 2**63
+            taken.add(number)
+            ids[place] = number
+    return ids
 
 
-def fingerprint(classes: Sequence[str], parts: Mapping[str, Part]) -> str:
-    """A hash of everything that makes the data what it is."""
-    total = sha256("\0".join(classes).encode("utf-8", "surrogateescape"))
-    for side, part in parts.items():
-        for name, digest, label in zip(part.names, part.digests, part.labels, strict=True):
-            total.update(f"\n{side}\0{name}\0{int(label)}\0".encode("utf-8", "surrogateescape") + digest)
-    return total.hexdigest()
+def statistics(images: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel on the scale 0 to 1, rounded to 4 digits.
 
-
-def statistics(images: Pixels) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each channel on the scale 0 to 1, exact, rounded to 4 digits."""
+    Of MEASURED pictures, evenly spread, where there are more; else exact.
+    """
     if len(images) == 0:
         raise NetwrightError("there are no training pictures", "check the data folder")
+    chosen = np.linspace(0, len(images) - 1, min(MEASURED, len(images))).astype(np.int64)
     row, channels = images.shape[2] * images.shape[3], images.shape[3]
     total, squares = np.zeros(row, np.int64), np.zeros(row, np.int64)
-    for start in range(0, len(images), 64):
+    for start in range(0, len(chosen), 64):
         # Adding whole picture rows keeps the inner loop long: five times faster than adding pixels of 3 values.
-        chunk = images[start : start + 64].reshape(-1, row)
+        chunk = images[chosen[start : start + 64]].reshape(-1, row)
         for first in range(0, len(chunk), ROWS):
             rows = chunk[first : first + ROWS]
             total += rows.sum(0, dtype=np.uint32)
             squares += np.square(rows, dtype=np.uint16).sum(0, dtype=np.uint32)
-    count = images.size // channels
+    count = len(chosen) * images.shape[1] * images.shape[2]
     mean = total.reshape(-1, channels).sum(0) / count
     spread = np.sqrt(np.maximum(squares.reshape(-1, channels).sum(0) / count - mean**2, 0))
     # One flat colour has no spread; dividing by one grey level keeps its values finite.

@@ -1,0 +1,107 @@
+"""The data gate: every check over one data set, and its verdict, which is kept until something changes."""
+
+import json
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+
+from netwright.core.errors import NetwrightError
+from netwright.data.cache import cache_folder
+from netwright.data.facts import Examined
+from netwright.data.gate import classes, files, groups, leaks, shift
+from netwright.data.gate.subject import Subject
+from netwright.data.gate.verdict import SEVERITIES, Finding, Verdict
+from netwright.records.atomic import write_atomic
+from netwright.records.plain import json_text
+
+VERSION = 1  # raise it when the same data would get another verdict
+CHECKS: tuple[Callable[[Subject], list[Finding]], ...] = (
+    files.refused,
+    leaks.exact_across,
+    leaks.contradictions,
+    groups.groups,
+    classes.too_few_classes,
+    classes.unknown_to_training,
+    classes.empty,
+    leaks.near_across,
+    leaks.near_contradictions,
+    groups.shared_stems,
+    shift.shifts,
+    shift.class_shares,
+    classes.uneven,
+    classes.few,
+    classes.twins,
+    leaks.copies,
+    leaks.near_copies,
+    files.tiny,
+    files.long,
+    files.blank,
+    files.deep,
+    files.odd,
+    files.misnamed_files,
+    files.left_out,
+    classes.unlabelled,
+    classes.said,
+)
+
+
+def check(
+    examined: Examined, group: str | None = None, *, quarantine: Mapping[str, str] | None = None, cached: bool = True
+) -> Verdict:
+    """Every check's findings, the worst first.
+
+    Args:
+        examined: the pictures, looked at once.
+        group: a regular expression whose first group names what a picture belongs to, as a patient or a video.
+        quarantine: the names that were left out of `examined`, each with the reason.
+        cached: whether a verdict on just these data is taken from the cache, and kept there.
+
+    Raises:
+        NetwrightError: `group` is no regular expression, or cannot find anything.
+    """
+    subject = Subject(examined, group, quarantine or {})
+    kept = cache_folder() / f"verdict-{_key(subject)}.json"
+    if cached and (known := _kept(kept)):
+        return known
+    verdict = _judged(subject)
+    if cached:
+        with suppress(OSError, NetwrightError):  # what cannot be kept only costs time
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(kept, json_text(verdict.to_json()))
+    return verdict
+
+
+def _judged(subject: Subject) -> Verdict:
+    findings = [finding for made in CHECKS for finding in made(subject)]
+    listing = subject.examined.listing
+    counts = {side: dict(zip(subject.classes, each.tolist(), strict=True)) for side, each in subject.per_class.items()}
+    return Verdict(
+        name=listing.name,
+        root=listing.root,
+        pictures=len(listing),
+        splits={side or "all": len(places) for side, places in subject.sides.items()},
+        per_class=counts,
+        findings=tuple(sorted(findings, key=lambda each: SEVERITIES.index(each.severity))),
+    )
+
+
+def _key(subject: Subject) -> str:
+    """A hash of all that the checks look at."""
+    examined, listing = subject.examined, subject.examined.listing
+    data = [listing.name, listing.root, listing.classes, listing.notes, examined.unreadable]
+    said = [VERSION, subject.group, subject.quarantine, *data]
+    total = sha256(json_text(said).encode("utf-8", "surrogatepass"))
+    for array in (examined.facts, examined.sides, listing.labels):
+        total.update(np.ascontiguousarray(array).view(np.uint8).data)
+    total.update("\0".join(listing.blobs.names).encode("utf-8", "surrogatepass"))
+    return total.hexdigest()[:32]
+
+
+def _kept(path: Path) -> Verdict | None:
+    try:
+        return Verdict.from_json(json.loads(path.read_bytes()))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,39 @@
+"""Small pictures of what the data gate found, as text that a page can hold."""
+
+import base64
+from collections.abc import Iterable
+from contextlib import suppress
+from io import BytesIO
+from itertools import chain
+
+from PIL import Image
+
+from netwright.data.decode import UnreadableImage, upright
+from netwright.data.gate.verdict import Finding, Item, Verdict
+from netwright.data.listing import Blobs
+
+SIDE = 160  # px
+MOST_SINGLE, MOST_TOGETHER = 12, 24  # examples of one finding: single pictures, and those to be seen side by side
+
+
+def thumbnails(verdict: Verdict, blobs: Blobs) -> dict[str, str]:
+    """A data URI for each picture that a page shows, by name; those that cannot be read are left out."""
+    places = {item.name: item.place for finding in verdict.findings for item in _shown(finding)}
+    drawn = ((name, _thumbnail(blobs, place)) for name, place in places.items())
+    return {name: uri for name, uri in drawn if uri is not None}
+
+
+def _shown(finding: Finding) -> Iterable[Item]:
+    together = any(len(example) > 1 for example in finding.examples)
+    return chain.from_iterable(finding.examples[: MOST_TOGETHER if together else MOST_SINGLE])
+
+
+def _thumbnail(blobs: Blobs, place: int) -> str | None:
+    with suppress(UnreadableImage):
+        found = blobs.read(place)
+        picture = upright(found, target=SIDE) if isinstance(found, bytes) else Image.fromarray(found.squeeze())
+        picture.thumbnail((SIDE, SIDE))
+        file = BytesIO()
+        picture.save(file, "JPEG", quality=80)
+        return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return None

@@ -1,0 +1,107 @@
+"""Which kind of data a name or a path stands for; a kind's own module is loaded when something is of it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal
+
+from netwright.core.errors import NetwrightError
+from netwright.data.listing import Listing
+
+For = Literal["train", "labelled", "any"]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of data.
+
+    Attributes:
+        name: of the kind, and of the module with its `listing(source)`.
+        summary: one line for users.
+        stands: whether a source, which is also this path, is of it.
+    """
+
+    name: str
+    summary: str
+    stands: Callable[[str, Path], bool]
+
+
+def listing_of(source: str, purpose: For) -> Listing:
+    """The pictures that a source stands for.
+
+    Args:
+        source: a name or a path.
+        purpose: "train" refuses what cannot be trained on; "labelled" takes any folder with labels; "any" also one
+            without.
+
+    Raises:
+        NetwrightError: the data cannot be used; the message says what to change.
+    """
+    kind = next(kind for kind in KINDS if kind.stands(source, Path(source).expanduser()))
+    if kind.name == "archive":
+        return listing_of(str(_module("archive").opened(source)), purpose)
+    module = _module(kind.name)
+    if kind.name != "folder" or purpose == "train":
+        return module.listing(source)
+    if purpose == "labelled":
+        return module.labelled(source)
+    try:
+        return module.labelled(source)
+    except NetwrightError:
+        return module.unlabelled(source)
+
+
+def _module(name: str) -> Any:
+    return import_module(f"netwright.data.{name}")
+
+
+def _is_arrays(path: Path) -> bool:
+    if path.is_dir():
+        return len(list(path.glob("*.npz"))) == 1 or (path / "x_train.npy").is_file()
+    return path.suffix.lower() in (".npz", ".npy") and path.is_file()
+
+
+# The first that fits is taken.
+KINDS = (
+    Kind(
+        "digits",
+        "1,797 handwritten digits that come with scikit-learn: `digits`.",
+        lambda source, _: source == "digits",
+    ),
+    Kind(
+        "huggingface",
+        "A data set of the Hugging Face hub, or one that was saved to disk: `hf:beans`, `hf:saved/`.",
+        lambda source, path: source.startswith("hf:") or _module("huggingface").is_saved(path),
+    ),
+    Kind(
+        "torchvision_sets",
+        "A data set of torchvision, read from its standard files: `torchvision:CIFAR10(root='data')`.",
+        lambda source, _: source.startswith("torchvision:"),
+    ),
+    Kind(
+        "table",
+        "A table of path, label and perhaps split, as CSV, TSV, JSON lines or Parquet: `labels.csv`.",
+        lambda _, path: _module("table").is_table(path) or _module("table").table_in(path) is not None,
+    ),
+    Kind(
+        "arrays",
+        "An .npz file, or .npy files, with x_train, y_train, x_test, y_test as in Keras: `cifar10.npz`.",
+        lambda _, path: _is_arrays(path),
+    ),
+    Kind(
+        "webdataset",
+        "Tar files with pictures beside their labels, as WebDataset has them: `shards/train-{000..099}.tar`.",
+        lambda _, path: _module("webdataset").is_webdataset(path),
+    ),
+    Kind(
+        "archive",
+        "A zip or tar file of anything else here, unpacked once: `photos.zip`.",
+        lambda _, path: path.is_file() and _module("archive").is_archive(path),
+    ),
+    Kind(
+        "folder",
+        "A folder with one folder of pictures for each class, with or without train, val and test above: `photos/`.",
+        lambda _, path: True,
+    ),
+)
