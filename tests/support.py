@@ -1,6 +1,7 @@
 """A tiny real run for tests: random pictures, a small network with every kind of layer, and the true engine."""
 
 import hashlib
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,6 @@ from torch import Tensor, nn
 
 from netwright.core.errors import EXIT_INTERRUPTED, Interrupted
 from netwright.data.loader import Loader
-from netwright.engine.checkpoint import write_checkpoint
 from netwright.engine.device import Profile
 from netwright.engine.evaluate import evaluate
 from netwright.engine.loop import Watcher, train
@@ -20,6 +20,7 @@ from netwright.engine.normalise import Normalise
 from netwright.engine.plans import DataPlan, OptimPlan, Raw
 from netwright.engine.random import key
 from netwright.engine.run import Run
+from netwright.engine.saver import Saver
 from netwright.engine.trick import Trick, Tricks
 from netwright.nn.drop_path import DropPath
 from netwright.nn.output import Outputs
@@ -128,12 +129,12 @@ def tiny_run(
 def train_tiny(
     run: Run,
     *,
-    save: Callable[[Run], None] | None = None,
+    save: Saver | None = None,
     watcher: Watcher | None = None,
 ) -> Run:
     """Train to the end; returns the run."""
     with one_thread():
-        train(run, watcher or Watcher(), save or (lambda _: None))
+        train(run, watcher or Watcher(), save or Noted())
     return run
 
 
@@ -168,9 +169,20 @@ def train_until(run: Run, steps: int, folder: Path) -> None:
     raise AssertionError(f"the run ended before step {steps}")
 
 
-def saver(folder: Path) -> Callable[[Run], None]:
-    """Writes checkpoints as files."""
-    return lambda run: write_checkpoint(folder, run.memory(), Path.write_bytes) and None
+def saver(folder: Path, *, seconds: float = math.inf) -> Saver:
+    """Writes checkpoints as files: at the end or on interruption, and every so many seconds before."""
+    return Saver(folder, Path.write_bytes, owner="test", seconds=seconds, told=print)
+
+
+class Noted(Saver):
+    """Writes nothing, but notes after which (epoch, step) a run was to be saved."""
+
+    def __init__(self, *, seconds: float = math.inf) -> None:
+        super().__init__(Path(), Path.write_bytes, owner="test", seconds=seconds, told=print)
+        self.places: list[tuple[int, int]] = []
+
+    def __call__(self, run: Run) -> None:
+        self.places.append((run.epoch, run.step))
 
 
 def digest(run: Run) -> str:

@@ -29,7 +29,10 @@ NEIGHBOURS = {("report", "records"), ("recipes", "bundle")}
 # The package's own `__init__` names what users import, and `__main__` starts the command: both stand above everything.
 ABOVE = ("__init__", "__main__")
 
-HEAVY = ("torch", "torchvision", "timm", "sklearn", "scipy", "matplotlib", "sqlalchemy", "pandas", "safetensors")
+HEAVY = (
+    "torch", "torchvision", "timm", "sklearn", "scipy", "matplotlib", "sqlalchemy", "pandas", "safetensors", "datasets",
+    "pyarrow",
+)  # fmt: skip
 
 
 def modules() -> list[Path]:

@@ -80,12 +80,11 @@ def test_one_class_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert "only one class" in told(capsys, "train", str(tmp_path / "photos"))
 
 
-def test_class_missing_from_validation(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for path in (photos / "val" / "red").iterdir():
-        path.unlink()
+def test_class_missing_from_training(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (photos / "train" / "red").rename(photos / "train" / "rde")
     errors = told(capsys, "train", str(photos))
-    assert "'red'" in errors
-    assert "move 3 of the 12 pictures" in errors
+    assert "val has the class 'red', which train has not" in errors
+    assert "add " in errors
 
 
 def bomb(path: Path, side: int = 20_000) -> None:

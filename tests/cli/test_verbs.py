@@ -110,7 +110,7 @@ def test_a_signal_saves_and_the_run_goes_on(photos: Path, tmp_path: Path, number
     record = json.loads((run / "record.json").read_text())
     assert record["status"] == "interrupted"
     steps = record["result"]["steps"]
-    done = netwright("train", "--resume", "--output", str(output), "--json", "--epochs", str(steps // 3 + 2))
+    done = netwright("train", "--resume", "--output", str(output), "--json", "--extend", str(steps // 3 + 2))
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["result"]["steps"] > steps
 

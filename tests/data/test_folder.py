@@ -84,12 +84,15 @@ def test_a_class_may_be_called_train(tmp_path):
     assert opened(fill(tmp_path, {"train": 9, "car": 9})).classes == ("car", "train")
 
 
+@pytest.mark.fault(58, "a note names classes that differ only in case")
 def test_classes_are_sorted_and_files_found_at_any_depth(tmp_path):
     data = opened(fill(tmp_path, {"b": 3, "B": 3, "a/deep/er": 3, "10": 3, "9": 3}))
     assert data.classes == ("10", "9", "B", "a", "b")
     assert "the classes 'B' and 'b' differ only in how they are written" in data.notes
 
 
+@pytest.mark.fault(46, "litter as .DS_Store and Thumbs.db is ignored; other files that are no pictures are counted")
+@pytest.mark.fault(57, "hidden folders as .ipynb_checkpoints are no classes, and a note names them")
 def test_what_is_not_a_picture_is_counted_or_ignored(tmp_path):
     fill(
         tmp_path, SPLIT | {".ipynb_checkpoints": 1, "train/.ipynb_checkpoints": 2, "__MACOSX/train": 1, "train/cat": 4}
@@ -106,6 +109,7 @@ def test_what_is_not_a_picture_is_counted_or_ignored(tmp_path):
     )
 
 
+@pytest.mark.fault(34, "links in the data that lead in a circle are followed once")
 def test_links_in_a_circle_end(tmp_path):
     fill(tmp_path, SPLIT)
     (tmp_path / "train/cat/deep").mkdir()
@@ -121,6 +125,7 @@ def test_a_linked_class_folder_is_read(tmp_path):
     assert opened(tmp_path / "pets").classes == ("cat", "dog")
 
 
+@pytest.mark.fault(44, "training leaves damaged pictures out, names them, and puts nothing in their place")
 def test_damaged_files_are_quarantined(tmp_path):
     fill(tmp_path, SPLIT)
     (tmp_path / "train/cat/0.png").write_bytes(b"")
@@ -192,12 +197,32 @@ def test_renaming_moves_no_file(tmp_path):
     assert before == after
 
 
+@pytest.mark.fault(59, "where netwright splits the data, copies of a picture are on one side")
 def test_copies_share_a_side(tmp_path):
     fill(tmp_path, {"cat": 30, "dog": 30})
     for path in list(tmp_path.glob("cat/*.png")):
         shutil.copy(path, path.with_name("copy" + path.name))
     sides = sides_of(opened(tmp_path))
     assert all(sides[f"cat/{n}.png"] == sides[f"cat/copy{n}.png"] for n in range(30))
+
+
+@pytest.mark.fault(61, "with a group expression no group is on two sides")
+def test_groups_are_held_out_together(tmp_path):
+    for number in range(60):
+        for slice_ in range(3):
+            draw(tmp_path / "ab"[number % 2] / f"patient{number:02d}_{slice_}.png", number * 3 + slice_)
+    alone, together = (sides_of(opened(tmp_path, group=group)) for group in (None, r"(patient\d+)"))
+
+    def torn(sides):
+        held = {}
+        for name, side in sides.items():
+            held.setdefault(name[:11], set()).add(side)
+        return sum(len(each) > 1 for each in held.values())
+
+    assert torn(alone) > 10 and torn(together) == 0 and set(together.values()) == {"train", "val", "test"}
+    for group, says in (("patient", "names no group"), ("(", "no regular expression"), ("(scan)", "matches no name")):
+        with pytest.raises(NetwrightError, match=says):
+            opened(tmp_path, group=group)
 
 
 def digest(where):
@@ -216,6 +241,7 @@ def test_the_side_is_a_function_of_the_content():
     assert positions(as_keys([b"\xff" * 32]))[0] < 1 and positions(as_keys([bytes(32)]))[0] == 0
 
 
+@pytest.mark.fault(62, "a class of three pictures has one on every side")
 def test_every_class_of_three_has_every_side():
     fractions = (0.8, 0.1, 0.1)
     for where in [(0.5, 0.6, 0.7), (0.01, 0.02, 0.03), (0.11, 0.12, 0.13), (0.05, 0.15, 0.5), (0.01, 0.5, 0.6)]:
@@ -233,6 +259,9 @@ def test_a_class_too_small_for_every_side_is_for_training(tmp_path):
     assert data.splits["train"].labels.tolist().count(0) == 1
 
 
+@pytest.mark.fault(54, "an empty class folder is refused by name")
+@pytest.mark.fault(55, "a single class is refused: there is nothing to tell apart")
+@pytest.mark.fault(56, "a class of validation or test that training has not is refused, and the nearest name suggested")
 @pytest.mark.parametrize(
     ("layout", "says"),
     [

@@ -99,9 +99,10 @@ def test_exact_duplicates_across_sides() -> None:
 
 
 def test_a_thousandth_on_two_sides_is_let_through() -> None:
-    sides, labels = [TRAIN] * 3000 + [VAL] * 1000, [place % 2 for place in range(4000)]
-    assert found(made(sides, labels, same=[(0, 3998)]))["exact_across"].severity == "warning"
-    assert found(made(sides, labels, same=[(0, 3998), (2, 3996)]))["exact_across"].severity == "error"
+    sides, labels = [TRAIN] * 3000 + [VAL] * 2000, [place % 2 for place in range(5000)]
+    pairs = [(0, 4998), (2, 4996), (4, 4994)]
+    assert found(made(sides, labels, same=pairs[:2]))["exact_across"].severity == "warning", "2 of 2,000"
+    assert found(made(sides, labels, same=pairs))["exact_across"].severity == "error", "3 of 2,000"
 
 
 def test_three_sides_are_compared_two_by_two() -> None:
@@ -152,13 +153,34 @@ def test_contradictions() -> None:
     assert kinds["copies"].count == 2
 
 
+def test_of_many_copies_those_that_differ_are_shown() -> None:
+    examined = even(200, same=[[place for place in range(200) if place % 4]])
+    examined.listing.labels[examined.sides == TRAIN] = 0
+    examined.listing.labels[199] = 1
+    (shown,) = found(examined)["contradiction"].examples
+    assert [item.label for item in shown] == ["cat", "dog"] + ["cat"] * 4 and shown[1].name == "train/199.jpg"
+
+
 def test_with_several_labels_only_known_ones_contradict() -> None:
     labels = np.tile([[1, 0], [0, 1]], (30, 1))
     sides = [VAL if place % 4 == 0 else TRAIN for place in range(60)]
-    labels[1], labels[2], labels[5], labels[6] = (1, -1), (1, 0), (1, 1), (1, 0)
+    labels[1], labels[2], labels[5], labels[6] = (1, -1), (1, 1), (1, 1), (1, 0)
     kinds = found(made(sides, labels, same=[(1, 2), (5, 6)]))
     assert names(kinds["contradiction"]) == [["train/5.jpg", "train/6.jpg"]]
     assert kinds["contradiction"].examples[0][0].label == "cat, dog"
+
+
+def test_what_is_not_labelled_contradicts_nothing() -> None:
+    examined = even(same=[(1, 6)])
+    examined.listing.labels[6] = -1
+    assert "contradiction" not in found(examined)
+
+
+def test_a_picture_is_left_out_for_the_first_reason() -> None:
+    verdict = check(even(same=[(0, 5)]))
+    assert [finding.kind for finding in verdict.of("error")] == ["exact_across", "contradiction"]
+    assert verdict.leave_out["train/5.jpg"] == "the same picture as val/0.jpg (val)"
+    assert verdict.leave_out["val/0.jpg"] == "the same picture is labelled cat and dog"
 
 
 def test_many_copies_on_one_side_are_more_than_an_accident() -> None:
@@ -200,6 +222,19 @@ def test_shared_stems() -> None:
 @pytest.mark.parametrize("name", ["img_{:04d}.jpg", "n0144_{}.jpg", "{:02d}a3-5b{}.jpg", "2024_IMG_{}.jpg"])
 def test_names_that_are_only_numbered_are_no_groups(name: str) -> None:
     assert "shared_stems" not in found(even(names=[name.format(place, place) for place in range(60)]))
+
+
+def test_names_that_begin_with_their_class_are_no_groups() -> None:
+    labels = [place // 4 % 12 for place in range(96)]
+    given = [f"n{label:04d}_{place}.jpg" for place, label in enumerate(labels)]
+    sides = [VAL if place % 4 == 0 else TRAIN for place in range(96)]
+    assert "shared_stems" not in found(made(sides, labels, tuple("abcdefghijkl"), names=given))
+    assert found(made(sides, [label % 2 for label in labels], names=given))["shared_stems"].count == 12
+
+
+def test_one_large_group_among_small_ones_is_a_habit_of_naming() -> None:
+    given = [f"{'img2024' if place < 40 else f'p{place // 2}'}_{place}.jpg" for place in range(60)]
+    assert "shared_stems" not in found(even(names=given))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,8 @@
 """The data gate: files that cannot be used or are odd are named, and the verdict and the list of them last."""
 
+import base64
+import errno
+import io
 import json
 import random
 from pathlib import Path
@@ -12,6 +15,7 @@ from netwright.core.errors import NetwrightError
 from netwright.data.facts import Odd
 from netwright.data.gate import check as gate
 from netwright.data.gate.check import check
+from netwright.data.gate.pictures import MOST_SINGLE, SIDE, thumbnails
 from netwright.data.gate.policy import REFUSALS, judged, refusal
 from netwright.data.gate.quarantine import read_quarantine, write_quarantine
 from netwright.data.gate.summary import notes
@@ -139,6 +143,43 @@ def test_every_reason_has_a_kind() -> None:
     assert len({each.kind for each in REFUSALS}) == len(REFUSALS)
 
 
+@pytest.mark.fault(
+    63, "a file that a network disk fails to give is asked for three times, then left out with the reason"
+)
+@pytest.mark.parametrize(
+    ("code", "fails", "readable"), [(errno.EIO, 2, True), (errno.ESTALE, 2, True), (errno.EIO, 9, False)]
+)
+def test_a_disk_that_stutters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, fails: int, readable: bool
+) -> None:
+    root, whole, left = (
+        folder(tmp_path, {f"{n}.png": encoded(noise(n), "PNG") for n in range(3)}),
+        Path.read_bytes,
+        [fails],
+    )
+
+    def stuttering(path: Path) -> bytes:
+        if path.name == "1.png" and left[0]:
+            left[0] -= 1
+            raise OSError(code, "stale")
+        return whole(path)
+
+    monkeypatch.setattr(Path, "read_bytes", stuttering)
+    monkeypatch.setattr("netwright.data.decode.time.sleep", lambda _: None)
+    kinds = found(looked(root, plain=True))
+    assert set(kinds) == ({"unlabelled"} if readable else {"unlabelled", "closed"})
+    left[0] = 0
+    assert set(found(looked(root, plain=True))) == {"unlabelled"}, "what failed once is tried again the next time"
+
+
+@pytest.mark.fault(63, "a picture whose content changed is looked at anew")
+def test_a_picture_that_changed_is_looked_at_anew(tmp_path: Path) -> None:
+    root = folder(tmp_path, {f"{n}.png": encoded(noise(n), "PNG") for n in range(3)})
+    assert set(found(looked(root, plain=True))) == {"unlabelled"}
+    (root / "1.png").write_bytes(encoded(noise(1), "PNG")[:500])
+    assert names(found(looked(root, plain=True))["truncated"]) == [["1.png"]]
+
+
 def test_the_policy_in_words() -> None:
     assert str(judged("a.jpg", reason=None, odd=0, format_="JPEG")) == "used"
     odd = int(Odd.DEEP | Odd.TRANSPARENT)
@@ -146,6 +187,17 @@ def test_the_policy_in_words() -> None:
         "noted: laid on white; scaled down by the depth of the type; read as the PNG it is"
     )
     assert str(judged("a.jpg", reason="empty file", odd=0, format_="")) == "refused: empty file"
+
+
+def test_thumbnails_are_few_and_small(tmp_path: Path) -> None:
+    files = {f"{n}.png": encoded(noise(n, (900, 3)), "PNG") for n in range(20)} | {"cut.png": b""}
+    examined = looked(folder(tmp_path, files), plain=True)
+    drawn = thumbnails(check(examined), examined.listing.blobs)
+    assert len(drawn) == MOST_SINGLE and "cut.png" not in drawn
+    for uri in drawn.values():
+        kind, text = uri.split(",")
+        assert kind == "data:image/jpeg;base64"
+        assert max(Image.open(io.BytesIO(base64.b64decode(text))).size) == SIDE
 
 
 # The verdict

@@ -1,18 +1,13 @@
 """The training loop: what stops it, and what does not change it."""
 
-import os
-import signal
-
 import pytest
 import torch
 from torch import nn
 
-from netwright.core.errors import EXIT_INTERRUPTED, EXIT_TERMINATED, Interrupted
 from netwright.engine.checkpoint import read_checkpoint
 from netwright.engine.loop import Watcher
 from netwright.engine.run import NonFiniteError, Run
-from netwright.engine.signals import stops_on_signals
-from tests.support import Pictures, digest, saver, tiny_run, train_tiny, untimed
+from tests.support import Noted, Pictures, digest, saver, tiny_run, train_tiny, untimed
 
 
 def parameters(run: Run) -> list[torch.Tensor]:
@@ -37,11 +32,11 @@ class Remember(Watcher):
         self.calls.append("epoch")
 
 
-def test_watcher_is_told_everything_and_saving_follows_each_epoch() -> None:
-    run, watcher, saved = tiny_run(), Remember(), []
-    train_tiny(run, watcher=watcher, save=lambda run: saved.append(run.step))
+def test_watcher_is_told_everything_and_saving_follows_each_step_and_epoch() -> None:
+    run, watcher, saved = tiny_run(), Remember(), Noted(seconds=0)
+    train_tiny(run, watcher=watcher, save=saved)
     assert watcher.calls == ["started", *["step"] * 4, "epoch", *["step"] * 4, "epoch"]
-    assert saved == [4, 8]
+    assert saved.places == [*((0, n) for n in (1, 2, 3, 4)), (1, 4), *((1, n) for n in (5, 6, 7, 8)), (2, 8), (2, 8)]
     assert run.finished
     assert run.progress == 1.0
     assert len(run.history) == 2
@@ -75,38 +70,6 @@ def test_a_gradient_that_is_no_number_stops_too() -> None:
     with pytest.raises(NonFiniteError, match=r"gradient's norm is inf at epoch 1, step 3"):
         train_tiny(run, watcher=watcher)
     assert all(torch.equal(now, then) for now, then in zip(parameters(run), watcher.weights[-1], strict=True))
-
-
-class Signal(Watcher):
-    def __init__(self, number: int, step: int, times: int = 1) -> None:
-        self.number, self.step, self.times = number, step, times
-
-    def stepped(self, run: Run) -> None:
-        if run.step == self.step:
-            for _ in range(self.times):
-                os.kill(os.getpid(), self.number)
-
-
-@pytest.mark.parametrize(
-    ("number", "code", "word"),
-    [(signal.SIGINT, EXIT_INTERRUPTED, "Ctrl-C"), (signal.SIGTERM, EXIT_TERMINATED, "SIGTERM")],
-)
-def test_a_signal_saves_and_leaves_with_its_code(number: int, code: int, word: str, tmp_path) -> None:
-    before = signal.getsignal(number)
-    run = tiny_run()
-    with pytest.raises(Interrupted, match=f"stopped by {word} after step 3 of 8") as caught, stops_on_signals(run):
-        train_tiny(run, save=saver(tmp_path), watcher=Signal(number, 3))
-    assert caught.value.exit_code == code
-    assert (EXIT_INTERRUPTED, EXIT_TERMINATED) == (130, 143)
-    assert read_checkpoint(tmp_path)[0]["step"] == 3
-    assert not run.finished
-    assert signal.getsignal(number) is before
-
-
-def test_a_second_signal_ends_the_process() -> None:
-    run = tiny_run()
-    with pytest.raises(KeyboardInterrupt), stops_on_signals(run):
-        train_tiny(run, watcher=Signal(signal.SIGINT, 3, times=2))
 
 
 def test_validation_does_not_change_training() -> None:

@@ -88,6 +88,7 @@ def test_a_run_learns_and_leaves_everything_behind(tmp_path: Path) -> None:
     assert [(row.name, row.status) for row in stored] == [(result.path.name, "done")]
 
 
+@pytest.mark.fault(41, "the same seed gives the same weights, metrics and history; another seed another run")
 def test_same_seed_same_run_other_seed_another(tmp_path: Path) -> None:
     first, again = (fit(small(seed=3), data=small_data(), output=tmp_path) for _ in range(2))
     other = fit(small(seed=4), data=small_data(), output=tmp_path)
@@ -96,6 +97,9 @@ def test_same_seed_same_run_other_seed_another(tmp_path: Path) -> None:
     assert not same_weights(first.path, other.path)
 
 
+@pytest.mark.fault(
+    1, "a run that was interrupted and resumed hands on the same model, bit for bit, and the same results"
+)
 @pytest.mark.parametrize("steps", [3, 4, 7])  # four steps an epoch: inside the first, at its end, inside the second
 def test_resuming_equals_not_stopping(tmp_path: Path, steps: int) -> None:
     tricks = ["ema", "mixup", "early_stopping", "noise", "balanced_sampling"]
@@ -189,12 +193,79 @@ def test_no_validation_is_said_and_nothing_breaks(tmp_path: Path) -> None:
         fit(small().with_("early_stopping"), data=data, model=Net(), output=tmp_path)
 
 
+@pytest.mark.fault(
+    35, "a run that ends on NaN says epoch, step and learning rate, and names the pictures in non_finite.json"
+)
 def test_a_failed_run_says_so_in_its_record(tmp_path: Path) -> None:
-    with pytest.raises(NetwrightError, match="epoch 1, step"):
+    with pytest.raises(NetwrightError, match="epoch 1, step") as caught:
         fit(small(lr=1e30), data=small_data(), output=tmp_path)
-    record = RunFolder.newest(tmp_path).record()
+    run = RunFolder.newest(tmp_path)
+    record = run.record()
     assert record["status"] == "failed"
     assert "the update was not made" in record["problem"]
+    kept = json.loads((run.path / "non_finite.json").read_text())
+    assert f"named in {run.path / 'non_finite.json'}" in caught.value.fix
+    assert f"epoch {kept['epoch']}, step {kept['step']} (learning rate {kept['lr']:.3g})" in kept["problem"]
+    assert kept["loss"] is None or kept["gradient_norm"] is None, "what is no number is null, not hidden"
+    names = [sample["name"] for sample in kept["samples"]]
+    assert len(set(names)) == 16
+    assert set(names) <= set(small_data().splits["train"].names)
+
+
+@pytest.mark.fault(
+    35, "batches that were skipped, and going back, are in the metrics, the log, the record and on the terminal"
+)
+@pytest.mark.parametrize(("policy", "count"), [("skip", "skipped"), ("rollback", "rollbacks")])
+def test_what_is_not_a_number_is_told(policy: str, count: str, tmp_path: Path) -> None:
+    class Poisons(Watcher):
+        def __init__(self) -> None:
+            self.words: list[str] = []
+
+        def started(self, run: Run) -> None:
+            loss = run.loss
+            run.loss = lambda output, batch, run: (
+                loss(output, batch, run) * (float("nan") if run.step == 5 and not run.rollbacks else 1.0)
+            )
+
+        def told(self, words: str) -> None:
+            self.words.append(words)
+
+    watcher = Poisons()
+    result = fit(small(non_finite=policy), data=small_data(), output=tmp_path, watcher=watcher)
+    assert result.record["result"][count] == 1
+    (words,) = watcher.words
+    assert words.startswith("the loss is nan at epoch 2, step 6 (learning rate")
+    assert words in (result.path / "log.txt").read_text()
+    assert len(json.loads((result.path / "non_finite.json").read_text())["samples"]) == 16
+    rows = RunFolder.open(result.path).metrics()
+    usual = RunFolder.open(fit(small(), data=small_data(), output=tmp_path).path).metrics()
+    if policy == "skip":
+        assert [row["skipped"] for row in rows] == [0, 1, 0]
+        assert [row["lr"] for row in rows] == [row["lr"] for row in usual]
+    else:
+        assert [row["lr"] for row in rows] == [usual[0]["lr"], usual[1]["lr"] / 2, usual[2]["lr"] / 2]
+
+
+@pytest.mark.fault(38, "a validation loss that is NaN is null in the metrics, told, and never the best epoch")
+def test_validation_that_is_not_a_number_is_told(tmp_path: Path) -> None:
+    class Blind(Watcher):
+        def __init__(self) -> None:
+            self.words: list[str] = []
+
+        def started(self, run: Run) -> None:
+            validate = run.validate
+            assert validate is not None
+            run.validate = lambda: validate() | ({"loss": float("nan")} if run.epoch == 1 else {})
+
+        def told(self, words: str) -> None:
+            self.words.append(words)
+
+    watcher = Blind()
+    result = fit(small(), data=small_data(), output=tmp_path, watcher=watcher)
+    rows = RunFolder.open(result.path).metrics()
+    assert [row["val_loss"] is None for row in rows] == [True, False, False]
+    assert watcher.words == ["val_loss is nan after epoch 1"]
+    assert result.record["result"]["best_epoch"] in (2, 3)
 
 
 def test_loaded_weights_arrive_and_what_they_lack_is_said(tmp_path: Path) -> None:
@@ -223,7 +294,7 @@ def test_resuming_refuses_other_data_and_other_choices(tmp_path: Path) -> None:
     other = from_arrays(train=pictures(64, 9), val=pictures(24, 1), test=pictures(24, 2))
     with pytest.raises(NetwrightError, match="not what this run began with"):
         fit(resume=cut, data=other)
-    with pytest.raises(NetwrightError, match="cannot change lr"):
+    with pytest.raises(NetwrightError, match="cannot change optimizer"):
         fit(resume=cut, data=small_data(), lr=0.5)
 
 

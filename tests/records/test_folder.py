@@ -1,24 +1,24 @@
 """The run folder: never reused, locked, and whole after a crash."""
 
 import errno
-import json
 import math
 import os
-import socket
-import subprocess
-import sys
+import signal
+import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from netwright.core.errors import NetwrightError
-from netwright.records.atomic import write_atomic
+from netwright.records import folder
+from netwright.records.atomic import replacing, write_atomic
 from netwright.records.folder import RunFolder
 from netwright.records.intervals import wilson
-from netwright.records.lock import Holder
+from tests.forked import exit_code, forked
 
 
 def test_create_never_reuses_a_folder(tmp_path: Path) -> None:
@@ -31,66 +31,6 @@ def test_create_never_reuses_a_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["..", "", "/", "a" * 300, "../../etc"])
 def test_any_name_stays_in_the_output_folder(tmp_path: Path, name: str) -> None:
     assert RunFolder.create(tmp_path, name).path.parent == tmp_path
-
-
-def test_second_user_is_told_the_process(tmp_path: Path) -> None:
-    run = RunFolder.create(tmp_path, "photos")
-    with pytest.raises(NetwrightError, match=f"in use by process {os.getpid()} ") as caught:
-        RunFolder.open(run.path).lock()
-    assert f"kill {os.getpid()}" in caught.value.fix
-
-
-def test_lock_is_given_back(tmp_path: Path) -> None:
-    with RunFolder.create(tmp_path, "photos") as run:
-        pass
-    RunFolder.open(run.path).lock()
-
-
-def test_lock_of_a_process_that_was_killed_is_taken_over(tmp_path: Path) -> None:
-    code = f"from netwright.records.folder import *; print(RunFolder.create(Path({str(tmp_path)!r}), 'x').path)"
-    path = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
-    assert json.loads((Path(path) / "lock").read_text())["pid"] != os.getpid()
-    RunFolder.open(Path(path)).lock()
-
-
-def test_same_process_number_started_at_another_time_is_another_process(tmp_path: Path) -> None:
-    run = RunFolder.create(tmp_path, "photos")
-    run.lock_file.write_text(json.dumps(asdict(Holder(os.getpid(), socket.gethostname(), "long ago"))))
-    run.lock()
-
-
-def test_lock_of_another_machine_is_never_taken(tmp_path: Path) -> None:
-    run = RunFolder.create(tmp_path, "photos")
-    run.lock_file.write_text(json.dumps(asdict(Holder(1, "elsewhere", "1"))))
-    with pytest.raises(NetwrightError, match="process 1 on elsewhere") as caught:
-        run.lock()
-    assert str(run.lock_file) in caught.value.fix
-    run.close()
-    assert "elsewhere" in run.lock_file.read_text()
-
-
-def test_only_one_of_many_processes_gets_a_free_lock(tmp_path: Path) -> None:
-    with RunFolder.create(tmp_path, "photos") as run:
-        pass
-    code = f"""
-import sys
-from netwright.records.folder import *
-from netwright.core.errors import NetwrightError
-try:
-    RunFolder(Path({str(run.path)!r})).lock()
-    print("mine", flush=True)
-except NetwrightError:
-    print("held", flush=True)
-sys.stdin.read()
-"""
-    started = [
-        subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        for _ in range(4)
-    ]
-    said = [process.stdout.readline().strip() for process in started if process.stdout]
-    for process in started:
-        process.communicate("")
-    assert sorted(said) == ["held", "held", "held", "mine"]
 
 
 def test_open_suggests_the_nearest_and_the_newest(tmp_path: Path) -> None:
@@ -115,6 +55,78 @@ def test_newest(tmp_path: Path) -> None:
     last = RunFolder.create(tmp_path, "a")
     (tmp_path / "99999999-000000-stranger").mkdir()
     assert RunFolder.newest(tmp_path) == last
+
+
+class Clock:
+    """A clock that the test sets."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.time = datetime(2026, 10, 25, 2, 59, 58)
+        monkeypatch.setattr(folder, "datetime", self)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(datetime, name)
+
+    def now(self) -> datetime:
+        return self.time
+
+
+@pytest.mark.fault(32, "where the clock goes back, the run that was started last is still the newest")
+def test_the_newest_run_is_the_last_although_the_clock_went_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, names = Clock(monkeypatch), []
+    for hours, name in ((0, "z"), (-1, "y"), (-1, "x"), (-2000, "z"), (-2000, "a"), (3, "a")):
+        clock.time = datetime(2026, 10, 25, 2, 59, 58) + timedelta(hours=hours)
+        run = RunFolder.create(tmp_path, name)
+        os.utime(run.path, (clock.time.timestamp(),) * 2)
+        assert RunFolder.newest(tmp_path) == run
+        names.append(run.name)
+    assert names == sorted(names)
+    assert names[0] == "20261025-025958-z"
+    assert names[-1] == "20261025-055958-a"
+
+
+@pytest.mark.fault(32, "runs that are started in the same second have folders of their own")
+def test_runs_of_one_second_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Clock(monkeypatch)
+    names = [RunFolder.create(tmp_path, "same").name for _ in range(3)]
+    assert names == [f"20261025-025958-same{end}" for end in ("", "-2", "-3")]
+
+
+def test_names_that_are_no_time_do_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Clock(monkeypatch)
+    for name in ("99999999-999999-x", "x", "best"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "record.json").write_text("{}")
+    assert RunFolder.create(tmp_path, "a").name == "20261025-025958-a"
+
+
+@pytest.mark.fault(2, "what killed processes left half written is cleared away when the run goes on")
+def test_locking_clears_away_what_killed_processes_left(tmp_path: Path) -> None:
+    with RunFolder.create(tmp_path, "photos") as run:
+        pass
+    dead, alive = forked(lambda: None), forked(lambda: time.sleep(60))
+    exit_code(dead)
+    places = [run.path, run.checkpoints, run.samples, run.samples / "mistakes"]
+    places[-1].mkdir()
+    outside = tmp_path / f".outside.{dead}-0123abcd"
+    outside.write_text("another's")
+    (run.path / "up").symlink_to(tmp_path)
+    orphans = [place / f".step-00000001.json.{pid}-0123abcd" for place in places for pid in (dead, os.getpid())]
+    kept = [place / name for place in places for name in (f".a.{alive}-0123abcd", f".a.{dead}-x", "a", ".hidden")]
+    for path in orphans + kept:
+        path.write_text("half")
+    link = run.path / f".link.{dead}-0123abcd"
+    link.symlink_to("lock")
+    with replacing(run.report_file) as mine:
+        mine.write_text("being written")
+        run.lock()
+        assert mine.exists()
+    os.kill(alive, signal.SIGKILL)
+    exit_code(alive)
+    assert not any(path.exists() for path in orphans)
+    assert all(path.exists() for path in [*kept, link, outside])
 
 
 def test_record_round_trip(tmp_path: Path) -> None:
@@ -151,11 +163,12 @@ def test_metrics_survive_a_torn_line(tmp_path: Path) -> None:
     assert run.metrics()[1]["loss"] is None
 
 
-def test_truncate_drops_what_a_resumed_run_repeats(tmp_path: Path) -> None:
+def test_a_resumed_run_repeats_and_misses_no_row(tmp_path: Path) -> None:
     run = RunFolder.create(tmp_path, "photos")
-    for epoch in range(1, 6):
-        run.append_metrics({"epoch": epoch, "step": 10 * epoch})
-    run.truncate_metrics(30)
+    rows = [{"epoch": epoch, "step": 10 * epoch} for epoch in range(1, 6)]
+    for row in (rows[0], *rows[2:]):
+        run.append_metrics(row)
+    run.write_metrics(rows[:3])
     run.append_metrics({"epoch": 4, "step": 40})
     assert [row["epoch"] for row in run.metrics()] == [1, 2, 3, 4]
 
@@ -227,6 +240,33 @@ def test_an_output_that_is_a_file_is_told(tmp_path: Path, below: str) -> None:
     assert file.read_text() == "mine"
     with pytest.raises(NetwrightError, match=r"notes\.txt is not a folder"):
         write_atomic(file / "record.json", "text")
+
+
+@pytest.mark.fault(34, "an output folder may be a link, also one that leads upwards")
+def test_an_output_may_be_a_link(tmp_path: Path) -> None:
+    (tmp_path / "deep" / "runs").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "deep" / "runs")
+    (tmp_path / "deep" / "runs" / "up").symlink_to("..")
+    for output in (tmp_path / "link", tmp_path / "link" / "up" / "runs" / "up" / "runs"):
+        run = RunFolder.create(output, "photos")
+        run.write_record({"a": 1})
+        assert (tmp_path / "deep" / "runs" / run.name / "record.json").is_file()
+        assert RunFolder.newest(tmp_path / "deep" / "runs").record() == {"a": 1}
+
+
+@pytest.mark.fault(34, "an output folder that is a link to itself, or to nothing, is told")
+@pytest.mark.parametrize("below", ["", "deep", "deep/er"])
+@pytest.mark.parametrize("target", ["link", "nowhere"])
+def test_an_output_that_is_a_broken_link_is_told(tmp_path: Path, target: str, below: str) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(target)
+    with pytest.raises(NetwrightError, match="link") as caught:
+        RunFolder.create(link / below, "photos")
+    assert "--output" in caught.value.fix
+    for look in (RunFolder.open, RunFolder.newest):
+        with pytest.raises(NetwrightError, match="run"):
+            look(link / below)
+    assert link.is_symlink()
 
 
 def test_names_that_are_too_long_are_told(tmp_path: Path) -> None:

@@ -244,7 +244,7 @@ def test_losses_that_are_not_finite_leave_gaps(run: RunFolder) -> None:
 
 
 def test_one_epoch_is_a_curve_too(run: RunFolder) -> None:
-    run.truncate_metrics(39)
+    run.write_metrics(run.metrics()[:1])
     assert written(run).count("<svg") == 4
 
 

@@ -52,6 +52,10 @@ class Display(Watcher):
             fields: dict[str, Any] = {"epoch": run.epoch + 1, "epochs": run.epochs, "batch": run.loader.batch_size}
             self.task = self.progress.add_task("train", total=run.steps, completed=run.step, numbers="", **fields)
 
+    def told(self, words: str) -> None:
+        """Say it above the bar."""
+        self.console.print(f"note: {_plain(words)}", soft_wrap=True)
+
     def stepped(self, run: Run) -> None:
         """Move the bar."""
         if self.progress is not None:

@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from netwright.cli.catalogue import listing
+from netwright.cli.check import check
 from netwright.cli.evaluate import evaluate
 from netwright.cli.history import history
 from netwright.cli.lr_find import lr_find
@@ -59,6 +60,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command()(check)
 app.command()(train)
 app.command()(predict)
 app.command()(evaluate)
@@ -107,6 +109,8 @@ def code_of(arguments: list[str]) -> int:
         return _told(
             "stopped at once; a run with a checkpoint goes on with `netwright train --resume`", EXIT_INTERRUPTED
         )
+    except MemoryError:
+        return _told("memory ran out\n  fix: close other programs, or ask for less at once", EXIT_USER)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read us has gone
         return 0
@@ -116,7 +120,9 @@ def code_of(arguments: list[str]) -> int:
 
 
 def optional_resume(arguments: list[str]) -> list[str]:
-    """`--resume` without a value means the newest run; click has no optional values."""
+    """`train --resume` without a value means the newest run; click has no optional values."""
+    if arguments[:1] != ["train"]:
+        return arguments
     filled: list[str] = []
     for place, argument in enumerate(arguments):
         filled.append(argument)

@@ -37,7 +37,21 @@ def train(
         int | None, typer.Option("--workers", "-j", help="Processes that read your own datasets.")
     ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder that run folders are made in.")] = Path("runs"),
-    resume: Annotated[str | None, typer.Option(help="Go on with a run; without a value, the newest.")] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[RUN]", help="Go on with a run; without a value, the newest. PATH is where its data lie now."
+        ),
+    ] = None,
+    extend: Annotated[
+        int | None,
+        typer.Option(
+            metavar="EPOCHS",
+            min=1,
+            help="With --resume: train to so many epochs in all. Schedule and tricks go on as at this step of a run of "
+            "that length, so the learning rate may jump.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON, and nothing else.")] = False,
 ) -> None:
     """Train a network, evaluate it, write a report and a model to hand on.
@@ -58,12 +72,15 @@ def train(
         "workers": workers,
     }
     changes = options.changes(values, set_)
-    if resume is not None and (path or recipe or with_ or without):
-        raise NetwrightError("--resume goes on with a run as it is", "leave out PATH, --recipe, --with and --without")
+    if resume is not None and (recipe or with_ or without):
+        raise NetwrightError("--resume goes on with a run as it is", "leave out --recipe, --with and --without")
+    if resume is None and extend is not None:
+        raise NetwrightError("only a run that exists can be extended", "name it: --resume RUN --extend EPOCHS")
     chosen = options.chosen_recipe(path, recipe, changes, with_, without) if resume is None else None
     if chosen and not as_json:
         typer.echo(announced(chosen))
-    run_to_the_end(chosen, {} if chosen else changes, output, run_to_resume(resume, output), as_json)
+    asked = {} if chosen else {"resume": run_to_resume(resume, output), "extend": extend, "data": path, **changes}
+    run_to_the_end(chosen, asked, output, as_json)
 
 
 def announced(chosen: "Recipe") -> str:
@@ -75,7 +92,7 @@ def announced(chosen: "Recipe") -> str:
     return "\n".join(lines)
 
 
-def run_to_the_end(chosen: Any, changes: dict[str, Any], output: Path, resume: Path | None, as_json: bool) -> None:
+def run_to_the_end(chosen: Any, asked: dict[str, Any], output: Path, as_json: bool) -> None:
     """Train and show; torch is imported here, after everything that can be refused without it."""
     from netwright.cli._display import Display
     from netwright.engine.loop import Watcher
@@ -85,9 +102,8 @@ def run_to_the_end(chosen: Any, changes: dict[str, Any], output: Path, resume: P
     try:
         result = fit(
             chosen,
-            **changes,
+            **asked,
             output=output,
-            resume=resume,
             watcher=display or Watcher(),
             progress=display and display.decoding,
             command=shlex.join(["netwright", *sys.argv[1:]]),

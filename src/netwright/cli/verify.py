@@ -1,4 +1,4 @@
-"""`netwright verify`: are the fast paths equal to the slow one, for this model on this machine?"""
+"""`netwright verify`: are the fast paths equal to the slow one, and a resumed run to one that was not stopped?"""
 
 import json
 from typing import TYPE_CHECKING, Annotated
@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from netwright.cli._columns import columns
+from netwright.core.errors import NetwrightError, listed
 
 if TYPE_CHECKING:
+    from netwright.lab.replay import Replay
     from netwright.lab.verify import Accumulation, Verification
 
 
@@ -15,18 +17,53 @@ def verify(
     target: Annotated[str, typer.Argument(metavar="MODEL_OR_RUN", help="The name of a model, or a run folder.")],
     samples: Annotated[int, typer.Option(min=2, help="Pictures at most.")] = 256,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Make steps of the run again from a checkpoint, and compare every bit.")
+    ] = False,
+    steps: Annotated[
+        int | None,
+        typer.Option(min=1, help="With --resume: make so many steps twice, not those between the run's checkpoints."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,
 ) -> None:
     """Compare bf16, channels_last and batches with fp32 NCHW, and accumulated gradients with the whole batch's.
 
-    Ends with exit code 1 if something differs by more than rounding explains.
-    """
-    from netwright.lab.verify import verify as compare
+    With --resume: make the steps between a run's two checkpoints again, without writing to its folder, and compare
+    everything that the run knows: weights, optimiser, averages, history.
 
-    found = compare(target, samples=samples, device=device)
-    typer.echo(json.dumps(found.to_json()) if as_json else "\n".join(told(found)))
+    Ends with exit code 1 if something differs by more than rounding explains; with --resume, by one bit.
+    """
+    if resume:
+        from netwright.lab.replay import replay
+
+        found = replay(target, steps=steps)
+        lines = replayed(found)
+    elif steps is not None:
+        raise NetwrightError("--steps goes with --resume", f"netwright verify {target} --resume --steps {steps}")
+    else:
+        from netwright.lab.verify import verify as compare
+
+        found = compare(target, samples=samples, device=device)
+        lines = told(found)
+    typer.echo(json.dumps(found.to_json()) if as_json else "\n".join(lines))
     if not found.holds:
         raise typer.Exit(1)
+
+
+def replayed(found: "Replay") -> list[str]:
+    """The result of --resume in words."""
+    made = f"{found.run}: steps {found.first + 1} to {found.last} were made {'twice' if found.twice else 'again'}"
+    whose = "each other" if found.twice else "the run's own checkpoint"
+    if found.holds:
+        lines = [f"{made} and equal {whose}, bit for bit: weights, optimiser, tricks and history"]
+    else:
+        lines = [f"{made} and DIFFER from {whose}: {listed(found.differs, 3)}"]
+    if found.twice:
+        lines.append(
+            "  this proves less than a second checkpoint would: that the run itself went this way is not shown"
+        )
+    changed = [f"{name} was {then} and is {now}" for name, (then, now) in found.otherwise.items()]
+    return lines + ([f"  not computed as the run was: {listed(changed)}"] if changed else [])
 
 
 def told(found: "Verification") -> list[str]:

@@ -30,6 +30,7 @@ def open_data(
     channels: int | None = None,
     fractions: tuple[float, float, float] = (0.8, 0.1, 0.1),
     quarantine: Mapping[str, str] | None = None,
+    group: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> "Data":
     """The data that a name or a path stands for, decoded and ready to train on. No random choice is made.
@@ -43,6 +44,7 @@ def open_data(
         channels: 1 or 3. By default 1 when up to 200 pictures looked at are all grey.
         fractions: shares of train, val and test where the data comes without a split.
         quarantine: pictures to leave out, by name, and why.
+        group: a regular expression; pictures in whose names its first bracket finds the same are held out together.
         progress: called with the pictures done and their total while they are decoded.
 
     Raises:
@@ -51,7 +53,7 @@ def open_data(
     from netwright.data.ready import ready
     from netwright.data.split import Wanted
 
-    wanted = Wanted(image_size, stored_size, fit, channels, fractions, progress, quarantine or {})
+    wanted = Wanted(image_size, stored_size, fit, channels, fractions, progress, quarantine or {}, group)
     return ready(list_data(source), wanted)
 
 

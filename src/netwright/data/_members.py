@@ -183,8 +183,6 @@ def _entries(file: BinaryIO, place: int, end: int) -> Iterator[_Entry]:
         size, packed, start = _wide(extra, (size, packed, start))
         yield _Entry(name, flags, method, checksum, packed, size, attributes >> 16, start)
         place += _ENTRY.size + sum(lengths)
-    if place != end:
-        raise DamagedArchive("its directory is damaged")
 
 
 def _wide(extra: bytes, values: tuple[int, int, int]) -> Iterator[int]:
@@ -250,8 +248,6 @@ def _inflated(chunks: Iterator[bytes]) -> Iterator[bytes]:
             yield engine.decompress(chunk, CHUNK)
             chunk = engine.unconsumed_tail
     yield engine.flush()
-    if not engine.eof:
-        raise DamagedArchive("it ends early")
 
 
 def _exactly(file: BinaryIO, place: int, size: int) -> bytes:

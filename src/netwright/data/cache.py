@@ -95,6 +95,9 @@ class Live:
         images = np.stack([row[0] for row in found if not isinstance(row, UnreadableImage)])
         return images[0] if np.ndim(self.places[chosen]) == 0 else images
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Pixels:
+        return self[:]
+
 
 Images = Pixels | Rows | Live
 
@@ -195,7 +198,7 @@ def _what_to_keep(
         gigabytes = -(-all_ // 1_000_000_000)
         return None, (
             f"the decoded pictures would take {gigabytes} GB, more than the cache may hold, so they are decoded anew "
-            f"in every epoch; {LIMIT}={gigabytes} would keep them"
+            f"whenever they are needed; {LIMIT}={gigabytes} would keep them"
         )
     _make_room(folder, needed, {segment.path for segment in (*pixels.segments, *facts.segments)})
     return pixels, ""

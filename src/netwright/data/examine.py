@@ -74,8 +74,8 @@ def _described(fact: NDArray[np.void], flat: Image.Image, digest: bytes) -> Imag
 
 
 def _colourless(picture: Image.Image) -> bool:
-    red, green, blue = picture.resize((LOOK, LOOK), Image.Resampling.NEAREST).split()
-    return red == green == blue
+    small = np.asarray(picture.resize((LOOK, LOOK), Image.Resampling.NEAREST))
+    return bool((small[..., 1:] == small[..., :1]).all())
 
 
 def _oddities(picture: Image.Image) -> Odd:

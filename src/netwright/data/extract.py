@@ -8,7 +8,7 @@ import sys
 import time
 import unicodedata
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
@@ -110,8 +110,9 @@ def _rename(temporary: Path, target: Path) -> None:
 
 def _remove_abandoned(folder: Path) -> None:
     for leftover in folder.glob(".*.part"):
-        if time.time() - leftover.stat().st_mtime > _ABANDONED:
-            shutil.rmtree(leftover, ignore_errors=True)
+        with suppress(OSError):
+            if time.time() - leftover.stat().st_mtime > _ABANDONED:
+                shutil.rmtree(leftover, ignore_errors=True)
 
 
 @contextmanager

@@ -88,29 +88,23 @@ def listing(source: str) -> Listing:
     image = _image_column(datasets, splits, options.get("image"))
     label = _label_column(datasets, splits, options.get("label"))
     columns = {split: _column(found, label) for split, found in splits.items()}
-    absent = {split: missing(column) for split, column in columns.items()}
-    silent = [split for split in splits if absent[split].all()]
-    known = [split for split in splits if split not in silent]
-    _refuse_missing({split: absent[split] for split in known}, label, name)
-    named = _class_names(datasets, {split: splits[split].features[label] for split in known}, label)
-    labels = [chunk for split in known for chunk in columns[split].chunks]
-    classes, numbers = class_numbers(_chunked(labels), named, f"the column {label}")
-    counts = [len(splits[split]) for split in known]
+    known = _labelled(columns, label, name)
+    classes, labels = _numbers(datasets, {split: splits[split].features[label] for split in known}, known, label)
     tables = [_undecoded(datasets, splits[split], image) for split in known]
+    counts = list(map(len, tables))
     # A column that was asked for is part of the name: what is known of another one's pictures is not of these.
     suffix = f".{image}" if "image" in options else ""
-    names = [f"{_titled(split, name)}[{row}]{suffix}" for split in known for row in range(len(splits[split]))]
+    names = [f"{_titled(split, name)}[{row}]{suffix}" for split, rows in known.items() for row in range(len(rows))]
     sides = [_side(split, options) for split in known]
-    if set(sides) == {0}:
-        sides = [NOBODY]  # training alone is not divided yet
+    divided = any(side != SPLITS.index("train") for side in sides)
     return Listing(
         Path(name).name,
         name,
         classes,
         Rows(tables, names, np.cumsum(counts), [_table_stamp(table) for table in tables]),
-        numbers,
-        np.repeat(np.array(sides, np.int8), counts),
-        tuple(f"left out the split {split}: it has no labels" for split in silent),
+        labels,
+        np.repeat(np.array(sides if divided else [NOBODY], np.int8), counts),
+        tuple(f"left out the split {split}: it has no labels" for split in splits if split not in known),
     )
 
 
@@ -207,12 +201,8 @@ def _image_column(datasets: Any, splits: Mapping[str, Any], given: str | None) -
 def _label_column(datasets: Any, splits: Mapping[str, Any], given: str | None) -> str:
     features = _features(splits)
     usual = [name for name in LABELS if name in features]
-    return _chosen(
-        "label",
-        given,
-        usual or [name for name, feature in features.items() if isinstance(feature, datasets.ClassLabel)],
-        features,
-    )
+    classed = [name for name, feature in features.items() if isinstance(feature, datasets.ClassLabel)]
+    return _chosen("label", given, usual or classed, features)
 
 
 def _features(splits: Mapping[str, Any]) -> dict[str, Any]:
@@ -237,18 +227,32 @@ def _column(found: Any, name: str) -> Any:
     return found.select_columns([name]).with_format("arrow")[:].column(0)
 
 
-def _chunked(chunks: Sequence[Any]) -> Any:
-    return optional("pyarrow", "pyarrow", PURPOSE).chunked_array(chunks)
+def _labelled(columns: Mapping[str, Any], label: str, name: str) -> dict[str, Any]:
+    """The splits' labels without splits that have none: the tests of competitions.
 
-
-def _refuse_missing(absent: Mapping[str, NDArray[np.bool_]], label: str, name: str) -> None:
-    if not absent:
+    Raises:
+        NetwrightError: some rows of a split have no label, others have, or no row has.
+    """
+    absent = {split: missing(column) for split, column in columns.items()}
+    known = {split: column for split, column in columns.items() if not absent[split].all()}
+    if not known:
         raise NetwrightError(f"no row of {name} has a label in the column {label}", "choose another: hf:…(label='…')")
-    for split, rows in absent.items():
-        if rows.any():
-            first = f"{_titled(split, name)}[{int(rows.argmax())}]"
-            problem = f"{int(rows.sum())} rows of {name} have no label in the column {label}, the first is {first}"
+    for split in known:
+        count = int(absent[split].sum())
+        if count:
+            first = f"{_titled(split, name)}[{int(absent[split].argmax())}]"
+            problem = f"{count} rows of {name} have no label in the column {label}, the first is {first}"
             raise NetwrightError(problem, f"remove them: data.filter(lambda row: row['{label}'] not in (None, -1))")
+    return known
+
+
+def _numbers(
+    datasets: Any, features: Mapping[str, Any], columns: Mapping[str, Any], label: str
+) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+    """Class names, and the labels of all splits, one after the other."""
+    arrow = optional("pyarrow", "pyarrow", PURPOSE)
+    chunks = [chunk for column in columns.values() for chunk in column.chunks]
+    return class_numbers(arrow.chunked_array(chunks), _class_names(datasets, features, label), f"the column {label}")
 
 
 def _class_names(datasets: Any, features: Mapping[str, Any], label: str) -> tuple[str, ...] | None:
@@ -267,9 +271,8 @@ def _class_names(datasets: Any, features: Mapping[str, Any], label: str) -> tupl
 
 def _undecoded(datasets: Any, found: Any, image: str) -> Any:
     feature = found.features[image]
-    fits = isinstance(feature, datasets.Image) or getattr(feature, "dtype", "") in FILES
-    if not fits:
-        problem = f"the column {image} holds no pictures, but {_type(feature)}"
+    if not isinstance(feature, datasets.Image) and getattr(feature, "dtype", "") not in FILES:
+        problem = f"the column {image} holds no pictures, but {getattr(feature, 'dtype', type(feature).__name__)}"
         raise NetwrightError(problem, "choose another: hf:…(image='…'), or cast it to datasets.Image()")
     undecoded = found.select_columns([image]).cast_column(image, datasets.Image(decode=False))
     return undecoded.with_format("arrow")
@@ -286,7 +289,3 @@ def _table_stamp(table: Any) -> Stamp | None:
 def _stamp(files: Sequence[str]) -> Stamp:
     stats = [Path(file).stat() for file in files]
     return sum(stat.st_size for stat in stats), max(stat.st_mtime_ns for stat in stats)
-
-
-def _type(feature: Any) -> str:
-    return getattr(feature, "dtype", type(feature).__name__)

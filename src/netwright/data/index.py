@@ -20,7 +20,7 @@ from netwright.data.segments import Keys, as_keys
 CHUNK = 4096
 _JUST_NOW = 2_000_000_000  # nanoseconds; coarser than any file system's clock
 _TABLES = """
-CREATE TABLE IF NOT EXISTS files (root TEXT, name BLOB, size INT, time INT, key BLOB, PRIMARY KEY (root, name))
+CREATE TABLE IF NOT EXISTS files (root BLOB, name BLOB, size INT, time INT, key BLOB, PRIMARY KEY (root, name))
     WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS unreadable (key BLOB PRIMARY KEY, reason TEXT) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS findings (key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
@@ -45,7 +45,7 @@ class Index:
         total = len(listing)
         if listing.blobs.in_memory:
             return as_keys([content_digest(listing.blobs.read(place)) for place in range(total)]), {}
-        root = os.path.realpath(listing.root)
+        root = os.fsencode(os.path.realpath(listing.root))
         keys, closed = np.zeros((total, 4), np.uint64), dict[int, str]()
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             for start in range(0, total, CHUNK):
@@ -84,7 +84,7 @@ class Index:
         self.database.close()
 
     def _chunk(
-        self, listing: Listing, root: str, places: range, pool: ThreadPoolExecutor
+        self, listing: Listing, root: bytes, places: range, pool: ThreadPoolExecutor
     ) -> Iterator[tuple[int, bytes | str]]:
         known = self._known(listing, root, places)
         stamps = dict(zip(places, pool.map(_stamp(listing), places), strict=True))
@@ -101,7 +101,7 @@ class Index:
         ]
         self._write("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)", fresh)
 
-    def _known(self, listing: Listing, root: str, places: range) -> dict[int, tuple[int, int, bytes]]:
+    def _known(self, listing: Listing, root: bytes, places: range) -> dict[int, tuple[int, int, bytes]]:
         """By place: size, time and key as they were."""
         by_name = {os.fsencode(listing.blobs.names[place]): place for place in places}
         marks = ",".join("?" * len(by_name))

@@ -1,7 +1,7 @@
 """Which kind of data a name or a path stands for; a kind's own module is loaded when something is of it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
@@ -40,7 +40,8 @@ def listing_of(source: str, purpose: For) -> Listing:
     """
     kind = next(kind for kind in KINDS if kind.stands(source, Path(source).expanduser()))
     if kind.name == "archive":
-        return listing_of(str(_module("archive").opened(source)), purpose)
+        found = listing_of(str(_module("archive").opened(source)), purpose)
+        return replace(found, name=Path(source).name.partition(".")[0])
     module = _module(kind.name)
     if kind.name != "folder" or purpose == "train":
         return module.listing(source)

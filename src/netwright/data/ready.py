@@ -13,6 +13,7 @@ from netwright.data.assign import SPLITS, assign, check_fractions, leading
 from netwright.data.cache import Decoded, Live, decoded, opened_index
 from netwright.data.decode import UnreadableImage, decode, header
 from netwright.data.facts import Examined
+from netwright.data.group import placing
 from netwright.data.index import Index
 from netwright.data.listing import NOBODY, Listing
 from netwright.data.preprocess import Preprocess
@@ -120,10 +121,12 @@ def _divided(
     if listing.classes and not given[VAL]:
         open_ = np.flatnonzero(good & (sides != TEST))
         fractions = (1 - val, val, 0.0) if any(given) else (train, val, test)
-        sides[open_] = assign(np.ascontiguousarray(digests[open_]), listing.labels[open_], fractions)
+        placed = digests if wanted.group is None else placing(listing.blobs.names, digests, wanted.group)
+        sides[open_] = assign(np.ascontiguousarray(placed[open_]), listing.labels[open_], fractions)
         parts = f"{train * 100:.0f}/{val * 100:.0f}/{test * 100:.0f}"
-        held = f"no validation split: {val:.0%} of train is held out by content hash"
-        notes.append(held if any(given) else f"no split found: {parts} stratified by content hash")
+        by = "content hash" if wanted.group is None else f"group '{wanted.group}'"
+        held = f"no validation split: {val:.0%} of train is held out by {by}"
+        notes.append(held if any(given) else f"no split found: {parts} stratified by {by}")
     if listing.classes and not (given[TEST] or (sides == TEST).any()):
         notes.append(NO_TEST)
     sides[~good] = NOBODY

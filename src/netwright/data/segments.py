@@ -1,5 +1,6 @@
 """Records by content hash in files that never change: written once, whole or not at all, and shared by every run."""
 
+import math
 import os
 import zlib
 from collections.abc import Generator, Iterator
@@ -52,17 +53,13 @@ class Segments:
         self.folder = folder
         self.dtype = np.dtype(dtype)
         self.shape = shape
+        self.row_bytes = self.dtype.itemsize * math.prod(shape)
         self.segments: list[Segment] = []
         if folder is not None and folder.is_dir():
             for path in sorted(folder.glob(f"*{_KEYS}")):
                 segment = self._opened(path)
                 self.segments += [segment] if segment is not None else []
         self._sort()
-
-    @property
-    def row_bytes(self) -> int:
-        """Of one record."""
-        return self.dtype.itemsize * int(np.prod(self.shape, dtype=np.int64))
 
     def find(self, keys: Keys) -> NDArray[np.int64]:
         """For each key the place of its record, or ABSENT. N 4 -> N."""
@@ -177,7 +174,7 @@ class Rows:
     @property
     def nbytes(self) -> int:
         """Of the array that this stands for."""
-        return len(self.places) * self.dtype.itemsize * int(np.prod(self.record, dtype=np.int64))
+        return len(self.places) * self.dtype.itemsize * math.prod(self.record)
 
     def __len__(self) -> int:
         return len(self.places)

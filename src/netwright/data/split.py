@@ -118,6 +118,7 @@ class Wanted:
     fractions: Fractions = (0.8, 0.1, 0.1)
     progress: Progress | None = None
     quarantine: Mapping[str, str] = field(default_factory=dict[str, str])
+    group: str | None = None
 
 
 def sample_ids(digests: Digests) -> Labels:

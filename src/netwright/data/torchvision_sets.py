@@ -208,7 +208,10 @@ def _opened(kind: Any, root: Path, options: Mapping[str, Any], standard: Standar
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # CIFAR's pickles are older than NumPy likes
-            return kind(root=str(root), **options, **chosen, **never)
+            found = kind(root=str(root), **options, **chosen, **never)
+        if not len(found):
+            raise ValueError("no pictures")
+        return found
     except (RuntimeError, OSError, ValueError, KeyError, AssertionError, EOFError, ImportError) as error:
         reason = str(error).strip().split("\n")[0].partition(" You can")[0].rstrip(".") or type(error).__name__
         what = f"{kind.__name__} from {root}" + (f" for {side}" if side else "")
@@ -256,7 +259,7 @@ def _labels(part: Any) -> NDArray[np.int64]:
     pairs = next((getattr(part, name) for name in SAMPLES if hasattr(part, name)), None)
     if kept is None:
         kept = [label for _, label in pairs] if pairs else [part[row][1] for row in range(len(part))]
-    if not len(kept) or kept[0] is None:
+    if kept[0] is None:
         raise NetwrightError(f"{type(part).__name__} has a side without labels", "give its pictures as a folder")
     labels = np.asarray(kept, np.int64)
     return labels if labels.ndim == 1 else labels[:, 0]  # QMNIST: the class, then where it comes from

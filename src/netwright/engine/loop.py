@@ -2,17 +2,18 @@
 
 import math
 import time
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from netwright.core.errors import EXIT_INTERRUPTED, EXIT_TERMINATED, Interrupted
 from netwright.engine.augment import Augment
+from netwright.engine.non_finite import Guard, checked_norm
 from netwright.engine.plans import Raw
 from netwright.engine.random import key
 from netwright.engine.run import NonFiniteError, Run
+from netwright.engine.saver import Saver
 
 
 class Watcher:
@@ -27,46 +28,66 @@ class Watcher:
     def epoch_done(self, run: Run, row: dict[str, Any]) -> None:
         """After each epoch, with its metrics."""
 
+    def non_finite(self, run: Run, error: NonFiniteError) -> None:
+        """After each batch that is not a number, before it is answered."""
 
-def train(run: Run, watcher: Watcher, save: Callable[[Run], None]) -> None:
+    def told(self, words: str) -> None:
+        """Whenever something went otherwise than one would think, in words."""
+
+
+def train(run: Run, watcher: Watcher, save: Saver) -> None:
     """Train to the end of the recipe, or until a trick or a signal stops the run.
 
     Args:
         run: fresh, or recalled from a checkpoint.
         watcher: told of every step and epoch.
-        save: writes a checkpoint; called after each epoch and on interruption.
+        save: told of every step and epoch too; writes a checkpoint now and then, on interruption, and at the end.
 
     Raises:
-        NonFiniteError: the loss or gradient is not a number; weights are those before the update.
+        NonFiniteError: the loss or gradient is not a number, and the run's policy is to end; weights are those before
+            the update.
         Interrupted: a signal asked to stop; everything is saved.
     """
     augment = Augment(run)
     before, after = run.tricks.at("before_step"), run.tricks.at("after_step")
-    watcher.started(run)
-    while run.epoch < run.epochs and not run.stopped:
-        begun, first = time.perf_counter(), run.step_in_epoch
-        run.model.train()
-        for raw in run.loader.epoch(run.epoch, first):
-            step(run, augment, raw, before, after)
-            watcher.stepped(run)
-            if run.interrupted:
-                save(run)
-                raise interruption(run)
-        watcher.epoch_done(run, close_epoch(run, time.perf_counter() - begun, run.loader.steps - first))
+    guard = Guard(run, watcher.non_finite)
+    with save.rescuing(run):
+        watcher.started(run)
+        while run.epoch < run.epochs and not run.stopped:
+            begun, first = time.perf_counter(), run.step_in_epoch
+            guard.begin_epoch()
+            run.model.train()
+            for raw in run.loader.epoch(run.epoch, first):
+                with run.changing():
+                    made = guard.made(partial(step, run, augment, raw, before, after))
+                if not made:
+                    break
+                watcher.stepped(run)
+                save.stepped(run)
+                _end_if_asked(run, save)
+            else:
+                with run.changing():
+                    row = close_epoch(run, time.perf_counter() - begun, run.loader.steps - first)
+                watcher.epoch_done(run, row)
+                save.epoch_done(run)
+                _end_if_asked(run, save)
         save(run)
-        if run.interrupted:
-            raise interruption(run)
     run.finished = True
+    _end_if_asked(run, save)
 
 
 def step(run: Run, augment: Augment, raw: Raw, before: list[Any], after: list[Any]) -> None:
-    """One update: augment, gradient, check, step."""
+    """One update: augment, gradient, check, step.
+
+    Raises:
+        NonFiniteError: the loss or gradient is not a number; the update was not made.
+    """
     seed_network(key(run.seed, run.step, "network"), run.profile.device)  # dropout too is a function of (seed, step)
     batch = augment(raw)
     for parameter in run.optimizer.parameters:
         parameter.grad = None
     run.passed = run.gradient(batch, run)
-    run.gradient_norm = _checked_norm(run)
+    run.gradient_norm = checked_norm(run)
     for trick in before:
         trick.before_step(run)
     run.optimizer.step(*run.factors, momentum=run.schedule.momentum_at(run.time))
@@ -89,12 +110,13 @@ def close_epoch(run: Run, seconds: float, steps: int) -> dict[str, Any]:
     """Validate, let the tricks look, and write the epoch's row of metrics."""
     run.epoch += 1
     sums = {name: float(total) for name, total in run.sums.items()}
-    n = sums.pop("n")
+    n, skipped = sums.pop("n", 0.0), int(sums.pop("skipped", 0))
     row: dict[str, Any] = {"kind": "epoch", "epoch": run.epoch, "step": run.step}
-    row |= {f"train_{name}": total / n for name, total in sums.items()}
+    row |= {f"train_{name}": total / n for name, total in sums.items()} if n else {"train_loss": math.nan}
+    row |= {"skipped": skipped} if run.non_finite == "skip" else {}
     run.sums = {}
     row |= {"lr": run.rate, "gradient_norm": run.gradient_norm, "seconds": seconds}
-    row["images_per_second"] = n / run.loader.steps * steps / seconds
+    row["images_per_second"] = run.loader.batch_size * steps / seconds
     if run.validate is not None:
         row |= {f"val_{name}": value for name, value in run.validate().items()}
     run.history.append(row)
@@ -103,26 +125,15 @@ def close_epoch(run: Run, seconds: float, steps: int) -> dict[str, Any]:
     return row
 
 
-def gradient_norm(gradients: list[Tensor]) -> Tensor:
-    """The Euclidean norm of all gradients together, a scalar tensor."""
-    return torch.stack(torch._foreach_norm(gradients)).norm()
-
-
-def _checked_norm(run: Run) -> float:
-    gradients = [p.grad for p in run.optimizer.parameters if p.grad is not None]
-    loss, norm = torch.stack([run.passed.loss.float(), gradient_norm(gradients)]).tolist()
-    if math.isfinite(loss) and math.isfinite(norm):
-        return norm
-    what = f"the loss is {loss}" if not math.isfinite(loss) else f"the gradient's norm is {norm}"
-    raise NonFiniteError(
-        f"{what} at epoch {run.epoch + 1}, step {run.step + 1} (learning rate {run.rate:.3g}); the update was not made",
-        "lower --lr, add --with grad_clip or a schedule with warmup, and look for broken pictures in the data",
-    )
+def _end_if_asked(run: Run, save: Saver) -> None:
+    if run.interrupted:
+        save(run)
+        raise interruption(run)
 
 
 def interruption(run: Run) -> Interrupted:
     """What a stopped run ends with."""
-    signal = "SIGTERM" if run.interrupted == EXIT_TERMINATED else "Ctrl-C"
+    signal = "SIGTERM or SIGUSR1" if run.interrupted == EXIT_TERMINATED else "Ctrl-C"
     error = Interrupted(f"stopped by {signal} after step {run.step} of {run.steps}; everything is saved")
     error.exit_code = run.interrupted or EXIT_INTERRUPTED
     return error

@@ -1,8 +1,10 @@
 """One training run: what tricks may read, and the little they may write."""
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -11,6 +13,7 @@ from torch import Tensor, nn
 from netwright.core.errors import NetwrightError
 from netwright.engine import random
 from netwright.engine.device import Profile
+from netwright.engine.memory import copied
 from netwright.engine.normalise import Normalise
 from netwright.engine.plans import Group, Raw
 from netwright.engine.trick import Tricks
@@ -118,7 +121,26 @@ class Loader(Protocol):
 
 
 class NonFiniteError(NetwrightError):
-    """The loss or its gradient is not a number; raised before the update."""
+    """The loss or its gradient is not a number; raised before the update.
+
+    Attributes:
+        numbers: epoch and step, both from 1, learning rate, loss and the gradient's norm.
+        ids: of the samples in the batch.
+        answer: what becomes of the batch, if the run does not end.
+    """
+
+    answer = ""
+
+    def __init__(self, run: "Run", loss: float, norm: float) -> None:
+        what = f"the gradient's norm is {norm}" if math.isfinite(loss) else f"the loss is {loss}"
+        super().__init__(
+            f"{what} at epoch {run.epoch + 1}, step {run.step + 1} (learning rate {run.rate:.3g}); "
+            "the update was not made",
+            "lower --lr, add --with grad_clip or a schedule with warmup, and look for broken pictures in the data",
+        )
+        self.numbers = {"epoch": run.epoch + 1, "step": run.step + 1, "lr": run.rate, "loss": loss}
+        self.numbers |= {"gradient_norm": norm}
+        self.ids: list[int] = run.ids.tolist()
 
 
 @dataclass
@@ -136,6 +158,7 @@ class Run:
     profile: Profile
     normalise: Normalise
     validate: Callable[[], dict[str, float]] | None = None
+    non_finite: Literal["raise", "skip", "rollback"] = "raise"
     loss: Callable[[Any, Batch, "Run"], Tensor] = field(init=False)
     gradient: Callable[[Batch, "Run"], Passed] = field(init=False)
     epoch: int = field(default=0, init=False)
@@ -145,9 +168,14 @@ class Run:
     stopped: str = field(default="", init=False)
     finished: bool = field(default=False, init=False)
     interrupted: int = field(default=0, init=False)
+    whole: bool = field(default=True, init=False)
+    changes: int = field(default=0, init=False)
     ids: Tensor = field(init=False)
     passed: Passed = field(init=False)
     gradient_norm: float = field(default=0.0, init=False)
+    failing: int = field(default=0, init=False)
+    rollbacks: int = field(default=0, init=False)
+    fallback: dict[str, Any] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self.ids = torch.zeros(0, dtype=torch.long)
@@ -171,14 +199,15 @@ class Run:
 
     @property
     def factor(self) -> float:
-        """What the schedule says of the coming update."""
-        return self.schedule(self.time, self.history)
+        """What the schedule says of the coming update; half of it for each time that the run went back."""
+        return self.schedule(self.time, self.history) * 0.5**self.rollbacks
 
     @property
     def factors(self) -> list[float]:
         """The same for each group of parameters: its schedule ends when it is to stand still."""
         times = {group.until: self.time / group.until for group in self.optimizer.groups}
-        found = {until: self.schedule(min(1.0, time), self.history) for until, time in times.items()}
+        half = 0.5**self.rollbacks
+        found = {until: self.schedule(min(1.0, time), self.history) * half for until, time in times.items()}
         return [found[g.until] if g.until == 1 or self.time < g.until else 0.0 for g in self.optimizer.groups]
 
     @property
@@ -190,6 +219,11 @@ class Run:
     def rate(self) -> float:
         """The learning rate of the coming update."""
         return self.optimizer.lr * self.factor
+
+    @property
+    def skipped(self) -> int:
+        """Updates that were not made because their batch was not a number."""
+        return sum(row.get("skipped", 0) for row in self.history) + self.sums.get("skipped", 0)
 
     def uniform(self, name: str, n: int = 1, *, epoch: int | None = None) -> Tensor:
         """`n` draws in [0, 1) for each sample of the batch: a function of (seed, epoch, sample, name). N n.
@@ -222,6 +256,14 @@ class Run:
         if headline != "loss":
             self._add(headline, values.float().sum())
 
+    @contextmanager
+    def changing(self) -> Generator[None]:
+        """Within, and for good if it fails, the run is in the middle of something and not `whole`: not to be saved."""
+        self.whole = False
+        self.changes += 1
+        yield
+        self.whole = True
+
     def memory(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
         return {
@@ -231,15 +273,21 @@ class Run:
             "sums": self.sums,
             "stopped": self.stopped,
             "gradient_norm": self.gradient_norm,
+            "failing": self.failing,
+            "rollbacks": self.rollbacks,
+            "fallback": self.fallback,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.memory(),
             "tricks": self.tricks.memory(),
         }
 
     def recall(self, memory: dict[str, Any]) -> None:
-        """Go on from what `memory` gave."""
+        """Go on from what `memory` gave, which stays as it is."""
+        memory = copied(memory)
         for name in ("epoch", "step", "history", "sums", "stopped", "gradient_norm"):
             setattr(self, name, memory[name])
+        for name, before in (("failing", 0), ("rollbacks", 0), ("fallback", None)):  # early checkpoints have none
+            setattr(self, name, memory.get(name, before))
         self.model.load_state_dict(memory["model"])
         self.optimizer.recall(memory["optimizer"])
         self.tricks.recall(memory["tricks"])

@@ -15,7 +15,8 @@ from netwright.core.spec import Spec
 from netwright.engine.augment import Augment
 from netwright.engine.device import Profile
 from netwright.engine.evaluate import EVALUATION_BATCH, evaluate
-from netwright.engine.loop import gradient_norm, seed_network
+from netwright.engine.loop import seed_network
+from netwright.engine.non_finite import gradient_norm
 from netwright.engine.plans import Source
 from netwright.engine.run import Batch, Run
 from netwright.engine.trick import GradFn, Tricks

@@ -12,7 +12,7 @@ from torch import nn
 from netwright.core.errors import NetwrightError, listed
 from netwright.core.spec import Spec
 from netwright.data.loader import Loader
-from netwright.engine.cost import macs_of
+from netwright.engine.cost import trace
 from netwright.engine.device import Profile, profile
 from netwright.engine.evaluate import EVALUATION_BATCH, evaluate
 from netwright.engine.lr_find import lr_find
@@ -23,11 +23,14 @@ from netwright.engine.trick import Trick, Tricks
 from netwright.models import check_model, create_model
 from netwright.models._weights import load_weights
 from netwright.optim import OPTIMIZERS, SCHEDULES
+from netwright.optim._optimizer import Base
 from netwright.recipes._choose import largest_batch, suited
 from netwright.recipes._inputs import Inputs, read_inputs
 from netwright.recipes._recipe import FIND, LARGEST, Recipe
+from netwright.recipes._room import OWN_STATE, refuse_too_large
 from netwright.tasks import TASKS
 from netwright.tricks import TRICKS
+from netwright.tricks.accumulate import Accumulate
 
 
 @dataclass(frozen=True)
@@ -54,13 +57,15 @@ def assemble(
     """Names become objects: data, network, tricks, optimiser, schedule. `before` is the record of a run that goes on.
 
     Raises:
-        NetwrightError: an unknown name, an option out of range, or data that cannot be used.
+        NetwrightError: an unknown name, an option out of range, data that cannot be used, or more of it than fits.
     """
     tricks = Tricks(TRICKS.build(spec) for spec in recipe.tricks)
     tricks.require(task.name if task else recipe.task)
     _refuse_fresh(recipe, tricks)
     _check(recipe, model)
     inputs = read_inputs(recipe, data, classes, progress)
+    if not len(inputs.splits["train"]):
+        raise NetwrightError("the train split is empty", "give pictures to train on")
     fitting = suited(recipe, inputs)
     recipe = fitting if model is None else recipe.resolved(batch_size=fitting.batch_size)
     chosen_task: Task = task or TASKS.load(recipe.task)(classes=len(inputs.classes))
@@ -68,9 +73,11 @@ def assemble(
     # Not "if model": an nn.Sequential has a length, and an empty one would count as none.
     network, inputs = _created(recipe, inputs, before) if model is None else (model, inputs)
     network = tricks.through("model", network)
-    macs = _macs(network, inputs)
+    macs, activations = _cost(network, inputs)
     where = profile(recipe.device, recipe.precision, macs=macs, threads=recipe.threads)
     where.apply()
+    if where.device.type == "cpu" and recipe.batch_size != LARGEST:
+        _refuse_too_large(recipe, network, inputs, tricks, activations)
 
     def built(recipe: Recipe, *, on_copies: bool = False) -> Run:
         # Together: a trick may hold a part of the network.
@@ -183,6 +190,7 @@ def _run(
         tricks=tricks,
         profile=where,
         normalise=inputs.normalise,
+        non_finite=recipe.non_finite,
     )
     if "val" in inputs.splits:
         val = inputs.source("val", where, recipe.workers)
@@ -193,12 +201,23 @@ def _run(
     return run
 
 
-def _macs(network: nn.Module, inputs: Inputs) -> int:
-    """Multiply-adds for one picture; the first time that the network meets the size of the data."""
+def _refuse_too_large(recipe: Recipe, network: nn.Module, inputs: Inputs, tricks: Tricks, activations: int) -> None:
+    """Refuse what main memory cannot hold, before an hour went into it."""
+    parts = next((trick.parts for trick in tricks if isinstance(trick, Accumulate)), 1)
+    batch = min(int(recipe.batch_size), len(inputs.splits["train"]))
+    optimizer = OPTIMIZERS.build(_optimizer(recipe))
+    slots = len(optimizer.slots) if isinstance(optimizer, Base) else OWN_STATE
+    params = sum(parameter.numel() for parameter in network.parameters())
+    refuse_too_large(params, inputs.splits, activations, -(-batch // parts), slots)
+
+
+def _cost(network: nn.Module, inputs: Inputs) -> tuple[int, int]:
+    """Multiply-adds and bytes for one picture; the first time that the network meets the size of the data."""
     parameter = next(network.parameters(), None)
     device = torch.device("cpu") if parameter is None else parameter.device
     try:
-        return macs_of(network, torch.zeros(1, *inputs.shape, device=device))
+        operations = trace(network, torch.zeros(1, *inputs.shape, device=device)).operations
+        return sum(operation.macs for operation in operations), sum(operation.bytes for operation in operations)
     except (RuntimeError, AssertionError, ValueError, IndexError) as error:
         channels, height, width = inputs.shape
         reason = str(error).split("\n")[0]

@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,7 +72,7 @@ def _class_scores(parts: Parts, found: Evaluation | None) -> np.ndarray | None:
 
 def _best_epoch(history: list[dict[str, Any]]) -> int | None:
     """The epoch with the least validation loss; for the reader, nothing is chosen by it."""
-    rows = [row for row in history if "val_loss" in row]
+    rows = [row for row in history if math.isfinite(row.get("val_loss", math.nan))]
     return min(rows, key=lambda row: row["val_loss"])["epoch"] if rows else None
 
 

@@ -9,22 +9,24 @@ from typing import Any
 import torch
 from torch import nn
 
-from netwright.core.errors import Interrupted, NetwrightError, listed
-from netwright.engine.checkpoint import read_checkpoint, write_checkpoint
+from netwright.core.errors import Interrupted, NetwrightError
+from netwright.engine.checkpoint import read_checkpoint
 from netwright.engine.loop import Watcher, train
-from netwright.engine.run import Run, Task
+from netwright.engine.run import Task
+from netwright.engine.saver import Saver
 from netwright.engine.signals import stops_on_signals
 from netwright.recipes._assemble import Parts, assemble
 from netwright.recipes._choose import is_too_small
 from netwright.recipes._finish import finish
 from netwright.recipes._recipe import Recipe, read_recipe, recipe_for
 from netwright.recipes._recipe import recipe as named
-from netwright.recipes._record import Record
+from netwright.recipes._record import Record, processor
+from netwright.recipes._resume import Before, go_on, refuse_other_data, resumed, resumed_recipe, told
+from netwright.recipes._room import out_of_memory
 from netwright.records.atomic import write_atomic
 from netwright.records.folder import RunFolder
 
 CHECKPOINT_SECONDS = 30.0
-RESUMABLE = {"epochs", "device", "workers", "threads"}
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ def fit(
     classes: Sequence[str] | None = None,
     output: str | Path = "runs",
     resume: str | Path | None = None,
+    extend: int | None = None,
     watcher: Watcher | None = None,
     progress: Callable[[int, int], None] | None = None,
     command: str = "",
@@ -82,7 +85,11 @@ def fit(
         task: the name of a task, or your own, instead of the recipe's.
         classes: class names of your datasets, if they carry none.
         output: folder that run folders are made in.
-        resume: a run folder to go on with, instead of a new run.
+        resume: a run folder to go on with, instead of a new run. Data, network and task that are objects are given
+            again; `changes` may say where it is computed. What could make it another run is refused; what may round
+            otherwise is told, and is in the record as "resumed".
+        extend: epochs that the resumed run is to have in all. Schedules and tricks go by the part of the run that is
+            done, so they go on as at this step of a run of that length, and the learning rate may jump there.
         watcher: told of every step and epoch.
         progress: called with (done, total) while pictures are decoded.
         command: how the run was started, for the record.
@@ -93,53 +100,55 @@ def fit(
         Interrupted: a signal stopped the run; it can be resumed.
     """
     started = time.time()
-    folder = RunFolder.open(Path(resume)) if resume else None
     changes |= {name: value for name, value in (("model", model), ("task", task)) if isinstance(value, str)}
     data = str(data) if isinstance(data, Path) else data
-    if folder:
-        _refuse_changes(recipe, changes)
-    chosen = read_recipe(folder.record_file) if folder else _chosen(recipe, data)
-    chosen = chosen.changed(**changes) if changes else chosen
+    changes |= {"data": data} if resume and isinstance(data, str) else {}
     own = None if isinstance(model, str) else model
     own_task = None if isinstance(task, str) else task
-    before = folder.record() if folder else None
+    folder = None if resume is None else RunFolder.open(Path(resume))
+    before = folder and Before(read_recipe(folder.record_file), folder.record(), extend)
+    chosen = _going_on(before, recipe, own, changes) if before else _chosen(recipe, data, changes, extend)
+    then = before and before.record
     threads = torch.get_num_threads()
     try:
-        parts = assemble(chosen, data=data, model=own, task=own_task, classes=classes, progress=progress, before=before)
+        parts = assemble(chosen, data=data, model=own, task=own_task, classes=classes, progress=progress, before=then)
         if before:
-            _refuse_other_data(before, parts)
+            refuse_other_data(before.record["data"], parts.inputs.record)
         folder = _locked(folder, output, parts)
-        record = Record(folder, parts, started=started, command=command, before=before)
+        record = Record(folder, parts, started=started, command=command, before=then)
         with folder:
-            return _trained(parts, folder, record, watcher or Watcher(), resumed=resume is not None)
+            return _trained(parts, folder, record, record.watching(watcher or Watcher()), before)
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        fix = "close other programs, or take a smaller --image-size or --model, or fewer pictures"
+        raise NetwrightError("memory ran out before training began", fix) from error
     finally:
         torch.set_num_threads(threads)  # the process may have other work
 
 
-def _trained(parts: Parts, folder: RunFolder, record: Record, watcher: Watcher, *, resumed: bool) -> Result:
+def _trained(parts: Parts, folder: RunFolder, record: Record, watcher: Watcher, before: Before | None) -> Result:
     run = parts.run
-    if resumed:
-        memory, damaged = read_checkpoint(folder.checkpoints)
-        run.recall(memory)
-        folder.truncate_metrics(run.step)
-        for name in damaged:
-            folder.log(f"checkpoint {name} is damaged; went on from an older one")
+    if before:
+        _recalled(parts, folder, record, watcher, before)
     record.write("running")
     try:
+        seconds = CHECKPOINT_SECONDS
+        save = Saver(folder.checkpoints, write_atomic, owner=record.id, seconds=seconds, told=watcher.told)
         with stops_on_signals(run):
-            train(run, record.watching(watcher), _saver(folder))
+            train(run, watcher, save)
             result = finish(parts, folder, record)
     except BaseException as error:
         stopped = isinstance(error, Interrupted | KeyboardInterrupt)
-        told = _explained(error, parts)
-        record.close("interrupted" if stopped else "failed", problem=str(told))
-        raise told from (None if told is error else error)
+        explained = _explained(error, parts)
+        record.close("interrupted" if stopped else "failed", problem=str(explained))
+        raise explained from (None if explained is error else error)
     return Result(folder.path, result, folder.record())
 
 
 def _explained(error: BaseException, parts: Parts) -> BaseException:
     """What torch says of a batch too large or too small, as something a user can mend; else the error itself."""
-    if isinstance(error, torch.OutOfMemoryError):
+    if out_of_memory(error):
         half = max(1, int(parts.recipe.batch_size) // 2)
         fix = f"try --batch-size {half}, or the same batch in parts: --with 'accumulate(parts=2)'"
         return NetwrightError(f"{parts.run.profile.name} has too little memory for this batch", fix)
@@ -151,17 +160,15 @@ def _explained(error: BaseException, parts: Parts) -> BaseException:
     return error
 
 
-def _saver(folder: RunFolder) -> Any:
-    """Writes a checkpoint when the run ends or stops, and otherwise at most every half minute."""
-    last = time.monotonic()
-
-    def save(run: Run) -> None:
-        nonlocal last
-        if run.interrupted or run.stopped or run.epoch >= run.epochs or time.monotonic() - last > CHECKPOINT_SECONDS:
-            write_checkpoint(folder.checkpoints, run.memory(), write_atomic)
-            last = time.monotonic()
-
-    return save
+def _recalled(parts: Parts, folder: RunFolder, record: Record, watcher: Watcher, before: Before) -> None:
+    """Put the run where it stopped, and say what is not as it was."""
+    run, (memory, skipped) = parts.run, read_checkpoint(folder.checkpoints, owner=record.id)
+    go_on(run, memory, before.extend)
+    now = {"device": processor(run.profile), "versions": record.versions}
+    record.resumed.append(resumed(run, before, parts.recipe, now, skipped))
+    for words in told(run, record.resumed[-1]):
+        watcher.told(words)
+    folder.write_metrics(run.history)
 
 
 def _locked(folder: RunFolder | None, output: str | Path, parts: Parts) -> RunFolder:
@@ -172,28 +179,21 @@ def _locked(folder: RunFolder | None, output: str | Path, parts: Parts) -> RunFo
     return folder
 
 
-def _refuse_changes(recipe: Any, changes: Mapping[str, Any]) -> None:
-    """A resumed run is the same run: only its length and where it is computed may change."""
-    other = [name for name in changes if name not in RESUMABLE] + (["recipe"] if recipe else [])
-    if other:
-        raise NetwrightError(
-            f"a resumed run cannot change {listed(other)}",
-            f"leave them out, or start a new run; {listed(sorted(RESUMABLE))} may change",
-        )
+def _going_on(before: Before, recipe: Any, own: nn.Module | None, changes: Mapping[str, Any]) -> Recipe:
+    """The recipe that a resumed run goes on with."""
+    if recipe is not None:
+        raise NetwrightError("a resumed run has its recipe in its record", "leave the other out, or start a new run")
+    if own is None and before.record["model"]["spec"] is None:
+        name = before.record["model"]["name"]
+        raise NetwrightError(f"this run trained your own {name}", f"pass it again: fit(resume=…, model={name}(…))")
+    return resumed_recipe(before.recipe, changes, before.extend)
 
 
-def _refuse_other_data(before: dict[str, Any], parts: Parts) -> None:
-    then, now = before["data"], parts.inputs.record
-    if any(then.get(name) != now.get(name) for name in ("fingerprint", "splits", "classes")):
-        raise NetwrightError(
-            "the data is not what this run began with: files were added, removed, moved or changed",
-            "bring the old files back, or start a new run",
-        )
-
-
-def _chosen(recipe: Recipe | str | None, data: Any) -> Recipe:
+def _chosen(recipe: Recipe | str | None, data: Any, changes: Mapping[str, Any], extend: int | None) -> Recipe:
     """The recipe that was asked for, with its data; or the one that suits the data."""
+    if extend is not None:
+        raise NetwrightError("only a run that exists can be extended", "name it: --resume RUN, or resume=RUN")
     found = named(recipe) if isinstance(recipe, str) else recipe or named(recipe_for(data))
-    if data is None or data == found.data:
-        return found
-    return found.changed(data=data if isinstance(data, str) else getattr(data, "name", type(data).__name__))
+    if data is not None and data != found.data:
+        found = found.changed(data=data if isinstance(data, str) else getattr(data, "name", type(data).__name__))
+    return found.changed(**changes) if changes else found

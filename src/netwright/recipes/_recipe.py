@@ -24,6 +24,8 @@ LARGEST = "largest"  # the batch size: to be found by trying
 FOUND_LARGEST = f"batch_size.{LARGEST}"  # the source that tells it from one found by the number of pictures
 # Where and how fast a run is computed does not belong to what it is.
 NOT_IN_KEY = {"device", "workers", "threads", "name"}
+# Fields that came later, and what recipes did before: there they leave the keys of old runs as they were.
+LATER = {"non_finite": "raise"}
 # Fields that netwright fills in from the data or the machine where nobody did, and what they hold until then.
 OPEN: dict[str, Any] = {
     "model": "auto",
@@ -42,7 +44,9 @@ class Recipe(BaseModel):
     `None` or "auto" means that netwright decides from the data or the machine; the value it chose is in the run's
     record. The batch size may also be "largest", the most that memory holds, and the optimiser's `lr` "find".
     `normalise` is by the training pictures' mean and deviation, of each channel ("z_score") or of all values
-    ("global"), or leaves values in [0, 1] as they are ("unit").
+    ("global"), or leaves values in [0, 1] as they are ("unit"). If a batch's loss or gradient is not a number, the run
+    ends ("raise"), passes it over ("skip"), or goes back to the beginning of the epoch with half the learning rate
+    ("rollback"), as `non_finite` says.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -63,7 +67,8 @@ class Recipe(BaseModel):
     normalise: Literal["z_score", "global", "unit"] = "z_score"
     val_fraction: Annotated[float, Field(gt=0, lt=0.9)] = 0.1
     test_fraction: Annotated[float, Field(ge=0, lt=0.9)] = 0.1
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63, strict=True)] = 0
+    non_finite: Literal["raise", "skip", "rollback"] = "raise"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     device: str = "auto"
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
@@ -90,7 +95,8 @@ class Recipe(BaseModel):
     @property
     def key(self) -> str:
         """A hash of everything that decides the result; equal recipes have equal keys."""
-        text = json.dumps(self.model_dump(exclude=NOT_IN_KEY, mode="json"), sort_keys=True)
+        unused = {name for name, before in LATER.items() if getattr(self, name) == before}
+        text = json.dumps(self.model_dump(exclude=NOT_IN_KEY | unused, mode="json"), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def changed(self, origin: Origin = "user", **values: Any) -> "Recipe":

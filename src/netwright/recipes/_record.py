@@ -1,5 +1,6 @@
 """The record of a run: what `record.json` says, from its first second to its last."""
 
+import math
 import platform
 import subprocess
 import time
@@ -7,16 +8,26 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
+
+import numpy as np
+import torch
 
 from netwright.core.errors import NetwrightError
 from netwright.core.spec import Spec
+from netwright.data.split import Split
+from netwright.engine.device import Profile
 from netwright.engine.loop import Watcher
-from netwright.engine.run import Run
+from netwright.engine.run import NonFiniteError, Run
 from netwright.recipes._assemble import Parts
+from netwright.recipes._inputs import Inputs
+from netwright.records.atomic import write_atomic
 from netwright.records.folder import RunFolder
-from netwright.records.schema import FORMAT
+from netwright.records.plain import json_text
+from netwright.records.schema import FORMAT, ResumedRecord
 
+NON_FINITE = "non_finite.json"  # the newest batch whose loss or gradient was not a number
 NOTED = ("torch", "torchvision", "timm", "numpy", "pillow", "netwright")
 
 
@@ -37,6 +48,8 @@ class Record:
         self.started = started
         self.first_step: float | None = None
         self.before = before or {}
+        self.id: str = self.before.get("id") or token_hex(8)
+        self.resumed: list[ResumedRecord] = self.before.get("resumed", [])
         self.training_seconds = 0.0
         self.images = 0
         self.result: dict[str, Any] = {}
@@ -52,6 +65,7 @@ class Record:
                 "format": FORMAT,
                 "netwright": self.versions.get("netwright", ""),
                 "name": self.folder.path.name,
+                "id": self.id,
                 "status": status,
                 "problem": problem,
                 "created": self.before.get("created") or _iso(self.started),
@@ -70,9 +84,10 @@ class Record:
                     "spec": self.parts.spec,
                 },
                 "tricks": [_trick(text, recipe.sources) for text in recipe.tricks],
-                "device": run.profile.to_json(),
+                "device": processor(run.profile),
                 "versions": self.versions,
                 "git": self.git,
+                "resumed": self.resumed,
                 "result": self.speed() | self.result,
             }
         )
@@ -116,6 +131,8 @@ class Record:
             "epochs": run.epoch,
             "steps": run.step,
             "stopped": run.stopped,
+            "skipped": run.skipped,
+            "rollbacks": run.rollbacks,
             "seconds_to_first_step": then.get("seconds_to_first_step") or self.first_step,
             "images_per_second": self.images / self.training_seconds
             if self.training_seconds
@@ -131,6 +148,7 @@ class _Recording(Watcher):
     def __init__(self, record: Record, watcher: Watcher) -> None:
         self.record = record
         self.watcher = watcher
+        self.behind = False
 
     def started(self, run: Run) -> None:
         """Log what was decided."""
@@ -148,12 +166,61 @@ class _Recording(Watcher):
         self.watcher.stepped(run)
 
     def epoch_done(self, run: Run, row: dict[str, Any]) -> None:
-        """Append the epoch's metrics."""
+        """Write the epoch's metrics."""
         self.record.training_seconds += row["seconds"]
         self.record.images += round(row["images_per_second"] * row["seconds"])
-        self.record.folder.append_metrics(row)
-        self.record.folder.log(", ".join(f"{name} {value:.4g}" for name, value in row.items() if name != "kind"))
+        self._write(run, row)
         self.watcher.epoch_done(run, row)
+        for name in (name for name, value in row.items() if isinstance(value, float) and not math.isfinite(value)):
+            self.told(f"{name} is {row[name]} after epoch {run.epoch}")
+
+    def non_finite(self, run: Run, error: NonFiniteError) -> None:
+        """Keep which pictures were in the batch, and tell what becomes of it; if the run ends, the error will."""
+        samples = named_samples(self.record.parts.inputs, error.ids)
+        path = self.record.folder.path / NON_FINITE
+        with suppress(NetwrightError):  # on a full disk the run is worth more
+            write_atomic(path, json_text({"problem": error.problem, **error.numbers, "samples": samples}, indent=1))
+            error.fix += f"; the batch's pictures are named in {path}"
+        if error.answer:
+            self.told(f"{error.problem}; {error.answer} ({NON_FINITE} names its pictures)")
+        self.watcher.non_finite(run, error)
+
+    def told(self, words: str) -> None:
+        """Log it too."""
+        with suppress(NetwrightError):
+            self.record.folder.log(words)
+        self.watcher.told(words)
+
+    def _write(self, run: Run, row: dict[str, Any]) -> None:
+        """Append a row, and before it those that the disk had no room for."""
+        folder = self.record.folder
+        try:
+            if self.behind:
+                folder.write_metrics(run.history)
+            else:
+                folder.append_metrics(row)
+            folder.log(", ".join(f"{name} {value:.4g}" for name, value in row.items() if name != "kind"))
+            self.behind = False
+        except NetwrightError as error:
+            self.behind = True
+            self.told(f"the metrics of epoch {run.epoch} could not be written, and will be with the next: {error}")
+
+
+def processor(profile: Profile) -> dict[str, Any]:
+    """Where and how a run is computed, with all of it that decides how numbers round."""
+    return profile.to_json() | {
+        "capability": torch.backends.cpu.get_cpu_capability(),
+        "mkldnn": bool(torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled),
+    }
+
+
+def named_samples(inputs: Inputs, ids: list[int]) -> list[dict[str, Any]]:
+    """Training samples by id and name; a repeated view of a sample has an id of its own and no name."""
+    held = inputs.splits["train"]
+    known = held.ids if isinstance(held, Split) else np.arange(len(held))
+    places = {int(known[place]): int(place) for place in np.flatnonzero(np.isin(known, ids))}
+    names = inputs.names("train") if places else []
+    return [{"id": number, "name": names[places[number]] if number in places else None} for number in ids]
 
 
 def versions() -> dict[str, str]:

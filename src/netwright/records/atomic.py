@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shutil
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
@@ -9,9 +10,12 @@ from pathlib import Path
 from secrets import token_hex
 
 from netwright.core.errors import NetwrightError
+from netwright.records.process import started
 
 FULL = {errno.ENOSPC: "disk full", errno.EDQUOT: "disk quota used up", errno.EFBIG: "file size limit reached"}
 CLOSED = {errno.EROFS: "read-only disk", errno.EACCES: "no permission", errno.EPERM: "no permission"}
+TEMPORARY = re.compile(r"\..+\.([0-9]+)-[0-9a-f]{8}", re.DOTALL)
+_being_written: set[Path] = set()
 
 
 def write_atomic(path: Path, data: bytes | str) -> None:
@@ -31,6 +35,7 @@ def replacing(path: Path, *, needed: int = 0) -> Generator[Path]:
     """A temporary path to write to; it takes the place of `path` if the block ends well and vanishes if not."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{token_hex(4)}")
     with disk_errors(path, needed=needed):
+        _being_written.add(temporary)
         try:
             yield temporary
             with temporary.open("r+b") as file:
@@ -38,7 +43,21 @@ def replacing(path: Path, *, needed: int = 0) -> Generator[Path]:
             temporary.replace(path)
             _sync_folder(path.parent)
         finally:
+            _being_written.discard(temporary)
             temporary.unlink(missing_ok=True)
+
+
+def drop_orphans(folder: Path) -> None:
+    """Remove the temporary files that processes left anywhere in a folder when they were killed; those in use stay."""
+    for path in list(folder.rglob(".*")):
+        match = TEMPORARY.fullmatch(path.name)
+        if match and not path.is_symlink() and _is_orphan(path, int(match[1])):
+            path.unlink(missing_ok=True)
+
+
+def _is_orphan(path: Path, pid: int) -> bool:
+    # In a container each life of a process may have the same number.
+    return path not in _being_written if pid == os.getpid() else not started(pid)
 
 
 @contextmanager
@@ -59,6 +78,9 @@ def disk_errors(path: Path, *, needed: int = 0) -> Generator[None]:
             raise NetwrightError(problem, "pass --output with a folder you may write to") from error
         if error.errno == errno.ENAMETOOLONG:
             raise NetwrightError(f"a name in {path} is too long for the disk", "give a shorter one") from error
+        if error.errno == errno.ELOOP:
+            problem = f"{path} leads over links that lead back to themselves"
+            raise NetwrightError(problem, "pass --output with a folder") from error
         if error.errno in (errno.EEXIST, errno.ENOTDIR) and (file := _in_the_way(path)):
             problem = f"{file} is not a folder, so {path} cannot be written"
             raise NetwrightError(problem, "pass --output with a folder, or with a name that is free") from error

@@ -3,10 +3,10 @@
 import json
 import os
 import re
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import count
 from pathlib import Path
 from types import TracebackType
@@ -14,7 +14,7 @@ from typing import Any
 
 from netwright.core.errors import NetwrightError, nearest
 from netwright.records import lock
-from netwright.records.atomic import disk_errors, write_atomic
+from netwright.records.atomic import disk_errors, drop_orphans, write_atomic
 from netwright.records.plain import json_text
 
 STAMP = "%Y%m%d-%H%M%S"
@@ -38,7 +38,7 @@ class RunFolder:
             NetwrightError: the disk is full or not writable, or `output` is a file.
         """
         output = _expanded(output)
-        stem = f"{datetime.now().strftime(STAMP)}-{_file_name(name)}"
+        stem = f"{_stamp(output)}-{_file_name(name)}"
         run = cls(output / stem)
         for number in count(2):
             if run._made():
@@ -127,12 +127,14 @@ class RunFolder:
         return self.path / "report.html"
 
     def lock(self) -> None:
-        """Become the only writer.
+        """Become the only writer, and clear away what killed ones left half written.
 
         Raises:
             NetwrightError: another process is; its number is named.
         """
         lock.acquire(self.lock_file)
+        with disk_errors(self.path):
+            drop_orphans(self.path)
 
     def close(self) -> None:
         """Give the lock back."""
@@ -174,9 +176,8 @@ class RunFolder:
         rows = (_row(line) for line in self.metrics_file.read_bytes().splitlines())
         return [row for row in rows if row is not None]
 
-    def truncate_metrics(self, step: int) -> None:
-        """Drop the rows past `step`, which a resumed run will write again."""
-        rows = [row for row in self.metrics() if row.get("step", 0) <= step]
+    def write_metrics(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Replace all rows, as by those that a checkpoint knows of: a resumed run will write the others again."""
         write_atomic(self.metrics_file, "".join(json_text(row) + "\n" for row in rows))
 
     def log(self, line: str) -> None:
@@ -193,6 +194,21 @@ class RunFolder:
             self.checkpoints.mkdir()
             self.samples.mkdir()
             return True
+
+
+def _stamp(output: Path) -> str:
+    """The time for a new run's name: now, or just after the newest run's, should the clock have gone back since."""
+    now = datetime.now()
+    with disk_errors(output):
+        newest = max((_time_in(run.name) for run in _runs_in(output)), default=datetime.min)
+    return (now if newest <= now else newest + timedelta(seconds=1)).strftime(STAMP)
+
+
+def _time_in(name: str) -> datetime:
+    try:
+        return datetime.strptime(name[:15], STAMP)
+    except ValueError:
+        return datetime.min
 
 
 def _file_name(name: str) -> str:

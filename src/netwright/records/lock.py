@@ -3,7 +3,6 @@
 import json
 import os
 import socket
-import subprocess
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
@@ -13,6 +12,7 @@ from typing import BinaryIO
 
 from netwright.core.errors import NetwrightError
 from netwright.records.atomic import disk_errors
+from netwright.records.process import started
 
 if sys.platform == "win32":
 
@@ -39,11 +39,11 @@ class Holder:
     @classmethod
     def this_process(cls) -> "Holder":
         """The process that asks."""
-        return cls(os.getpid(), socket.gethostname(), _started(os.getpid()))
+        return cls(os.getpid(), socket.gethostname(), started(os.getpid()))
 
     def is_gone(self) -> bool:
         """Whether the process has surely ended; on another machine that cannot be known."""
-        return self.host == socket.gethostname() and _started(self.pid) != self.started
+        return self.host == socket.gethostname() and started(self.pid) != self.started
 
 
 def acquire(path: Path) -> None:
@@ -94,14 +94,3 @@ def _held(path: Path, holder: Holder) -> NetwrightError:
     if holder.host == socket.gethostname():
         return NetwrightError(problem, f"wait for it to end, or stop it: kill {holder.pid}")
     return NetwrightError(problem, f"wait for it to end; if it is gone for certain, delete {path}")
-
-
-def _started(pid: int) -> str:
-    """When a process started, as this system writes it; empty if there is no such process."""
-    with suppress(OSError):
-        # The name, in brackets, may itself hold blanks and brackets; the start time is the 20th field after it.
-        return Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()[19]
-    with suppress(OSError):
-        asked = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
-        return asked.stdout.strip()
-    return ""

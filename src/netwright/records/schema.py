@@ -1,4 +1,4 @@
-"""What `record.json`, `metrics.jsonl`, `evaluation.npz` and `samples/mistakes.json` hold. Every key may be missing.
+"""What `record.json`, `metrics.jsonl`, `evaluation.npz` and other files of a run hold. Every key may be missing.
 
 `evaluation.npz` (read with `allow_pickle=False`) is about the headline split, which is test where there is one:
 `probabilities` float32 (N, K), calibrated; `labels` int64 (N,); `names` text (N,); `split` text.
@@ -65,13 +65,18 @@ class ModelRecord(TypedDict, total=False):
 
 
 class DeviceRecord(TypedDict, total=False):
-    """Where and how it was computed; `why` gives a sentence for each decision."""
+    """Where and how it was computed; `why` gives a sentence for each decision.
+
+    `capability` is the processor's best vector instructions, as torch calls them.
+    """
 
     device: str
     name: str
     precision: str
     memory_format: str
     threads: int
+    capability: str
+    mkldnn: bool
     why: list[str]
 
 
@@ -83,7 +88,10 @@ class GitRecord(TypedDict):
 
 
 class ResultRecord(TypedDict, total=False):
-    """What came out: `splits` maps split to metric to interval; `stopped` says why a run ended early, or is empty."""
+    """What came out: `splits` maps split to metric to interval; `stopped` says why a run ended early, or is empty.
+
+    `skipped` updates were not made and `rollbacks` times the run went back, because a batch was not a number.
+    """
 
     best_epoch: int
     epochs: int
@@ -91,8 +99,23 @@ class ResultRecord(TypedDict, total=False):
     images_per_second: float
     seconds_to_first_step: float
     stopped: str
+    skipped: int
+    rollbacks: int
     splits: dict[str, dict[str, IntervalRecord]]
     temperature: float
+
+
+class ResumedRecord(TypedDict):
+    """One time that the run was resumed.
+
+    `exact` says whether it went on bit for bit as if it had not been stopped; `differs` gives what was another then
+    and now, by name; `skipped` names newer checkpoints that could not be used.
+    """
+
+    step: int
+    exact: bool
+    differs: dict[str, list[Any]]
+    skipped: list[str]
 
 
 class TrickRecord(TypedDict):
@@ -104,11 +127,15 @@ class TrickRecord(TypedDict):
 
 
 class Record(TypedDict, total=False):
-    """Times are ISO 8601 with a zone; `key` is the hash of the recipe; `problem` says why a run failed."""
+    """Times are ISO 8601 with a zone; `key` is the hash of the recipe; `problem` says why a run failed.
+
+    `name` is the folder's, which may be changed; `id` never changes, and the run's checkpoints bear it.
+    """
 
     format: int
     netwright: str
     name: str
+    id: str
     status: Status
     problem: str
     created: str
@@ -125,6 +152,7 @@ class Record(TypedDict, total=False):
     versions: dict[str, str]
     git: GitRecord | None
     result: ResultRecord
+    resumed: list[ResumedRecord]
     tricks: list[TrickRecord]
 
 
@@ -142,6 +170,26 @@ class EpochRow(TypedDict, total=False):
     seconds: float
     images_per_second: float
     gradient_norm: float | None
+    skipped: int
+
+
+class SampleRecord(TypedDict):
+    """A sample of a batch; `name` is null where it has none."""
+
+    id: int
+    name: str | None
+
+
+class NonFiniteRecord(TypedDict, total=False):
+    """`non_finite.json`: the newest batch whose loss or gradient was not a number; epoch and step count from 1."""
+
+    problem: str
+    epoch: int
+    step: int
+    lr: float
+    loss: float | None
+    gradient_norm: float | None
+    samples: list[SampleRecord]
 
 
 class MistakeRecord(TypedDict):

@@ -1,12 +1,13 @@
 """The run store: one row a run, so that runs can be listed and found without opening folders. SQLite or PostgreSQL."""
 
+import os
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import JSON, DateTime, Dialect, Engine, create_engine, event, select, text
+from sqlalchemy import JSON, URL, DateTime, Dialect, Engine, create_engine, event, select, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from sqlalchemy.pool import NullPool
@@ -79,7 +80,7 @@ class RunStore:
         NetwrightError: it cannot be reached, or was written by a newer netwright.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str | URL) -> None:
         self.url = url
         with self._explained():
             self._engine = _engine(url)
@@ -90,7 +91,7 @@ class RunStore:
         """The store of an output folder: `runs.db` in it."""
         with disk_errors(output):
             output.mkdir(parents=True, exist_ok=True)
-        return cls(f"sqlite:///{(output / 'runs.db').absolute()}")
+        return cls(URL.create("sqlite", database=str((output / "runs.db").absolute())))
 
     def add(
         self, *, key: str, name: str, path: Path, recipe: Mapping[str, Any], seed: int, model: str, data: str
@@ -106,7 +107,8 @@ class RunStore:
             model: the spec of the model.
             data: the fingerprint of the data.
         """
-        run = StoredRun(key=key, name=name, path=str(path), recipe=plain(recipe), seed=seed, model=model, data=data)
+        place = os.fsencode(path).decode(errors="backslashreplace")  # a name on disk need not be valid text
+        run = StoredRun(key=key, name=name, path=place, recipe=plain(recipe), seed=seed, model=model, data=data)
         run.created, run.finished, run.status, run.metrics = datetime.now(UTC), None, "running", {}
         with self._explained(), Session(self._engine) as session, session.begin():
             session.add(run)
@@ -165,7 +167,7 @@ class RunStore:
             raise NetwrightError(f"the run store cannot be used: {error.orig}", fix) from error
 
 
-def _engine(url: str) -> Engine:
+def _engine(url: str | URL) -> Engine:
     # Without a pool no connection outlives its transaction, so a fork can never inherit one.
     engine = create_engine(url, poolclass=NullPool)
     if engine.dialect.name == "sqlite":

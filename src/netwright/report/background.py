@@ -63,15 +63,18 @@ def _numbers(values: Sequence[float] | None) -> str | None:
     return ", ".join(f"{value:.3f}" for value in values) if values else None
 
 
+def balance(per_class: Mapping[str, Mapping[str, int]], names: Sequence[str] = ()) -> Html:
+    """How many images each class has in each split, as bars; without names all classes that are counted."""
+    names = names or list(next(iter(per_class.values())))
+    bars = [_bars([each.get(name, 0) for name in names]) for each in per_class.values()]
+    rows = [(tag("bdi", name), *each) for name, *each in zip(names, *bars, strict=True)]
+    return long_table(("class", *(split_name(name) for name in per_class)), rows, caption="Images by class")
+
+
 def _balance(reading: Reading) -> Html | None:
     splits: Mapping[str, Any] = reading.at("data", "splits") or {}
     counted = {name: split["per_class"] for name, split in splits.items() if split.get("per_class")}
-    if not counted:
-        return None
-    names = reading.classes or list(next(iter(counted.values())))
-    bars = [_bars([each.get(name, 0) for name in names]) for each in counted.values()]
-    rows = [(tag("bdi", name), *each) for name, *each in zip(names, *bars, strict=True)]
-    return long_table(("class", *(split_name(name) for name in counted)), rows, caption="Images by class")
+    return balance(counted, reading.classes) if counted else None
 
 
 def _bars(counts: Sequence[int]) -> list[Html]:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
-from netwright.engine.loop import gradient_norm
+from netwright.engine.non_finite import gradient_norm
 from netwright.engine.run import Passed
 from netwright.engine.trick import Card, GradFn, Trick
 

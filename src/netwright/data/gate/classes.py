@@ -12,7 +12,7 @@ from netwright.data.gate.subject import Subject
 from netwright.data.gate.verdict import Finding
 from netwright.report.words import count, plural, split_name
 
-FEW, UNEVEN = 10, 10
+FEW, UNEVEN, MOST_NAMED = 10, 10, 10
 
 
 def unlabelled(subject: Subject) -> list[Finding]:
@@ -44,9 +44,8 @@ def unknown_to_training(subject: Subject) -> list[Finding]:
         if trained is None or not (strange := _names(subject, (counts > 0) & (trained == 0))):
             continue
         known = _names(subject, trained > 0)
-        close = {name: nearest(name, known) for name in strange}
         title = f"classes of {split_name(side)} that training does not have: {count(len(strange))}"
-        detail = listed(f"'{name}'" + (f" (close to '{close[name]}')" if close[name] else "") for name in strange)
+        detail = listed(_with_nearest(name, known) for name in strange[:MOST_NAMED])
         fix = "rename what is misspelt; give training pictures of the others, or remove them"
         found.append(Finding("class_map", "error", title, detail, fix, len(strange)))
     return found
@@ -110,6 +109,11 @@ def twins(subject: Subject) -> list[Finding]:
 
 def _names(subject: Subject, chosen: NDArray[np.bool_]) -> list[str]:
     return [name for name, one in zip(subject.classes, chosen, strict=True) if one]
+
+
+def _with_nearest(name: str, known: list[str]) -> str:
+    close = nearest(name, known)
+    return f"'{name}' (close to '{close}')" if close else f"'{name}'"
 
 
 def _composed(name: str) -> str:

@@ -3,8 +3,10 @@
 Exact duplicates have equal digests. Near duplicates are found in two stages. Candidates are pairs whose perceptual
 hashes, one of them turned, agree in two of six blocks of bits (Manku et al. 2007): sure for those that differ in at
 most four bits, and without comparing every picture with every other. Of these, pairs stay whose hashes differ in a few
-bits and whose thumbnails, once brightness and contrast are matched, differ little. A thumbnail is the whole picture
-squeezed, so that pictures resized to another aspect ratio are found as well, and cropped ones are not.
+bits and whose thumbnails, once brightness and contrast are matched, differ little: hardly more than by compression, or
+somewhat more, if both pictures are such that similar hashes mean alike pictures. Of photographs that is true, of
+handwritten digits it is not. A thumbnail is the whole picture squeezed, so that pictures resized to another aspect
+ratio are found as well, and cropped ones are not.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -167,8 +169,14 @@ def _distinct(batches: Iterable[Places]) -> Places:
         new.append(batch)
         waiting += batch.size
         if waiting > max(known.size, PATIENCE):
-            known, new, waiting = np.unique(np.concatenate([known, *new])), [], 0
-    return np.unique(np.concatenate([known, *new]))
+            known, new, waiting = _sorted_once([known, *new]), [], 0
+    return _sorted_once([known, *new])
+
+
+def _sorted_once(batches: Sequence[Places]) -> Places:
+    """By sorting: `np.unique` hashes, and takes 40 times as long for numbers that are as regular as these."""
+    numbers = np.sort(np.concatenate(batches))
+    return numbers[np.append(True, numbers[1:] != numbers[:-1])[: len(numbers)]]
 
 
 def _verified(thumbs: NDArray[np.uint8], candidates: Places) -> tuple[Places, NDArray[np.float64]]:
@@ -194,9 +202,10 @@ def _best_turns(candidates: Places, distance: NDArray[np.float64]) -> Places:
 
 
 def _telling(pairs: Places, alike: NDArray[np.bool_], n: int) -> NDArray[np.bool_]:
-    """For each pair, whether equal hashes mean much for both of its pictures: most with similar ones are alike."""
+    """For each pair, whether both of its pictures are alike most of the pictures with a similar hash."""
     suggested, right = (np.bincount(each.ravel(), minlength=n) for each in (pairs, pairs[alike]))
-    return (2 * right >= suggested)[pairs].all(axis=1)
+    telling = 2 * right >= suggested
+    return telling[pairs[:, 0]] & telling[pairs[:, 1]]
 
 
 def _turned(thumbs: NDArray[np.uint8], turns: Places) -> NDArray[np.uint8]:

@@ -10,10 +10,11 @@ from netwright.core.errors import NetwrightError
 from netwright.data.folder import SIDES
 from netwright.data.gate.subject import Subject
 from netwright.data.gate.verdict import Finding
+from netwright.data.group import group_of, pattern_of
 from netwright.report.words import count, plural, split_name
 
 # Of `patient12_slice3.png` the part before the last separator: something with a number, that is then numbered again.
-STEM = r"([^/]*\d[^/]*)[_\-. ][^/_\-. ]*\d[^/_\-. ]*\.\w+$"
+STEM = r"(?:^|/)([^/]*\d[^/]*)[_\-. ][^/_\-. ]*\d[^/_\-. ]*\.\w+$"
 FEWEST, SHARED, LARGEST, PER_CLASS = 5, 0.5, 0.1, 2
 
 
@@ -21,7 +22,7 @@ def groups(subject: Subject) -> list[Finding]:
     """Groups that the user named and that are on two sides."""
     if subject.group is None:
         return []
-    members = _grouped(subject, _pattern(subject.group))
+    members = _grouped(subject, pattern_of(subject.group))
     _refuse_vacuous(subject, members)
     found = [_group_note(subject, members)]
     torn = _torn(subject, members)
@@ -51,23 +52,12 @@ def shared_stems(subject: Subject) -> list[Finding]:
     return [Finding("shared_stems", "warning", title, detail, fix, len(torn), examples)]
 
 
-def _pattern(given: str) -> re.Pattern[str]:
-    try:
-        pattern = re.compile(given)
-    except re.error as error:
-        raise NetwrightError(f"--group '{given}' is no regular expression: {error}", "as '(patient\\d+)'") from None
-    if not pattern.groups:
-        raise NetwrightError(f"--group '{given}' names no group", f"put round brackets where the name is: '({given})'")
-    return pattern
-
-
 def _grouped(subject: Subject, pattern: re.Pattern[str]) -> dict[str, list[int]]:
     """The places of each group's pictures; pictures whose name does not match are in none."""
     members: defaultdict[str, list[int]] = defaultdict(list)
     for place in np.flatnonzero(subject.readable).tolist():
-        found = pattern.search(subject.name(place))
-        if found and found[1]:
-            members[found[1]].append(place)
+        if group := group_of(subject.name(place), pattern):
+            members[group].append(place)
     return dict(members)
 
 
@@ -75,11 +65,11 @@ def _refuse_vacuous(subject: Subject, members: dict[str, list[int]]) -> None:
     """An expression that cannot find anything must not pass for a check."""
     if not members and subject.readable.any():
         name = subject.name(int(np.flatnonzero(subject.readable)[0]))
-        problem = f"--group '{subject.group}' matches no name"
+        problem = f"group '{subject.group}' matches no name"
         raise NetwrightError(problem, f"it is searched in names like '{name}'")
     sided = next((name for name in members if "/" in name and name.split("/")[0].lower() in SIDES), None)
     if sided:
-        problem = f"--group '{subject.group}' takes the side into the group's name: '{sided}'"
+        problem = f"group '{subject.group}' takes the side into the group's name: '{sided}'"
         raise NetwrightError(problem, "bracket only what names the group, as '/(patient\\d+)_[^/]*$'")
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 THUMB = 16
+BLOCK = 2**13  # thumbnails worked on at once: 16 MB of each kind
 # All frequencies from low to high, but for the mean and, to have 64, for the middle one of the highest.
 _ROWS, _COLUMNS = np.array(
     [(u, total - u) for total in range(1, 11) for u in range(total + 1) if (u, total - u) != (5, 5)]
@@ -62,8 +63,11 @@ BACK = (0, 1, 2, 3, 5, 4, 6, 7)  # for each turn the place of the one that undoe
 
 def hashes(thumbs: NDArray[np.uint8]) -> NDArray[np.uint64]:
     """The perceptual hashes of grey thumbnails, N 16 16 -> N."""
-    spectrum = _COSINES @ thumbs.astype(np.float64) @ _COSINES.T
-    return _packed(spectrum[:, _ROWS, _COLUMNS] > 0)
+    found = np.empty(len(thumbs), np.uint64)
+    for begin in range(0, len(thumbs), BLOCK):
+        spectrum = _COSINES @ thumbs[begin : begin + BLOCK].astype(np.float64) @ _COSINES.T
+        found[begin : begin + BLOCK] = _packed(spectrum[:, _ROWS, _COLUMNS] > 0)
+    return found
 
 
 def _packed(bits: NDArray[np.bool_ | np.uint8]) -> NDArray[np.uint64]:

@@ -8,9 +8,9 @@ from itertools import chain
 
 from PIL import Image
 
-from netwright.data.decode import UnreadableImage, upright
+from netwright.data.decode import UnreadableImage, upright, upright_picture
 from netwright.data.gate.verdict import Finding, Item, Verdict
-from netwright.data.listing import Blobs
+from netwright.data.listing import Blobs, Encoded
 
 SIDE = 160  # px
 MOST_SINGLE, MOST_TOGETHER = 12, 24  # examples of one finding: single pictures, and those to be seen side by side
@@ -30,10 +30,15 @@ def _shown(finding: Finding) -> Iterable[Item]:
 
 def _thumbnail(blobs: Blobs, place: int) -> str | None:
     with suppress(UnreadableImage):
-        found = blobs.read(place)
-        picture = upright(found, target=SIDE) if isinstance(found, bytes) else Image.fromarray(found.squeeze())
+        picture = _picture(blobs.read(place))
         picture.thumbnail((SIDE, SIDE))
         file = BytesIO()
         picture.save(file, "JPEG", quality=80)
         return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
     return None
+
+
+def _picture(blob: Encoded) -> Image.Image:
+    if isinstance(blob, bytes):
+        return upright(blob, target=SIDE)
+    return upright_picture(Image.fromarray(blob[..., 0] if blob.shape[2:] == (1,) else blob), "array")

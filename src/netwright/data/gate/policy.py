@@ -1,7 +1,6 @@
 """What netwright does with every kind of file: what it refuses, and what it uses and how."""
 
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Literal
 
 from netwright.data.facts import Odd
@@ -120,7 +119,7 @@ def refusal(reason: str) -> Refusal:
 
 def misnamed(name: str, format_: str) -> bool:
     """Whether a file's extension is that of another format than its content."""
-    extension = PurePosixPath(name).suffix.lower()
+    extension = "." + name.rpartition(".")[2].lower()
     return extension in EXTENSIONS and format_ in OF_FORMAT and extension not in OF_FORMAT[format_]
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain, islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from netwright.data.assign import SPLITS
 from netwright.data.facts import Examined
 from netwright.data.gate.duplicates import NearPairs, Pair, exact_groups, near_pairs
-from netwright.data.gate.verdict import MOST_SHOWN, Item
+from netwright.data.gate.verdict import MOST_BESIDE, MOST_SHOWN, Item
 from netwright.data.listing import NOBODY
 
 Places = NDArray[np.int64]
@@ -121,12 +122,20 @@ class Subject:
         return tuple((self.item(place, word),) for place, word in zip(first, words, strict=True))
 
     def together(self, sets: Iterable[Sequence[int] | Places]) -> tuple[tuple[Item, ...], ...]:
-        """The first of many sets of pictures, each to be seen side by side."""
-        return tuple(tuple(self.item(place) for place in each) for each in list(sets)[:MOST_SHOWN])
+        """The first of many sets of pictures, each to be seen side by side; of a large set those that differ."""
+        return tuple(tuple(map(self.item, self._telling(each))) for each in list(sets)[:MOST_SHOWN])
 
     def beside(self, pairs: Sequence[Pair]) -> tuple[tuple[Item, ...], ...]:
         """The first of many pairs that look alike, the second picture with what was done to it."""
         return tuple((self.item(pair.first), self.item(pair.second, pair.turn)) for pair in pairs[:MOST_SHOWN])
+
+    def _telling(self, places: Sequence[int] | Places) -> list[int]:
+        """At most `MOST_BESIDE` of some pictures, first one of each side and label."""
+        first: dict[tuple[str, str], int] = {}
+        for place in map(int, places):
+            first.setdefault((self.side(place), self.label(place)), place)
+        others = (place for place in map(int, places) if place not in first.values())
+        return list(islice(chain(first.values(), others), MOST_BESIDE))
 
     def _counts(self, places: Places) -> NDArray[np.int64]:
         labels = self.labels[places]

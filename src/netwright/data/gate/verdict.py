@@ -9,6 +9,7 @@ from netwright.report.words import plural
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 MOST_SHOWN = 60  # examples of one finding
+MOST_BESIDE = 6  # pictures of one example
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Finding:
         detail: what it means.
         fix: what to do about it.
         count: how many examples there are in all.
-        examples: at most `MOST_SHOWN` of them. Each is a picture, or several that have to be seen side by side.
+        examples: at most `MOST_SHOWN` of them. Each is a picture, or up to `MOST_BESIDE` to be seen side by side.
         leave_out: the pictures that `--fix` leaves out, each with the reason; all of them.
     """
 

@@ -1,0 +1,103 @@
+"""`netwright check`: what is wrong with some data, before anything is trained on it."""
+
+import json
+import shlex
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from netwright.core.errors import EXIT_USER, NetwrightError
+
+if TYPE_CHECKING:
+    from netwright.data.facts import Examined
+    from netwright.data.gate.verdict import Verdict
+    from netwright.data.listing import Listing
+    from netwright.data.split import Wanted
+
+LIST = Path("quarantine.txt")
+
+
+def check(
+    path: Annotated[str, typer.Argument(help="Pictures, as for `netwright train`; pictures without classes will do.")],
+    group: Annotated[
+        str | None,
+        typer.Option(help="Expression whose first bracket names what pictures belong to, as '/(patient\\d+)_[^/]*$'."),
+    ] = None,
+    plain: Annotated[bool, typer.Option("--plain", help="The folders inside PATH are no classes.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Warnings are errors.")] = False,
+    page: Annotated[Path | None, typer.Option(help="Write a page with the pictures side by side.")] = None,
+    fix: Annotated[bool, typer.Option("--fix", help="Write the list of pictures to leave out.")] = False,
+    quarantine: Annotated[
+        Path | None,
+        typer.Option(help=f"List of pictures to leave out, to which --fix adds. [default with --fix: {LIST}]"),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,
+) -> None:
+    """Decode every picture once, and say what is wrong with the data: files, labels, duplicates, leaks, shifts.
+
+    Nothing in the data is changed. Ends with exit code 2 if something has to be mended.
+    """
+    from netwright.data.gate.check import check as judge
+    from netwright.data.gate.layout import listed, with_problem
+    from netwright.data.gate.quarantine import read_quarantine, write_quarantine
+    from netwright.data.split import Wanted
+
+    target = quarantine or LIST
+    has_list = target.exists() if fix else quarantine is not None
+    left_out = read_quarantine(target) if has_list else {}
+    if page and not page.parent.is_dir():
+        raise NetwrightError(f"there is no folder {page.parent} for the page", "make it, or give another --page")
+    listing, problem = listed(path, plain=plain)
+    found, speed = examined(listing, Wanted(quarantine=left_out, group=group))
+    verdict = replace(judge(found, group, quarantine=left_out), images_per_second=speed)
+    verdict = with_problem(verdict, listing, problem) if problem else verdict
+    verdict = verdict.strict() if strict else verdict
+    if fix and verdict.leave_out:
+        write_quarantine(target, verdict)
+    if page:
+        draw(page, verdict, found)
+    if as_json:
+        typer.echo(json.dumps(verdict.to_json()))
+    else:
+        from netwright.cli._verdict import tell
+
+        tell(verdict, next_steps(path, verdict, page, target if fix else None))
+    if not verdict.passed:
+        raise typer.Exit(EXIT_USER)
+
+
+def examined(listing: "Listing", wanted: "Wanted") -> "tuple[Examined, float | None]":
+    """Every picture looked at, under a bar where somebody watches; and pictures a second, if they were decoded."""
+    from netwright.cli._verdict import Bar
+    from netwright.data.ready import looked_at
+
+    start = time.monotonic()
+    with Bar() as bar:
+        found, *_ = looked_at(listing, replace(wanted, progress=bar))
+    mostly_new = bar.done > len(listing) / 2  # else it would be the speed of the cache
+    return found, bar.done / (time.monotonic() - start) if mostly_new else None
+
+
+def draw(path: Path, verdict: "Verdict", found: "Examined") -> None:
+    """Write the page."""
+    from netwright.data.gate.pictures import thumbnails
+    from netwright.records.atomic import write_atomic
+    from netwright.report.check import page as drawn
+
+    write_atomic(path, drawn(verdict.to_json(), thumbnails(verdict, found.listing.blobs)))
+
+
+def next_steps(path: str, verdict: "Verdict", page: Path | None, target: Path | None) -> list[str]:
+    """What was written, and what to do next."""
+    steps = [f"page: {page}"] if page else []
+    if target is not None and verdict.leave_out:
+        steps.append(f"to leave out: {len(verdict.leave_out)} pictures, in {target}")
+        steps.append(f"next: netwright check {shlex.quote(path)} --quarantine {shlex.quote(str(target))}")
+    elif verdict.leave_out:
+        steps.append(f"to leave {len(verdict.leave_out)} pictures out: netwright check {shlex.quote(path)} --fix")
+    if not page and any(each.examples for each in verdict.findings):
+        steps.append(f"to see the pictures: netwright check {shlex.quote(path)} --page check.html")
+    return steps

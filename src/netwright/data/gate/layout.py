@@ -1,0 +1,39 @@
+"""Data that training would refuse for how it is laid out, checked all the same."""
+
+from dataclasses import replace
+
+from netwright.core.errors import NetwrightError
+from netwright.data import list_data
+from netwright.data.folder import unlabelled
+from netwright.data.gate.verdict import Finding, Verdict
+from netwright.data.kinds import listing_of
+from netwright.data.listing import Listing
+
+SAID_BETTER = {"class_map", "empty_class", "one_class"}  # findings that say what such a refusal says
+
+
+def listed(source: str, *, plain: bool = False) -> tuple[Listing, NetwrightError | None]:
+    """The pictures as training would see them; if it would refuse them, as far as they are understood, and why.
+
+    Args:
+        source: a name or a path.
+        plain: whether the folders inside it are no classes.
+
+    Raises:
+        NetwrightError: there are no pictures.
+    """
+    if plain:
+        return unlabelled(source), None
+    try:
+        return list_data(source), None
+    except NetwrightError as error:
+        return listing_of(source, "any"), error
+
+
+def with_problem(verdict: Verdict, listing: Listing, problem: NetwrightError) -> Verdict:
+    """The verdict with what training would refuse, unless findings say it or the pictures just lie side by side."""
+    said = SAID_BETTER & {finding.kind for finding in verdict.findings}
+    if said or not any("/" in name for name in listing.blobs.names):
+        return verdict
+    fix = f"{problem.fix}; if the folders are no classes: `--plain`"
+    return replace(verdict, findings=(Finding("layout", "error", problem.problem, "", fix, 1), *verdict.findings))

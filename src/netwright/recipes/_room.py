@@ -1,0 +1,75 @@
+"""Whether a run fits in main memory, asked before it begins, and what is said when memory runs out after all."""
+
+import math
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from netwright.core.errors import NetwrightError
+from netwright.data.loader import RESIDENT_BYTES
+from netwright.data.split import Split
+from netwright.recipes._choose import _bytes_in, _free, _is_full
+
+MOST = 0.9  # the part of the free memory that a run may be expected to fill
+FLOAT = 4  # bytes
+OWN_STATE = 2  # tensors a parameter for which an optimiser of a library may keep: Adam's
+
+
+def refuse_too_large(network: int, splits: Mapping[str, Any], activations: int, batch: int, slots: int) -> None:
+    """Refuse a run on a CPU that would need more than nine tenths of the memory that is free.
+
+    What it needs is held to be its pictures, for each parameter a gradient and the optimiser's tensors, and what
+    the network's operations give for a batch. Real runs of eight networks held 0.8 to 2.0 times the last of these.
+
+    Args:
+        network: parameters.
+        splits: of the data; those that netwright decoded are copied to memory if they are small.
+        activations: bytes that the network's operations give for one picture.
+        batch: pictures in one pass.
+        slots: tensors that the optimiser keeps for each parameter.
+
+    Raises:
+        NetwrightError: it would; the fix names a batch that would fit, if one does.
+    """
+    fixed = pictures(splits) + FLOAT * network * (1 + slots)
+    free, needed = left(), fixed + activations * batch
+    if needed <= MOST * free:
+        return
+    fits = int((MOST * free - fixed) // max(1, activations))
+    smaller = "take a smaller --image-size or --model, fewer pictures, or a machine with more memory"
+    parts = f"--batch-size {fits}, or the same batch in parts: --with 'accumulate(parts={-(-batch // max(1, fits))})'"
+    raise NetwrightError(
+        f"this run would need about {_size(needed)} of memory, {_size(fixed)} of it whatever the batch, and "
+        f"{_size(max(0, free))} are free",
+        parts if fits > 0 else smaller,
+    )
+
+
+def pictures(splits: Mapping[str, Any]) -> int:
+    """Bytes of the splits that are copied to memory; larger ones stay on the disk."""
+    sizes = [split.images.nbytes for split in splits.values() if isinstance(split, Split)]
+    return sum(size for size in sizes if size <= RESIDENT_BYTES)
+
+
+def left() -> float:
+    """Bytes that this process may still take: of the machine, its container, and its own limit."""
+    return min(_free() - _bytes_in("/proc/self/status", "VmRSS"), _limit() - _bytes_in("/proc/self/status", "VmSize"))
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether memory has run out, be it Python's, a processor's or a GPU's."""
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _is_full(error))
+
+
+def _limit() -> float:
+    """What the process was allowed to address, as by `ulimit -v`."""
+    if sys.platform == "win32":
+        return math.inf
+    import resource
+
+    most = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return math.inf if most == resource.RLIM_INFINITY else most
+
+
+def _size(count: float) -> str:
+    return f"{count / 2**30:.1f} GB" if count >= 2**30 else f"{count / 2**20:.0f} MB"
