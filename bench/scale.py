@@ -22,8 +22,7 @@ CLASSES, SIDE, PER_FOLDER = 100, 32, 1000
 STEPS = {
     "open": "from netwright.data import open_data; open_data(sys.argv[1])",
     "open again": "from netwright.data import open_data; open_data(sys.argv[1])",
-    "check": "from netwright.data import examined; from netwright.data.gate.check import check; "
-    "check(examined(sys.argv[1]), cached=False)",
+    "check": "from netwright.cli.main import code_of; code_of(['check', sys.argv[1]])",
 }
 MEASURED = """
 import sys, time, json

@@ -74,7 +74,7 @@ def test_strict_makes_warnings_errors(photos: Path, capsys: Captured) -> None:
 
 
 @pytest.mark.fault(
-    45, "`--fix` writes a list and never touches a picture; what is on the list is left out from then on"
+    44, "`--fix` writes a list and never touches a picture; what is on the list is left out from then on"
 )
 def test_fix_writes_a_list_and_nothing_else(faulty: Path, capsys: Captured, tmp_path: Path) -> None:
     before = contents(faulty)

@@ -81,8 +81,8 @@ def test_a_pooled_head_scores_the_mean_of_the_last_map() -> None:
         ("vgg(layers=(2, 2))", "give blocks=2 as well"),
         ("vgg16(blocks=3)", "give blocks=5 as well"),
         ("vgg(layers=())", "give one number, or 3"),
-        ("vgg(layers=0)", "at least 1"),
-        ("vgg(layers=(2, 0, 2))", "at least 1"),
+        ("vgg(layers=0)", "between 1 and"),
+        ("vgg(layers=(2, 0, 2))", "between 1 and"),
         ("vgg(width=513)", "between 1 and 512"),
     ],
 )

@@ -104,6 +104,9 @@ OTHER: dict[str, Any] = {
     "normalise": "unit",
     "val_fraction": 0.3,
     "test_fraction": 0.3,
+    "group": "(a)",
+    "quarantine": "list.txt",
+    "gate": "off",
     "seed": 9,
     "non_finite": "skip",
     "precision": "bf16",
@@ -111,7 +114,7 @@ OTHER: dict[str, Any] = {
     "threads": 2,
     "workers": 3,
 }
-EXPECTED = {"data", "non_finite", "precision", "device", "threads", "workers"}
+EXPECTED = {"data", "quarantine", "gate", "non_finite", "precision", "device", "threads", "workers"}
 
 
 @pytest.mark.fault(21, "every setting of a recipe is on a list that says whether a resumed run may change it")

@@ -1,6 +1,5 @@
 """Reads a bundle and predicts. Fast to start: torch, Pillow and the model's own file, nothing else."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,20 +7,18 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from netwright.bundle.save import CARD, FORMAT, WEIGHTS
+from netwright.bundle.card import read_card
+from netwright.bundle.rebuild import rebuilt, with_structure
+from netwright.bundle.save import CARD, WEIGHTS
 from netwright.core.errors import NetwrightError
 from netwright.data.preprocess import Preprocess
 from netwright.engine.augment import prepare
 from netwright.engine.device import Profile, profile
 from netwright.engine.normalise import Normalise
 from netwright.engine.plans import Raw
-from netwright.engine.trick import Tricks
-from netwright.models import create_model
-from netwright.tricks import TRICKS
+from netwright.models._weights import read
 
 BATCH = 64
 
@@ -123,12 +120,7 @@ def load(path: str | Path, *, model: nn.Module | None = None, device: str = "aut
     """
     folder = find_bundle(Path(path))
     card = read_card(folder)
-    network = _rebuilt(card, model)
-    try:
-        network.load_state_dict(load_file(folder / WEIGHTS))
-    except (OSError, SafetensorError, RuntimeError) as error:
-        reason = str(error).split("\n")[0]
-        raise NetwrightError(f"the weights in {folder} cannot be read: {reason}", "copy the bundle again") from None
+    network = _network(card, model, folder / WEIGHTS)
     return Predictor(network, card, profile(device, card["recipe"]["precision"], macs=card["model"]["macs"]))
 
 
@@ -146,36 +138,20 @@ def find_bundle(path: Path) -> Path:
     raise NetwrightError(f"no run or bundle at {path}", "give a run folder, as printed at the end of `netwright train`")
 
 
-def read_card(folder: Path) -> dict[str, Any]:
-    """What a bundle says of itself.
-
-    Raises:
-        NetwrightError: it cannot be read, or is of a newer format.
-    """
-    try:
-        card = json.loads((folder / CARD).read_text("utf-8"))
-        known = card["format"] <= FORMAT
-    except (OSError, ValueError, KeyError, TypeError):
-        raise NetwrightError(f"{folder / CARD} cannot be read", "copy the bundle again") from None
-    if not known:
-        raise NetwrightError(
-            f"{folder} has format {card['format']}; this netwright reads up to {FORMAT}", "update netwright"
-        )
-    return card
-
-
-def _rebuilt(card: dict[str, Any], own: nn.Module | None) -> nn.Module:
-    """The untrained network a card describes, with the tricks that changed its structure."""
-    made = card["model"]
-    if made["spec"] is None and own is None:
+def _network(card: dict[str, Any], own: nn.Module | None, weights: Path) -> nn.Module:
+    """The network a bundle holds, with its weights."""
+    if card["model"]["spec"] is None and own is None:
         raise NetwrightError(
             "this bundle holds the weights of your own network", "pass it: load(path, model=MyNetwork())"
         )
-    network = own
-    if network is None:
-        network = create_model(made["spec"], classes=len(card["classes"]), in_channels=made["in_channels"])
-    tricks = Tricks(TRICKS.build(spec) for spec in made["structure"])
-    return tricks.through("predictor", tricks.through("model", network))
+    tensors = read(weights)
+    network = rebuilt(card, weights.stat().st_size) if own is None else with_structure(card, own)
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        reason = str(error).split("\n")[0]
+        raise NetwrightError(f"the weights {weights} cannot be used: {reason}", "copy the bundle again") from None
+    return network
 
 
 def _stored(preprocess: Preprocess, image: Any) -> np.ndarray:

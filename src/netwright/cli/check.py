@@ -95,7 +95,7 @@ def next_steps(path: str, verdict: "Verdict", page: Path | None, target: Path | 
     steps = [f"page: {page}"] if page else []
     if target is not None and verdict.leave_out:
         steps.append(f"to leave out: {len(verdict.leave_out)} pictures, in {target}")
-        steps.append(f"next: netwright check {shlex.quote(path)} --quarantine {shlex.quote(str(target))}")
+        steps.append(f"next: netwright train {shlex.quote(path)} --quarantine {shlex.quote(str(target))}")
     elif verdict.leave_out:
         steps.append(f"to leave {len(verdict.leave_out)} pictures out: netwright check {shlex.quote(path)} --fix")
     if not page and any(each.examples for each in verdict.findings):

@@ -115,7 +115,8 @@ def _measured(metric: dict[str, Any]) -> str:
 
 
 def _bundle(path: Path) -> tuple[str, list[tuple[str, Any, str]]]:
-    from netwright.bundle.predictor import find_bundle, read_card
+    from netwright.bundle.card import read_card
+    from netwright.bundle.predictor import find_bundle
 
     card = read_card(find_bundle(path))
     rows = [

@@ -31,6 +31,12 @@ def train(
     batch_size: options.BatchSize = None,
     lr: options.Rate = None,
     image_size: options.ImageSize = None,
+    group: Annotated[
+        str | None, typer.Option(help="Hold out together what the bracket finds in names, as '(patient\\d+)'.")
+    ] = None,
+    quarantine: Annotated[
+        str | None, typer.Option(help="List of pictures to leave out, as check --fix writes.")
+    ] = None,
     seed: options.Seed = None,
     device: options.Device = None,
     workers: Annotated[
@@ -67,6 +73,8 @@ def train(
         "batch_size": batch_size,
         "lr": lr,
         "image_size": image_size,
+        "group": group,
+        "quarantine": quarantine,
         "seed": seed,
         "device": device,
         "workers": workers,

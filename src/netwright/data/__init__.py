@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from netwright.data.arrays import from_arrays
-    from netwright.data.facts import Examined
     from netwright.data.listing import Listing
     from netwright.data.split import Data
 
-__all__ = ["Data", "examined", "from_arrays", "list_data", "names", "open_data", "summaries"]
+__all__ = ["Data", "from_arrays", "list_data", "names", "open_data", "summaries"]
 
 _HOME = {"Data": "netwright.data.split", "from_arrays": "netwright.data.arrays"}
 
@@ -55,24 +54,6 @@ def open_data(
 
     wanted = Wanted(image_size, stored_size, fit, channels, fractions, progress, quarantine or {}, group)
     return ready(list_data(source), wanted)
-
-
-def examined(
-    source: str,
-    *,
-    fractions: tuple[float, float, float] = (0.8, 0.1, 0.1),
-    progress: Callable[[int, int], None] | None = None,
-) -> "Examined":
-    """What is known of every picture after it was decoded once; pictures without classes will do.
-
-    Raises:
-        NetwrightError: there are no pictures, or their layout cannot be understood.
-    """
-    from netwright.data.kinds import listing_of
-    from netwright.data.ready import looked_at
-    from netwright.data.split import Wanted
-
-    return looked_at(listing_of(source, "any"), Wanted(fractions=fractions, progress=progress))[0]
 
 
 def list_data(source: str, *, strict: bool = True) -> "Listing":

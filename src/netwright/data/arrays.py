@@ -1,6 +1,7 @@
 """Pictures that are arrays already: an .npz file or .npy files with Keras' names, or arrays given from Python."""
 
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from netwright.core.errors import NetwrightError, listed, unknown
 from netwright.data.assign import SPLITS, Fractions
+from netwright.data.extract import LIMITS, MEGABYTE
 from netwright.data.listing import Arrays, Listing
 from netwright.data.preprocess import Fit, check_pixels
 from netwright.data.ready import ready
@@ -18,6 +20,7 @@ from netwright.data.split import Data, Progress, Wanted
 Pair = tuple[Any, Any]
 KEYS = ("x_train", "y_train", "x_val", "y_val", "x_test", "y_test", "classes")
 SUFFIXES = (".npz", ".npy")
+DAMAGED = (MemoryError, zipfile.BadZipFile, zlib.error)  # memory: for a shape that cannot be
 
 
 def listing(source: str) -> Listing:
@@ -78,10 +81,18 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
     try:
         # Opened here, since numpy leaves a file that is no archive open.
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            _refuse_bomb(path, file.zip)
             return {key: file[key] for key in file.files}
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, AttributeError, NotImplementedError, *DAMAGED) as error:
         fix = "save it again with numpy.savez(…): numbers and fixed-length text only, no objects"
         raise NetwrightError(f"{path} is not an .npz file that can be read ({error})", fix) from None
+
+
+def _refuse_bomb(path: Path, archive: zipfile.ZipFile) -> None:
+    size = sum(member.file_size for member in archive.infolist())
+    if size > max(LIMITS.harmless, LIMITS.ratio * path.stat().st_size):
+        problem = f"{path} would unpack to {size // MEGABYTE} MB, {LIMITS.ratio} times its size or more"
+        raise NetwrightError(problem, "if you trust it, save its arrays as .npy files instead: they are not packed")
 
 
 def _read_each(files: Sequence[Path]) -> dict[str, NDArray[Any]]:
@@ -90,7 +101,7 @@ def _read_each(files: Sequence[Path]) -> dict[str, NDArray[Any]]:
     for path in files:
         try:
             arrays[path.stem] = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+        except (OSError, ValueError, EOFError, OverflowError, MemoryError) as error:
             fix = "save it again with numpy.save(…): numbers and fixed-length text only, no objects"
             raise NetwrightError(f"{path} is not an .npy file that can be read ({error})", fix) from None
     return arrays

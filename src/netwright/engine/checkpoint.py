@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save
 from torch import Tensor
 
+from netwright.core.document import parsed
 from netwright.core.errors import NetwrightError
 
 FORMAT = 2
@@ -92,7 +93,7 @@ def _names(folder: Path) -> set[str]:
 def _pointed(folder: Path) -> set[str]:
     """What the pointer names, so that it is missed if it is not there; nothing that is not a checkpoint's name."""
     try:
-        name = json.loads((folder / POINTER).read_bytes())["latest"]
+        name = parsed((folder / POINTER).read_bytes())["latest"]
         return {name} if NAME.fullmatch(name) else set()
     except (OSError, ValueError, KeyError, TypeError):
         return set()
@@ -116,12 +117,12 @@ def _opened(data: bytes) -> dict[str, Any]:
     text, seal = data[:-SEAL_BYTES], data[-SEAL_BYTES:]
     if seal != SEAL.format(hashlib.sha256(text).hexdigest()).encode():
         raise UnusableError("damaged")
-    return json.loads(data)
+    return parsed(data)
 
 
 def _read(path: Path, owner: str | None) -> dict[str, Any]:
     data = path.read_bytes()
-    content = json.loads(data)
+    content = parsed(data)
     if content["format"] == 1:
         return _read_format_1(path, content)
     content = _opened(data)

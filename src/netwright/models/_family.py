@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from netwright.core.errors import NetwrightError
 from netwright.core.options import Between
 
-Count = Annotated[int, Between(1)]
+Count = Annotated[int, Between(1, 100_000)]  # far more than any network has, and few enough to count to
 Classes = Annotated[int, Between(0)]  # none: the network gives its embedding, what its head would have seen
 Share = Annotated[float, Between(0, 1)]
 Multiplier = Annotated[float, Between(0.1, 10)]  # of published widths or depths

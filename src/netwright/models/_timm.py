@@ -11,6 +11,8 @@ from netwright.core.errors import NetwrightError, unknown
 from netwright.models._family import Family
 
 PREFIX = "timm/"
+# What makes timm load weights itself, which `weights` is for: a name that came in a file could choose another file.
+LOADING = ("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir")
 
 
 class TimmModel(Family):
@@ -55,6 +57,10 @@ def timm_model(name: str, classes: int, in_channels: int, options: Mapping[str, 
     Raises:
         NetwrightError: timm has no such model, or refuses an option.
     """
+    for option in options:
+        if option in LOADING:
+            fix = "leave it out, and give weights=… (--weights) a file, 'imagenet' or 'hf-hub:owner/name'"
+            raise NetwrightError(f"{option} is no option of {PREFIX}{name} here", fix)
     timm = _timm()
     if not timm.is_model(name):
         raise unknown("model", PREFIX + name, timm_names(PREFIX + "*"), see="netwright list models 'timm/*'")

@@ -1,16 +1,18 @@
 """Weights from a file, a bundle, the hub or the reference a variant names; only data is ever read, never code."""
 
-import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
+from zipfile import ZipFile, is_zipfile
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from netwright.core.document import parsed
 from netwright.core.errors import NetwrightError, listed
 from netwright.models._family import Family
 from netwright.models._published import HUB, IMAGENET, Moments, from_hub, published
@@ -20,6 +22,7 @@ State = Mapping[str, Tensor]
 
 CONTAINERS = ("state_dict_ema", "state_dict", "model")  # averaged weights first: published numbers are theirs
 WRAPPERS = ("module.", "_orig_mod.", "model.")  # what DataParallel, torch.compile and holders of a model put in front
+LONGEST_HEADER = 10_000_000  # bytes of a safetensors header; ten thousand tensors take one
 BUNDLE_CARD, BUNDLE_WEIGHTS = "bundle.json", "model.safetensors"
 
 
@@ -93,7 +96,9 @@ def read(path: Path) -> State:
     if path.suffix not in (".safetensors", ".pt", ".pth", ".th", ".bin"):
         raise NetwrightError(f"cannot tell what '{path}' is", "give a .safetensors, .pt, .pth or .th file")
     try:
-        content = load_file(path) if path.suffix == ".safetensors" else _unpickled(path)
+        content = _mapped(path) if path.suffix == ".safetensors" else _unpickled(path)
+    except NetwrightError:
+        raise
     except UnpicklingError as error:
         fix = "where you trust it, load it with torch and save only model.state_dict(), best as .safetensors"
         raise NetwrightError(f"'{path}' holds more than tensors, and reading it could run its code", fix) from error
@@ -121,8 +126,7 @@ def _weights_file(path: Path) -> Path:
 
 def _file_moments(path: Path, model: Family) -> Moments:
     """A netwright bundle says it beside its weights and timm in its configuration; elsewhere ImageNet's are usual."""
-    card = path.with_name(BUNDLE_CARD)
-    if card.is_file() and (preprocess := json.loads(card.read_text("utf-8")).get("preprocess")):
+    if preprocess := _beside(path.with_name(BUNDLE_CARD)):
         return tuple(preprocess["mean"]), tuple(preprocess["std"]), "the bundle's"
     configured = model.configured if isinstance(model, TimmModel) else {}
     if "mean" in configured and "std" in configured:
@@ -130,8 +134,42 @@ def _file_moments(path: Path, model: Family) -> Moments:
     return IMAGENET
 
 
+def _beside(card: Path) -> dict[str, Any] | None:
+    """What a bundle says of preprocessing; None where there is none."""
+    if not card.is_file():
+        return None
+    try:
+        preprocess = parsed(card.read_bytes())["preprocess"]
+        numbers = [] if preprocess is None else [*preprocess["mean"], *preprocess["std"]]
+        if not all(isinstance(number, int | float) and math.isfinite(number) for number in numbers):
+            raise ValueError("not numbers")
+    except (OSError, ValueError, KeyError, TypeError):
+        raise NetwrightError(f"{card} cannot be read", "copy the bundle again") from None
+    return preprocess
+
+
+def _mapped(path: Path) -> State:
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+    if length > min(LONGEST_HEADER, path.stat().st_size):
+        fix = "it is damaged or forged: fetch it again from where you trust it"
+        raise NetwrightError(f"'{path}' declares a header of {length} bytes, which no weights need", fix)
+    return load_file(path)
+
+
 def _unpickled(path: Path) -> Any:
+    if is_zipfile(path):
+        _refuse_packed(path)
     return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _refuse_packed(path: Path) -> None:
+    """torch packs nothing: what would be more than the file itself when it is unpacked was made to fill the memory."""
+    with ZipFile(path) as archive:
+        size = sum(member.file_size for member in archive.infolist())
+    if size > path.stat().st_size:
+        fix = "fetch it again from where you trust it, or save model.state_dict() anew, best as .safetensors"
+        raise NetwrightError(f"'{path}' would unpack to {size} bytes, more than it has", fix)
 
 
 def _tensors(content: Any, path: Path) -> State:
@@ -139,10 +177,19 @@ def _tensors(content: Any, path: Path) -> State:
         if isinstance(content, dict) and isinstance(content.get(container), dict):
             content = content[container]
             break
-    if not isinstance(content, dict) or not content or not all(isinstance(v, Tensor) for v in content.values()):
-        fix = f"save model.state_dict(), alone or under one of: {listed(CONTAINERS)}"
+    fix = f"save model.state_dict(), alone or under one of: {listed(CONTAINERS)}"
+    if not isinstance(content, dict) or not content or not all(_is_entry(*pair) for pair in content.items()):
         raise NetwrightError(f"'{path}' holds no state_dict", fix)
+    size = path.stat().st_size
+    if larger := [name for name, tensor in content.items() if tensor.numel() * tensor.element_size() > size]:
+        raise NetwrightError(f"'{path}' declares tensors larger than itself: {listed(larger, most=3)}", fix)
     return content
+
+
+def _is_entry(name: Any, value: Any) -> bool:
+    """Whether this is a name with a tensor that has its values in memory, as all in a state_dict are."""
+    plain = isinstance(value, Tensor) and value.layout is torch.strided and value.device.type == "cpu"
+    return isinstance(name, str) and plain
 
 
 def _wrapper(names: State) -> str:

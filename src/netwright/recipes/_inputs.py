@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ import torch
 
 from netwright.core.errors import NetwrightError, unknown
 from netwright.data import Data, from_arrays, open_data
+from netwright.data.gate.quarantine import read_quarantine
+from netwright.data.gate.summary import notes
 from netwright.data.loader import ArraySource, DatasetSource, Seeded, as_tensor
 from netwright.data.preprocess import Preprocess
 from netwright.data.split import Split
@@ -107,14 +110,18 @@ def _moments_for(kind: str, channels: Normalise) -> tuple[tuple[float, ...], tup
 
 def _read(recipe: Recipe, data: Any, classes: Sequence[str] | None, progress: Any) -> Inputs:
     if data is None or isinstance(data, str):
+        quarantine = read_quarantine(Path(recipe.quarantine).expanduser()) if recipe.quarantine else {}
         data = open_data(
             data or recipe.data,
             image_size=recipe.image_size,
             fit=recipe.fit,
             channels=recipe.channels,
             fractions=_fractions(recipe),
+            quarantine=quarantine,
+            group=recipe.group,
             progress=progress,
         )
+        return _gated(_own(data), data, recipe, quarantine)
     if isinstance(data, Data):
         return _own(data)
     splits = _splits(data)
@@ -122,6 +129,24 @@ def _read(recipe: Recipe, data: Any, classes: Sequence[str] | None, progress: An
         wanted: dict[str, Any] = {"image_size": recipe.image_size, "fit": recipe.fit, "channels": recipe.channels}
         return _own(from_arrays(**splits, classes=classes, fractions=_fractions(recipe), **wanted))
     return _users(splits, classes)
+
+
+def _gated(inputs: Inputs, data: Data, recipe: Recipe, quarantine: Mapping[str, str]) -> Inputs:
+    """The same, with what the data gate found among the notes.
+
+    Raises:
+        NetwrightError: it found an error, and the recipe wants that refused.
+    """
+    if recipe.gate == "off" or data.examined is None or not data.root:
+        return inputs
+    from netwright.data.gate.check import check  # brings scipy along, which digits and arrays need not wait for
+
+    verdict = check(data.examined, recipe.group, quarantine=quarantine)
+    errors, warnings = verdict.of("error"), verdict.of("warning")
+    if errors and recipe.gate == "error":
+        raise NetwrightError(f"the data does not pass the gate: {errors[0].title}", errors[0].fix)
+    counts = {"errors": len(errors), "warnings": len(warnings)}
+    return replace(inputs, record=inputs.record | {"gate": counts, "notes": [*inputs.record["notes"], *notes(verdict)]})
 
 
 def _fractions(recipe: Recipe) -> tuple[float, float, float]:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
+from netwright.core.document import parsed
 from netwright.core.errors import NetwrightError, listed, unknown
 from netwright.core.registry import Registry
 from netwright.core.spec import Spec
@@ -23,9 +24,9 @@ FIND = "find"  # the optimiser's lr: to be found by trying, when model and data 
 LARGEST = "largest"  # the batch size: to be found by trying
 FOUND_LARGEST = f"batch_size.{LARGEST}"  # the source that tells it from one found by the number of pictures
 # Where and how fast a run is computed does not belong to what it is.
-NOT_IN_KEY = {"device", "workers", "threads", "name"}
+NOT_IN_KEY = {"device", "workers", "threads", "name", "gate"}
 # Fields that came later, and what recipes did before: there they leave the keys of old runs as they were.
-LATER = {"non_finite": "raise"}
+LATER = {"non_finite": "raise", "group": None, "quarantine": None}
 # Fields that netwright fills in from the data or the machine where nobody did, and what they hold until then.
 OPEN: dict[str, Any] = {
     "model": "auto",
@@ -46,7 +47,9 @@ class Recipe(BaseModel):
     `normalise` is by the training pictures' mean and deviation, of each channel ("z_score") or of all values
     ("global"), or leaves values in [0, 1] as they are ("unit"). If a batch's loss or gradient is not a number, the run
     ends ("raise"), passes it over ("skip"), or goes back to the beginning of the epoch with half the learning rate
-    ("rollback"), as `non_finite` says.
+    ("rollback"), as `non_finite` says. `group` is a regular expression: pictures in whose names its first bracket
+    finds the same are held out together. `quarantine` is a file that lists pictures to leave out. What the data gate
+    finds is told ("warn"), refused where it is an error ("error"), or not looked for ("off").
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -67,6 +70,9 @@ class Recipe(BaseModel):
     normalise: Literal["z_score", "global", "unit"] = "z_score"
     val_fraction: Annotated[float, Field(gt=0, lt=0.9)] = 0.1
     test_fraction: Annotated[float, Field(ge=0, lt=0.9)] = 0.1
+    group: str | None = None
+    quarantine: str | None = None
+    gate: Literal["warn", "error", "off"] = "warn"
     seed: Annotated[int, Field(ge=0, lt=2**63, strict=True)] = 0
     non_finite: Literal["raise", "skip", "rollback"] = "raise"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
@@ -192,18 +198,26 @@ def read_recipe(path: Path) -> Recipe:
         NetwrightError: no such file, or not a recipe.
     """
     try:
-        saved = json.loads(path.read_text("utf-8"))
+        saved = parsed(path.read_bytes())
     except (OSError, ValueError) as error:
         raise NetwrightError(
             f"cannot read the recipe {path}: {error}", "give a recipe's JSON or a run's record.json"
         ) from None
-    if not isinstance(saved, dict):
+    values, sources = _parts(saved)
+    if values is None:
         raise NetwrightError(f"{path} is not a recipe", "give a recipe's JSON or a run's record.json")
-    values, sources = saved.get("recipe", saved), saved.get("sources", {})
     for name in values:
         if name not in Recipe.model_fields:
             raise unknown("recipe field", name, Recipe.model_fields)
     return Recipe()._merged(values, {name: origin for name, origin in sources.items() if origin in get_args(Origin)})
+
+
+def _parts(saved: Any) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+    """Values and their sources in what was saved; None where these are no recipe's."""
+    if not isinstance(saved, dict):
+        return None, {}
+    values, sources = saved.get("recipe", saved), saved.get("sources", {})
+    return (values if isinstance(values, dict) else None), (sources if isinstance(sources, dict) else {})
 
 
 def _resolved(base: Recipe, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """A run is a folder: what was asked, what came out, and everything needed to go on. One run, one folder, one lock."""
 
-import json
 import os
 import re
 from collections.abc import Generator, Iterable, Mapping
@@ -12,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from netwright.core.document import parsed
 from netwright.core.errors import NetwrightError, nearest
 from netwright.records import lock
 from netwright.records.atomic import disk_errors, drop_orphans, write_atomic
@@ -157,7 +157,7 @@ class RunFolder:
             NetwrightError: there is no record yet, or it cannot be read.
         """
         try:
-            record = json.loads(self.record_file.read_bytes())
+            record = parsed(self.record_file.read_bytes())
             if not isinstance(record, dict):
                 raise ValueError("it holds no record")
         except (OSError, ValueError) as error:
@@ -251,7 +251,7 @@ def _ends_torn(path: Path) -> bool:
 
 def _row(line: bytes) -> dict[str, Any] | None:
     try:
-        row = json.loads(line)
+        row = parsed(line)
     except ValueError:
         return None
     return row if isinstance(row, dict) else None

@@ -46,6 +46,7 @@ class DataRecord(TypedDict, total=False):
     fingerprint: str
     splits: dict[str, SplitRecord]
     quarantined: list[QuarantinedRecord]
+    gate: dict[str, int]
     notes: list[str]
     image_size: int | list[int]
     stored_size: int | list[int]

@@ -1,21 +1,16 @@
 """The data gate: every check over one data set, and its verdict, which is kept until something changes."""
 
-import json
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from hashlib import sha256
-from pathlib import Path
 
 import numpy as np
 
-from netwright.core.errors import NetwrightError
-from netwright.data.cache import cache_folder
+from netwright.data.cache import opened_index
 from netwright.data.facts import Examined
 from netwright.data.gate import classes, files, groups, leaks, shift
 from netwright.data.gate.subject import Subject
 from netwright.data.gate.verdict import SEVERITIES, Finding, Verdict
-from netwright.records.atomic import write_atomic
-from netwright.records.plain import json_text
+from netwright.records.plain import json_text, plain
 
 VERSION = 1  # raise it when the same data would get another verdict
 CHECKS: tuple[Callable[[Subject], list[Finding]], ...] = (
@@ -63,15 +58,10 @@ def check(
         NetwrightError: `group` is no regular expression, or cannot find anything.
     """
     subject = Subject(examined, group, quarantine or {})
-    kept = cache_folder() / f"verdict-{_key(subject)}.json"
-    if cached and (known := _kept(kept)):
-        return known
-    verdict = _judged(subject)
-    if cached:
-        with suppress(OSError, NetwrightError):  # what cannot be kept only costs time
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(kept, json_text(verdict.to_json()))
-    return verdict
+    if not cached:
+        return _judged(subject)
+    with opened_index() as index:
+        return Verdict.from_json(index.finding(f"verdict-{_key(subject)}", lambda: plain(_judged(subject).to_json())))
 
 
 def _judged(subject: Subject) -> Verdict:
@@ -98,10 +88,3 @@ def _key(subject: Subject) -> str:
         total.update(np.ascontiguousarray(array).view(np.uint8).data)
     total.update("\0".join(listing.blobs.names).encode("utf-8", "surrogatepass"))
     return total.hexdigest()[:32]
-
-
-def _kept(path: Path) -> Verdict | None:
-    try:
-        return Verdict.from_json(json.loads(path.read_bytes()))
-    except (OSError, ValueError, KeyError, TypeError):
-        return None

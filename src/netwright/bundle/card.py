@@ -1,0 +1,84 @@
+"""What a bundle says of itself, checked before anything is made of it: it may come from anywhere."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from netwright.bundle.save import CARD, FORMAT
+from netwright.core.document import parsed
+from netwright.core.errors import NetwrightError, listed
+from netwright.core.options import Between, value_of
+
+MOST_BYTES = 8 << 20  # of its JSON, which takes forty times as much in memory; 21,000 class names take half of one
+LARGEST_SIDE = 8192  # of a picture that is prepared for the network
+LONGEST_REASON = 200
+Positive = Annotated[float, Between(1e-9, 1e9)]
+
+FIELDS: dict[str, Any] = {
+    "classes": list[str],
+    "temperature": Positive,
+    "model": dict,
+    "recipe": dict,
+    "preprocess": dict | None,
+}
+MODEL: dict[str, Any] = {
+    "spec": str | None,
+    "structure": list[str],
+    "in_channels": Annotated[int, Between(1, 100_000)],
+    "macs": Annotated[int, Between(0)] | None,
+}
+RECIPE: dict[str, Any] = {"precision": Literal["auto", "fp32", "bf16"]}
+PREPROCESS: dict[str, Any] = {
+    "image_size": Annotated[int, Between(1, LARGEST_SIDE)],
+    "stored_size": Annotated[int, Between(1, LARGEST_SIDE)],
+    "mean": list[Annotated[float, Between(-1e9, 1e9)]],
+    "std": list[Positive],
+}
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """What a bundle says of itself.
+
+    Raises:
+        NetwrightError: it cannot be read, is of a newer format, or holds values that no bundle has.
+    """
+    path = folder / CARD
+    try:
+        card = _read(path)
+        known = card["format"] <= FORMAT
+    except (OSError, ValueError, KeyError, TypeError):
+        raise NetwrightError(f"{path} cannot be read", "copy the bundle again") from None
+    if not known:
+        raise NetwrightError(
+            f"{folder} has format {card['format']}; this netwright reads up to {FORMAT}", "update netwright"
+        )
+    try:
+        _check(card)
+    except NetwrightError as error:
+        reason = error.problem[:LONGEST_REASON]
+        fix = "copy the bundle again; where it came so, do not use it"
+        raise NetwrightError(f"{path} is damaged or forged: {reason}", fix) from None
+    return card
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if path.stat().st_size > MOST_BYTES:
+        raise ValueError("larger than any")
+    return parsed(path.read_bytes())
+
+
+def _check(card: Mapping[str, Any]) -> None:
+    _check_fields("", card, FIELDS)
+    _check_fields("model.", card["model"], MODEL)
+    _check_fields("recipe.", card["recipe"], RECIPE)
+    if card["preprocess"] is not None:
+        _check_fields("preprocess.", card["preprocess"], PREPROCESS)
+    if not card["classes"]:
+        raise NetwrightError("it has no classes")
+
+
+def _check_fields(prefix: str, given: Mapping[str, Any], fields: Mapping[str, Any]) -> None:
+    if missing := [name for name in fields if name not in given]:
+        raise NetwrightError(f"{prefix or 'it '}lacks {listed(missing)}")
+    for name, annotation in fields.items():
+        value_of(f"{prefix}{name}", annotation, given[name])
