@@ -79,7 +79,7 @@ def clothing(data: Path) -> tuple[list[Picture], NDArray[np.str_]]:
 
 
 def cifar(data: Path) -> tuple[list[Picture], NDArray[np.str_]]:
-    file = np.load(data / "cifar10_12k" / "cifar10_12k.npz")
+    file = np.load(data / "cifar10_12k" / "cifar10_12k.npz", allow_pickle=False)
     arrays = [file["x_train"], file["x_test"]]
     return [Image.fromarray(each) for array in arrays for each in array], np.repeat(
         ["train", "test"], [*map(len, arrays)]

@@ -171,3 +171,121 @@ def test_nothing_heavy_is_imported(code: str) -> None:
 def test_plain_import_needs_the_standard_library_only() -> None:
     outside = loaded_by("before = set(sys.modules)\nimport netwright") - loaded_by("") - set(sys.stdlib_module_names)
     assert outside == {"netwright"}
+
+
+# What runs code that a file brings along, or takes a file's word for where its parts go.
+RUNS_CODE = (
+    "pickle", "_pickle", "shelve", "marshal", "dill", "cloudpickle", "joblib", "yaml", "torch.hub", "torch.jit.load",
+    "torch.package", "pandas.read_pickle", "torch.distributed.checkpoint", "eval", "exec", "compile", "__import__",
+    "os.system", "os.popen", "shutil.unpack_archive",
+)  # fmt: skip
+HARMLESS = ("pickle.UnpicklingError", "torch.hub.get_dir")
+METHODS = ("extractall", "unpack_archive")
+MUST_SAY = {"torch.load": ("weights_only", True), "numpy.load": ("allow_pickle", False)}
+MUST_NOT_SAY = (("weights_only", False), ("allow_pickle", True), ("trust_remote_code", True), ("shell", True))
+# Who imports what a name stands for, having looked it up in a list of ours, or being given it by code of ours.
+LOOK_UP = (
+    "__init__.py", "bundle/__init__.py", "core/registry.py", "data/__init__.py", "data/changes.py", "data/kinds.py",
+    "models/__init__.py",
+)  # fmt: skip
+
+
+def unsafe(code: str) -> list[str]:
+    """Line and name of everything in some code that could run what a file says."""
+    tree = ast.parse(code)
+    known: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            pairs = [(alias.asname or alias.name.split(".")[0], alias) for alias in node.names]
+            known |= {name: alias.name if alias.asname else name for name, alias in pairs}
+        elif isinstance(node, ast.ImportFrom):
+            known |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+    found = [f"imports {name}" for name in set(known.values()) if _runs_code(name)]
+    safe = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call) and _says_so(node, known)}
+    inner = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute | ast.Name) and id(node) not in inner:
+            name = _dotted(node, known)
+            if _runs_code(name) or name.split(".")[-1] in METHODS or (name in MUST_SAY and id(node) not in safe):
+                found.append(f"{node.lineno}: {name}")
+        elif isinstance(node, ast.keyword) and isinstance(node.value, ast.Constant):
+            found += [f"{node.lineno}: {node.arg}"] if (node.arg, node.value.value) in MUST_NOT_SAY else []
+    return found
+
+
+def _dotted(node: ast.expr, known: dict[str, str]) -> str:
+    if isinstance(node, ast.Attribute):
+        return f"{_dotted(node.value, known)}.{node.attr}"
+    return known.get(node.id, node.id) if isinstance(node, ast.Name) else "?"
+
+
+def _runs_code(name: str) -> bool:
+    beneath = (name == forbidden or name.startswith(f"{forbidden}.") for forbidden in RUNS_CODE)
+    return any(beneath) and name not in HARMLESS
+
+
+def _says_so(call: ast.Call, known: dict[str, str]) -> bool:
+    wanted = MUST_SAY.get(_dotted(call.func, known))
+    said = [(k.arg, k.value.value) for k in call.keywords if isinstance(k.value, ast.Constant)]
+    return wanted in said
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import pickle\npickle.load(file)",
+        "import pickle as p\nread = p.loads",
+        "from pickle import loads as read",
+        "from pickle import Unpickler",
+        "import torch\ntorch.load(path)",
+        "import torch\ntorch.load(path, weights_only=False)",
+        "import torch\ntorch.load(path, weights_only=how)",
+        "from torch import load as read\nread(path)",
+        "import torch\nread = torch.load",
+        "import torch\ntorch.hub.load('somebody/something')",
+        "import torch.hub\ntorch.hub.load_state_dict_from_url(url)",
+        "import numpy as np\nnp.load(path)",
+        "import numpy as np\nnp.load(path, allow_pickle=True)",
+        "from numpy import load\nload(path)",
+        "import yaml\nyaml.load(text)",
+        "import marshal",
+        "import joblib",
+        "eval('1')",
+        "exec(code)",
+        "compile(code, '', 'exec')",
+        "__import__(name)",
+        "import os\nos.system('ls')",
+        "import subprocess\nsubprocess.run('ls', shell=True)",
+        "import tarfile\ntarfile.open(path).extractall(folder)",
+        "import shutil\nshutil.unpack_archive(path)",
+        "datasets.load_dataset(name, trust_remote_code=True)",
+    ],
+)
+def test_the_gate_sees_what_runs_code(code: str) -> None:
+    assert unsafe(code)
+
+
+def test_the_gate_lets_pass_what_does_not() -> None:
+    code = (
+        "import numpy as np, re, torch\nfrom pickle import UnpicklingError\n"
+        "torch.load(path, weights_only=True)\nnp.load(path, allow_pickle=False)\n"
+        "model.eval()\nre.compile('a')\ntorch.compile(model)\ntorch.hub.get_dir()\nexcept_ = UnpicklingError\n"
+    )
+    assert not unsafe(code)
+
+
+@pytest.mark.fault(64, "no code of ours unpickles, evaluates or unpacks what a file says: the whole tree is searched")
+def test_nothing_runs_what_a_file_says() -> None:
+    tree = Path(__file__).parents[1]
+    paths = [*modules(), *(path for name in ("docs", "examples", "bench") for path in (tree / name).rglob("*.py"))]
+    wrong = [f"{path}: {what}" for path in paths for what in unsafe(path.read_text("utf-8"))]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.fault(66, "modules are imported by name only where the name was looked up in a list of ours")
+def test_names_are_looked_up_before_they_are_imported() -> None:
+    def chosen(path: Path) -> bool:
+        calls = [node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if _is_import_module(node)]
+        return not all(isinstance(call, ast.Call) and isinstance(call.args[0], ast.Constant) for call in calls)
+
+    assert {str(path.relative_to(ROOT)) for path in ROOT.rglob("*.py") if chosen(path)} == set(LOOK_UP)

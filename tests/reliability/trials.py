@@ -9,7 +9,7 @@ from tests.reliability.deaths import PHASES, TWICE, Death
 from tests.reliability.mutants import MUTANTS
 from tests.reliability.problems import RECIPES
 
-INTERVALS = (2, 3, 5, 7)  # updates between checkpoints
+INTERVALS = (2, 3, 5)  # updates between checkpoints
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,9 @@ def phases_of(number: int, kills: int) -> list[str]:
 
 
 def drawn(draw: random.Random, every: int, steps: int, phases: list[str]) -> list[Death]:
-    """Deaths later and later in the run, each some time after a checkpoint, so that something is to be done again."""
-    between = [step for step in range(every + 1, steps - 1) if step % every]
-    at = sorted(draw.sample(between, len(phases)))
+    """Deaths that cost something: each some time after a checkpoint, and more than `every` updates after the last."""
+    others = every * (len(phases) - 1)
+    first = [step for step in range(every + 1, steps - 1 - others) if step % every]
+    at = [step + every * place for place, step in enumerate(sorted(draw.sample(first, len(phases))))]
     visits = [draw.choice((1, 2)) if phase in TWICE else 1 for phase in phases]
     return [Death(*death) for death in zip(at, phases, visits, strict=True)]

@@ -12,20 +12,21 @@ from netwright.core.options import Between, value_of
 MOST_BYTES = 8 << 20  # of its JSON, which takes forty times as much in memory; 21,000 class names take half of one
 LARGEST_SIDE = 8192  # of a picture that is prepared for the network
 LONGEST_REASON = 200
+Object = dict[str, Any]
 Positive = Annotated[float, Between(1e-9, 1e9)]
 
 FIELDS: dict[str, Any] = {
     "classes": list[str],
     "temperature": Positive,
-    "model": dict,
-    "recipe": dict,
-    "preprocess": dict | None,
+    "model": Object,
+    "recipe": Object,
+    "preprocess": Object | None,
 }
 MODEL: dict[str, Any] = {
     "spec": str | None,
     "structure": list[str],
     "in_channels": Annotated[int, Between(1, 100_000)],
-    "macs": Annotated[int, Between(0)] | None,
+    "macs": Annotated[int | None, Between(0)],
 }
 RECIPE: dict[str, Any] = {"precision": Literal["auto", "fp32", "bf16"]}
 PREPROCESS: dict[str, Any] = {

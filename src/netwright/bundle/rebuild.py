@@ -55,10 +55,8 @@ def _no_larger_than(most: int) -> Generator[None]:
         if get_ident() == own:
             built += parameter.nbytes + OVERHEAD
             if built > most:
-                raise NetwrightError(
-                    f"the bundle describes a network of more than {most // 1_000_000} MB, which its weights cannot fill",
-                    "copy the bundle again; where it came so, do not use it",
-                )
+                problem = f"the bundle describes a network of more than {most // 1_000_000} MB, for far fewer weights"
+                raise NetwrightError(problem, "copy the bundle again; where it came so, do not use it")
 
     hook = register_module_parameter_registration_hook(counted)
     try:

@@ -85,7 +85,12 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
             return {key: file[key] for key in file.files}
     except (OSError, ValueError, EOFError, AttributeError, NotImplementedError, *DAMAGED) as error:
         fix = "save it again with numpy.savez(…): numbers and fixed-length text only, no objects"
-        raise NetwrightError(f"{path} is not an .npz file that can be read ({error})", fix) from None
+        raise NetwrightError(f"{path} is not an .npz file that can be read ({_reason(error)})", fix) from None
+
+
+def _reason(error: Exception) -> str:
+    """What numpy says, without its advice to trust the file."""
+    return str(error).split(". ")[0]
 
 
 def _refuse_bomb(path: Path, archive: zipfile.ZipFile) -> None:
@@ -103,7 +108,7 @@ def _read_each(files: Sequence[Path]) -> dict[str, NDArray[Any]]:
             arrays[path.stem] = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError, OverflowError, MemoryError) as error:
             fix = "save it again with numpy.save(…): numbers and fixed-length text only, no objects"
-            raise NetwrightError(f"{path} is not an .npy file that can be read ({error})", fix) from None
+            raise NetwrightError(f"{path} is not an .npy file that can be read ({_reason(error)})", fix) from None
     return arrays
 
 

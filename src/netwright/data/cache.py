@@ -262,8 +262,8 @@ def _filled(
                     progress(number, len(todo))
             facts_of = np.stack([fact for _, fact in learnt]) if learnt else np.empty(0, FACT)
             complete(facts_of)
-            for (place, _), fact in zip(learnt, facts_of, strict=True):
-                to_facts.add(keys[place], fact)
+            for row, (place, _) in enumerate(learnt):
+                to_facts.add(keys[place], facts_of[row : row + 1])
     # What only failed today is tried again next time.
     index.note_unreadable((keys[place].tobytes(), bad.reason) for place, bad in reasons.items() if bad.lasting)
     return _of_equal_content(reasons, keys, good)

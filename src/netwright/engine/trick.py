@@ -80,6 +80,11 @@ class Trick:
         options = {f.name: getattr(self, f.name) for f in fields(self)}
         return Spec(self.name, {k: v for k, v in options.items() if v != type(self).__dataclass_fields__[k].default})
 
+    @property
+    def passes(self) -> int:
+        """In how many parts a batch goes through the network, where the trick cuts it: memory is needed for one."""
+        return 1
+
     def start(self, run: "Run") -> None:
         """Make the state that this run needs; called once, when model and optimiser stand."""
 

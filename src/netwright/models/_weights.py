@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
-from zipfile import ZipFile, is_zipfile
+from zipfile import ZipFile
 
 import torch
 from safetensors.torch import load_file
@@ -23,6 +23,7 @@ State = Mapping[str, Tensor]
 CONTAINERS = ("state_dict_ema", "state_dict", "model")  # averaged weights first: published numbers are theirs
 WRAPPERS = ("module.", "_orig_mod.", "model.")  # what DataParallel, torch.compile and holders of a model put in front
 LONGEST_HEADER = 10_000_000  # bytes of a safetensors header; ten thousand tensors take one
+ZIP = b"PK\3\4"  # how a file begins that torch takes for an archive
 BUNDLE_CARD, BUNDLE_WEIGHTS = "bundle.json", "model.safetensors"
 
 
@@ -99,11 +100,8 @@ def read(path: Path) -> State:
         content = _mapped(path) if path.suffix == ".safetensors" else _unpickled(path)
     except NetwrightError:
         raise
-    except UnpicklingError as error:
-        fix = "where you trust it, load it with torch and save only model.state_dict(), best as .safetensors"
-        raise NetwrightError(f"'{path}' holds more than tensors, and reading it could run its code", fix) from error
     except Exception as error:  # a damaged file makes the readers raise nearly anything
-        raise NetwrightError(f"cannot read '{path}': {error}", "it is damaged or cut short: fetch it again") from error
+        raise _unreadable(path, error) from error
     return _tensors(content, path)
 
 
@@ -135,30 +133,44 @@ def _file_moments(path: Path, model: Family) -> Moments:
 
 
 def _beside(card: Path) -> dict[str, Any] | None:
-    """What a bundle says of preprocessing; None where there is none."""
+    """What a bundle says of preprocessing; None where nothing is said."""
     if not card.is_file():
         return None
     try:
         preprocess = parsed(card.read_bytes())["preprocess"]
-        numbers = [] if preprocess is None else [*preprocess["mean"], *preprocess["std"]]
-        if not all(isinstance(number, int | float) and math.isfinite(number) for number in numbers):
-            raise ValueError("not numbers")
+        if preprocess is not None and not _are_moments(preprocess["mean"], preprocess["std"]):
+            raise ValueError("no moments")
     except (OSError, ValueError, KeyError, TypeError):
         raise NetwrightError(f"{card} cannot be read", "copy the bundle again") from None
     return preprocess
+
+
+def _are_moments(mean: list[float], std: list[float]) -> bool:
+    return 1 <= len(mean) == len(std) and all(map(math.isfinite, [*mean, *std])) and min(std) > 0
+
+
+def _unreadable(path: Path, error: Exception) -> NetwrightError:
+    # torch refuses code in several ways, and recommends `weights_only=False` in all but the first.
+    if isinstance(error, UnpicklingError) or "weights_only" in str(error):
+        fix = "where you trust it, load it with torch and save only model.state_dict(), best as .safetensors"
+        return NetwrightError(f"'{path}' holds more than tensors, and reading it could run its code", fix)
+    reason = (str(error) or type(error).__name__).splitlines()[0]
+    return NetwrightError(f"cannot read '{path}': {reason}", "it is damaged or cut short: fetch it again")
 
 
 def _mapped(path: Path) -> State:
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
     if length > min(LONGEST_HEADER, path.stat().st_size):
-        fix = "it is damaged or forged: fetch it again from where you trust it"
-        raise NetwrightError(f"'{path}' declares a header of {length} bytes, which no weights need", fix)
+        fix = "it is damaged, forged or of another kind: fetch it again from where you trust it"
+        raise NetwrightError(f"cannot read '{path}': its header would have {length} bytes, as no weights' has", fix)
     return load_file(path)
 
 
 def _unpickled(path: Path) -> Any:
-    if is_zipfile(path):
+    with path.open("rb") as file:
+        zipped = file.read(4) == ZIP
+    if zipped:
         _refuse_packed(path)
     return torch.load(path, map_location="cpu", weights_only=True)
 

@@ -30,7 +30,6 @@ from netwright.recipes._recipe import FIND, LARGEST, Recipe
 from netwright.recipes._room import OWN_STATE, refuse_too_large
 from netwright.tasks import TASKS
 from netwright.tricks import TRICKS
-from netwright.tricks.accumulate import Accumulate
 
 
 @dataclass(frozen=True)
@@ -203,7 +202,7 @@ def _run(
 
 def _refuse_too_large(recipe: Recipe, network: nn.Module, inputs: Inputs, tricks: Tricks, activations: int) -> None:
     """Refuse what main memory cannot hold, before an hour went into it."""
-    parts = next((trick.parts for trick in tricks if isinstance(trick, Accumulate)), 1)
+    parts = max((trick.passes for trick in tricks), default=1)
     batch = min(int(recipe.batch_size), len(inputs.splits["train"]))
     optimizer = OPTIMIZERS.build(_optimizer(recipe))
     slots = len(optimizer.slots) if isinstance(optimizer, Base) else OWN_STATE

@@ -33,6 +33,11 @@ class Accumulate(Trick):
         treats=(Symptom.OUT_OF_MEMORY,),
     )
 
+    @property
+    def passes(self) -> int:
+        """One for each part."""
+        return self.parts
+
     def gradient(self, gradient: GradFn) -> GradFn:
         """Wrap the gradient."""
 
