@@ -19,9 +19,12 @@ from safetensors.torch import save
 
 from netwright import NetwrightError, load
 from netwright.bundle.save import save_bundle
+from netwright.engine.checkpoint import read_checkpoint
 from netwright.models import create_model
 from netwright.models._weights import read
+from netwright.recipes._recipe import read_recipe
 from netwright.records.atomic import write_atomic
+from netwright.records.folder import RunFolder
 
 MODEL = "mlp(widths=(8,), image_size=8)"
 BOMB = 400_000_000  # bytes, more than the process may grow by
@@ -71,6 +74,8 @@ PICKLED: dict[str, Callable[[], bytes]] = {
     "expanded": lambda: by_torch({"w": torch.zeros(1).expand(10**6, 10**6)}),
     "sparse": lambda: by_torch({"w": torch.sparse_coo_tensor((10**12,), check_invariants=True)}),
     "without values": lambda: by_torch({"w": torch.empty(10**12, device="meta")}),
+    "a sparse one": lambda: by_torch({"w": torch.sparse_coo_tensor((1,), check_invariants=True)}),
+    "one without values": lambda: by_torch({"w": torch.empty(1, device="meta")}),
     "names that are numbers": lambda: by_torch({1: torch.zeros(1)}),
     "an archive of nothing": lambda: b"PK\5\6" + bytes(18),
     "the beginning of an archive": lambda: by_torch({"w": torch.zeros(100)})[:200],
@@ -175,17 +180,17 @@ def test_forged_bundles(name: str, bundle: Path) -> None:
     assert caught.value.fix and len(str(caught.value)) < 10_000
 
 
-@pytest.mark.fault(65, "JSON nested 200,000 deep is refused with a fix, in a bundle, a recipe, and a run")
+@pytest.mark.fault(
+    65, "JSON nested 200,000 deep is refused with a fix: in bundle, recipe, record and checkpoint"
+)
 def test_nested_json(bundle: Path, tmp_path: Path) -> None:
-    from netwright.recipes._recipe import read_recipe
-    from netwright.records.folder import RunFolder
-
-    for name in ("bundle/bundle.json", "recipe.json", "record.json"):
+    for name in ("bundle/bundle.json", "recipe.json", "record.json", "step-00000001.json"):
         (tmp_path / name).write_text('{"recipe": ' + "[" * DEEP + "]" * DEEP + "}")
     doors: list[Callable[[], object]] = [
         lambda: load(bundle),
         lambda: read_recipe(tmp_path / "recipe.json"),
         lambda: RunFolder(tmp_path).record(),
+        lambda: read_checkpoint(tmp_path),
     ]
     for door in doors:
         with pytest.raises(NetwrightError) as caught:
@@ -244,7 +249,7 @@ print(json.dumps([peak() - before, {path: words for path, words in told.items() 
 """
 
 
-@pytest.mark.fault(65, "over sixty forged files and bombs together raise the memory of a process by less than 300 MB")
+@pytest.mark.fault(65, "over fifty forged files and bombs together raise the memory of a process by less than 300 MB")
 def test_memory_stays(bundle: Path, tmp_path: Path) -> None:
     if not Path("/proc/self/status").exists():
         pytest.skip("this system does not tell a process's own peak memory")

@@ -72,7 +72,7 @@ class Index:
 
     def finding(self, key: str, find: Callable[[], Any]) -> Any:
         """Something found out once about contents that `key` stands for; it must be such that JSON can hold it."""
-        with suppress(sqlite3.Error):
+        with suppress(sqlite3.Error, ValueError):
             for (value,) in self.database.execute("SELECT value FROM findings WHERE key = ?", (key,)):
                 return json.loads(value)
         value = find()
