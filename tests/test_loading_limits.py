@@ -180,9 +180,7 @@ def test_forged_bundles(name: str, bundle: Path) -> None:
     assert caught.value.fix and len(str(caught.value)) < 10_000
 
 
-@pytest.mark.fault(
-    65, "JSON nested 200,000 deep is refused with a fix: in bundle, recipe, record and checkpoint"
-)
+@pytest.mark.fault(65, "JSON nested 200,000 deep is refused with a fix: in bundle, recipe, record and checkpoint")
 def test_nested_json(bundle: Path, tmp_path: Path) -> None:
     for name in ("bundle/bundle.json", "recipe.json", "record.json", "step-00000001.json"):
         (tmp_path / name).write_text('{"recipe": ' + "[" * DEEP + "]" * DEEP + "}")
