@@ -125,7 +125,8 @@ def table(rows: list[tuple[int, str, str, str]]) -> str:
         own = [row for row in rows if row[0] == number]
         for _, promise, test, ended in own:
             file, _, name = test.removeprefix("tests/").partition("::")
-            lines.append(f"| {number} | {fault} | {promise} | `{file}` `{name.replace('::', ' ')}` | {ended} |")
+            said = promise[:1].lower() + promise[1:].rstrip(".")
+            lines.append(f"| {number} | {fault} | {said} | `{file}` `{name.replace('::', ' ')}` | {ended} |")
         if not own:
             lines.append(f"| {number} | {fault} | **not held**: needs {NEEDS_MORE.get(number, 'a test')} | | |")
     return "\n".join(lines)
