@@ -12,6 +12,7 @@ from PIL import Image
 
 from netwright.core.errors import NetwrightError
 from netwright.data import cache, segments
+from netwright.data import index as index_module
 from netwright.data import listing as listings
 from netwright.data.cache import Live, cache_folder, opened_index
 from netwright.data.decode import UnreadableImage
@@ -147,7 +148,7 @@ def pickled(path):
 @pytest.mark.parametrize("kind", ["pixels", "facts"])
 def test_a_damaged_cache_is_rebuilt(photos, folder, decoded, harm, keys, kind):
     opened(photos)
-    harm(next(path for path in folder.glob(f"{kind}*/**/*.npy") if path.name.endswith(".keys.npy") == keys))
+    harm(next(path for path in folder.glob(f"{kind}/*/*.npy") if path.name.endswith(".keys.npy") == keys))
     decoded.clear()
     again = opened(photos)
     assert len(decoded) == 6
@@ -264,7 +265,66 @@ def test_what_was_used_least_recently_makes_room(photos, folder, monkeypatch):
     monkeypatch.setenv("NETWRIGHT_CACHE_GB", str(size / 1e9))
     opened(photos, new)
     kept = {path.parent.name for path in folder.glob("pixels/*/*.npy")}
-    assert kept == {cache._name(used), cache._name(new)}
+    assert kept == {cache._name(each.shape, each.fit) for each in (used, new)}
+
+
+def test_pictures_of_one_geometry_make_room_for_each_other(photos, folder, monkeypatch):
+    monkeypatch.setenv("NETWRIGHT_CACHE_GB", "0.000005")
+    for path in photos:
+        found = opened([path])
+        assert (found.images[0] == PREPROCESS.stored(path)).all()
+    assert sum(path.stat().st_size for path in folder.rglob("*.npy")) < 8000
+
+
+def test_values_without_keys_are_the_first_to_go(photos, folder, monkeypatch):
+    opened(photos[:3])
+    left = folder / "pixels" / "x" / "left.npy"
+    left.parent.mkdir()
+    np.save(left, np.zeros(1000, np.uint8))
+    os.utime(left, (0, 0))
+    size = sum(path.stat().st_size for path in folder.rglob("*.npy"))
+    monkeypatch.setenv("NETWRIGHT_CACHE_GB", str(size / 1e9))
+    opened(photos)
+    assert not left.exists() and len(list(folder.glob("pixels/*/*.keys.npy"))) == 2
+
+
+def test_many_small_segments_become_one(photos, folder, monkeypatch):
+    monkeypatch.setattr(segments, "MOST_SMALL", 3)
+    for path in photos:
+        opened([path])
+    assert len(list(folder.glob("pixels/*/*.keys.npy"))) <= 3
+    found = opened(photos)
+    assert all((row == PREPROCESS.stored(path)).all() for row, path in zip(found.images, photos, strict=True))
+
+
+def test_too_many_open_files_are_not_taken_for_damage(photos, monkeypatch):
+    opened(photos)
+
+    def refused(*_, **__):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(np, "load", refused)
+    with pytest.raises(NetwrightError, match=r"too many files are open.*\n  fix: .*ulimit"):
+        opened(photos)
+
+
+def test_a_database_in_use_is_left_alone(photos, folder, monkeypatch):
+    import sqlite3
+
+    opened(photos)
+    monkeypatch.setattr(index_module, "_connected", _busy_on_disk(index_module._connected, sqlite3.OperationalError))
+    opened(photos)
+    monkeypatch.undo()
+    assert (folder / "index.sqlite").stat().st_size > 0
+
+
+def _busy_on_disk(original, error):
+    def connected(path):
+        if path != ":memory:":
+            raise error("database is locked")
+        return original(path)
+
+    return connected
 
 
 def test_more_than_the_cache_may_hold_is_decoded_whenever_it_is_asked_for(photos, monkeypatch, decoded):
@@ -281,6 +341,14 @@ def test_more_than_the_cache_may_hold_is_decoded_whenever_it_is_asked_for(photos
     monkeypatch.setenv("NETWRIGHT_CACHE_GB", "much")
     with pytest.raises(NetwrightError, match="give gigabytes"):
         opened(photos, Preprocess.plain(5, 5))
+
+
+def test_without_a_cache_folder_memory_is_not_filled(photos, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("NETWRIGHT_CACHE", str(tmp_path / "file" / "cache"))
+    monkeypatch.setattr(cache, "HELD", 100)
+    found = opened(photos)
+    assert isinstance(found.images, Live) and (found.images[2] == PREPROCESS.stored(photos[2])).all()
 
 
 def test_where_it_is(monkeypatch, tmp_path):

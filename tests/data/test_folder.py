@@ -198,6 +198,18 @@ def test_renaming_moves_no_file(tmp_path):
 
 
 @pytest.mark.fault(59, "where netwright splits the data, copies of a picture are on one side")
+def test_renaming_changes_no_decision(tmp_path):
+    """One picture of 500 has colour: whether it is among those looked at must not depend on names."""
+    fill(tmp_path, {"a": 250, "b": 250}, mode="L")
+    draw(tmp_path / "a" / "7.png", 5000)
+    first = open_data(str(tmp_path)).preprocess
+    for turn in range(3):
+        for path in tmp_path.glob("*/*.png"):
+            number = int(path.stem.rpartition("_")[2])
+            path.rename(path.with_name(f"t{turn}_{(number * 7 + turn) % 250}_{number}.png"))
+        assert open_data(str(tmp_path)).preprocess == first
+
+
 def test_copies_share_a_side(tmp_path):
     fill(tmp_path, {"cat": 30, "dog": 30})
     for path in list(tmp_path.glob("cat/*.png")):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from netwright.core.errors import EXIT_INTERRUPTED, EXIT_TERMINATED, Interrupted
+from netwright.core.errors import EXIT_INTERRUPTED, EXIT_TERMINATED, Interrupted, NetwrightError
 from netwright.engine import signals
 from netwright.engine.checkpoint import read_checkpoint
 from netwright.engine.loop import Watcher
@@ -132,10 +132,62 @@ def test_a_signal_after_training(tmp_path: Path) -> None:
     assert read_checkpoint(tmp_path)[0]["step"] == 8
 
 
+@pytest.mark.fault(25, "no code that catches errors during the evaluation can swallow a signal")
+@pytest.mark.parametrize("swallowed", [NetwrightError, Exception])
+def test_nothing_after_training_swallows_a_signal(swallowed: type[Exception]) -> None:
+    run = tiny_run()
+    with pytest.raises(Interrupted), stops_on_signals(run):
+        train_tiny(run)
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        except swallowed:
+            pytest.fail("it was swallowed")
+
+
+def test_patience_ends_after_training_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signals, "PATIENCE", 0.2)
+
+    def work() -> None:
+        run = tiny_run()
+        with stops_on_signals(run):
+            train_tiny(run)
+            try:
+                os.kill(os.getpid(), signal.SIGTERM)
+            finally:
+                hang()
+
+    assert exit_code(forked(work)) == EXIT_TERMINATED
+
+
+@pytest.mark.fault(25, "a Ctrl-C never ends the process of a notebook, however long the step takes")
+def test_patience_with_ctrl_c_ends_in_a_keyboard_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signals, "PATIENCE", 0.2)
+    monkeypatch.setattr(signals, "_end", lambda *_: pytest.fail("it left"))
+    run, watcher = tiny_run(), Watcher()
+    watcher.stepped = lambda _: (os.kill(os.getpid(), signal.SIGINT), hang())
+    with pytest.raises(KeyboardInterrupt), stops_on_signals(run):
+        train_tiny(run, watcher=watcher)
+
+
+def test_a_handler_that_could_not_be_put_back_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    installed: list[int] = []
+    monkeypatch.setattr(signal, "getsignal", lambda _: None)
+    monkeypatch.setattr(signal, "signal", lambda number, _: installed.append(number))
+    with stops_on_signals(tiny_run()):
+        assert installed == []
+    assert installed == []
+
+
 def test_a_second_ctrl_c_is_a_keyboard_interrupt() -> None:
     run = tiny_run()
     with pytest.raises(KeyboardInterrupt), stops_on_signals(run):
         train_tiny(run, watcher=Signal(signal.SIGINT, 3, times=2))
+
+
+def hang() -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        time.sleep(0.01)
 
 
 class Hangs(Watcher):
@@ -147,9 +199,7 @@ class Hangs(Watcher):
     def stepped(self, run: Run) -> None:
         if run.step == 3:
             os.write(self.said, b"x")
-            deadline = time.monotonic() + 60
-            while time.monotonic() < deadline:
-                time.sleep(0.01)
+            hang()
 
 
 def hanging(folder: Path, errors: Path) -> int:

@@ -117,9 +117,7 @@ def test_a_run_that_is_at_its_end_is_tried_from_its_beginning(tmp_path: Path, mo
 
 def test_what_rounds_otherwise_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = cut(tmp_path, 3, monkeypatch)
-    record = json.loads((run / "record.json").read_text())
-    record["versions"]["numpy"] = "1.0"
-    (run / "record.json").write_text(json.dumps(record))
+    rewrite_newest(run, lambda memory: memory["conditions"].update(numpy="1.0"))
     assert list(replay(run, data=small_data()).otherwise) == ["numpy"]
 
 
@@ -131,6 +129,53 @@ def test_objects_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     first = {name: value.clone() for name, value in network.state_dict().items()}
     assert replay(done.path, data=own, model=network).holds
     assert all(torch.equal(first[name], value) for name, value in network.state_dict().items())
+
+
+@pytest.mark.fault(23, "a run with a network of one's own is never replayed with another, nor without it")
+def test_objects_of_ones_own_are_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(_fit, "CHECKPOINT_SECONDS", 0.0)
+    own = (tensors(64, 0), tensors(24, 1))
+    run = fit(small(epochs=1, threads=1), data=own, model=Net(), output=tmp_path).path
+    with pytest.raises(NetwrightError, match="trained your own Net") as caught:
+        replay(run, data=own)
+    assert "replay(RUN, model=Net(…))" in caught.value.fix
+    other = Net()
+    other.head = nn.Linear(8, 3)
+    with pytest.raises(NetwrightError, match="does not fit this network"):
+        replay(run, data=own, model=other)
+    assert code_of(["verify", str(run), "--resume"]) == 2
+    assert "learnt from your own tuple" in capsys.readouterr().err
+
+
+def test_steps_over_a_rollback_are_the_same_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gradient = Run.count
+
+    def poisoned(self: Run, *arguments: Any) -> None:
+        gradient(self, *arguments)
+        if self.step == 7 and not self.rollbacks:
+            raise NonFiniteError(self, float("nan"), 1.0)
+
+    monkeypatch.setattr(Run, "count", poisoned)
+    run = trained(tmp_path, monkeypatch, seconds=1e9, non_finite="rollback")
+    memory, _ = read_checkpoint(run / "checkpoints")
+    assert memory["rollbacks"] == 1
+
+    class Saves(StopAfter):
+        """Saves after step 6, and stops at the same place the second time."""
+
+        def stepped(self, run: Run) -> None:
+            _fit.CHECKPOINT_SECONDS = 0.0
+            if run.rollbacks:
+                super().stepped(run)
+
+    monkeypatch.setattr(_fit, "CHECKPOINT_SECONDS", 0.0)
+    with pytest.raises(Interrupted):
+        chosen = small(threads=1, non_finite="rollback")
+        fit(chosen, data=small_data(), output=tmp_path / "cut", watcher=Saves(5))
+    found = replay(RunFolder.newest(tmp_path / "cut").path, data=small_data())
+    assert (found.first, found.last, found.twice, found.differs) == (4, 5, False, ())
 
 
 def test_what_cannot_be_replayed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

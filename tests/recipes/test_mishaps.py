@@ -1,11 +1,15 @@
 """What a full disk, or an error in somebody else's code, costs a run: nothing."""
 
+import os
+import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from netwright import NetwrightError, fit
+from netwright.core.errors import EXIT_TERMINATED, Interrupted
 from netwright.engine.loop import Watcher
 from netwright.engine.run import Run
 from netwright.records import folder
@@ -45,6 +49,86 @@ def test_no_row_is_lost_to_a_full_disk(tmp_path: Path) -> None:
     assert all("make room" in words for words in watcher.words)
     assert [row["epoch"] for row in RunFolder.open(result.path).metrics()] == [1, 2, 3]
     assert same_weights(result.path, fit(small(), data=small_data(), output=tmp_path / "whole").path)
+
+
+class FullAtLast(Full):
+    """The disk is full until the last row was to be written."""
+
+    def epoch_done(self, run: Run, row: dict[str, Any]) -> None:
+        if run.epoch == run.epochs:
+            self.disk.undo()
+
+
+@pytest.mark.fault(5, "the last row of the metrics, too, is written as soon as the disk has room for it")
+def test_the_last_row_is_not_lost_to_a_full_disk(tmp_path: Path) -> None:
+    result = fit(small(), data=small_data(), output=tmp_path, watcher=FullAtLast(10, 99))
+    assert [row["epoch"] for row in RunFolder.open(result.path).metrics()] == [1, 2, 3]
+    assert result.record["status"] == "done"
+
+
+def test_a_store_that_cannot_be_written_loses_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unwritable(*_: Any, **__: Any) -> None:
+        monkeypatch.setattr(folder, "_append", full)
+        full()
+
+    monkeypatch.setattr(RunStore, "add", unwritable)
+    assert fit(small(), data=small_data(), output=tmp_path).record["status"] == "done"
+
+
+class FullAndFailing(Full):
+    """Meets an error of its own while the disk is full."""
+
+    def stepped(self, run: Run) -> None:
+        super().stepped(run)
+        if run.step == self.last - 1:
+            raise ArithmeticError("mine")
+
+
+@pytest.mark.fault(5, "a full disk hides no other error: what ended the run is what you are told")
+def test_an_error_on_a_full_disk_is_told(tmp_path: Path) -> None:
+    watcher = FullAndFailing(3, 6)
+    with pytest.raises(ArithmeticError, match="mine"):
+        fit(small(), data=small_data(), output=tmp_path, watcher=watcher)
+    watcher.disk.undo()
+
+
+@pytest.mark.fault(25, "a signal while the run is entered into the store ends it with its own exit code")
+def test_a_signal_while_the_store_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def asked(*_: Any, **__: Any) -> int:
+        monkeypatch.undo()
+        os.kill(os.getpid(), signal.SIGTERM)
+        return 0
+
+    monkeypatch.setattr(RunStore, "add", asked)
+    with pytest.raises(Interrupted) as caught:
+        fit(small(), data=small_data(), output=tmp_path)
+    assert caught.value.exit_code == EXIT_TERMINATED
+    assert RunFolder.newest(tmp_path).record()["status"] == "interrupted"
+
+
+class Deleting(Watcher):
+    """Deletes the run's folder."""
+
+    def __init__(self, output: Path) -> None:
+        self.output = output
+
+    def stepped(self, run: Run) -> None:
+        if run.step == 3:
+            shutil.rmtree(RunFolder.newest(self.output).path)
+
+
+@pytest.mark.fault(6, "a run whose folder is deleted while it trains ends with a word about it, and exit code 2")
+def test_a_run_folder_that_is_deleted_is_told(tmp_path: Path) -> None:
+    with pytest.raises(NetwrightError, match=r"cannot write .*No such file") as caught:
+        fit(small(), data=small_data(), output=tmp_path, watcher=Deleting(tmp_path))
+    assert caught.value.exit_code == 2
+
+
+def test_a_run_that_is_extended_keeps_its_row_in_the_store(tmp_path: Path) -> None:
+    path = fit(small(), data=small_data(), output=tmp_path).path
+    longer = fit(resume=path, data=small_data(), extend=4)
+    (row,) = RunStore.beside(tmp_path).list()
+    assert (row.key, row.status) == (longer.record["key"], "done")
 
 
 class Failing(Watcher):

@@ -18,7 +18,7 @@ from netwright.engine.loop import Watcher
 from netwright.engine.run import Run
 from netwright.recipes import _fit, _record
 from netwright.recipes._recipe import Recipe
-from netwright.recipes._resume import FIELDS, otherwise, resumed_recipe
+from netwright.recipes._resume import FIELDS, conditions, otherwise, resumed_recipe
 from netwright.records.folder import RunFolder
 from tests.conftest import COLOURS, photo
 from tests.recipes.test_fit import Net, pictures, same_history, same_weights, small, small_data, tensors
@@ -176,10 +176,10 @@ def test_everything_that_rounds_is_compared() -> None:
     then = {"device": device | {"capability": "AVX2", "mkldnn": True, "why": ["x"]}, "versions": {"numpy": "2"}}
     for name, value in (("name", "B"), ("precision", "bf16"), ("capability", "AVX512"), ("mkldnn", False)):
         now = then | {"device": then["device"] | {name: value}}
-        assert otherwise(then, now) == {"processor" if name == "name" else name: [then["device"][name], value]}
-    assert otherwise(then, then | {"device": then["device"] | {"why": []}}) == {}
-    assert otherwise(then, then | {"versions": {"numpy": "3"}}) == {"numpy": ["2", "3"]}
-    assert otherwise({}, then) == {}, "an old record says nothing"
+        assert otherwise(conditions(then), conditions(now)) == {"processor" if name == "name" else name: [then["device"][name], value]}
+    assert otherwise(conditions(then), conditions(then | {"device": then["device"] | {"why": []}})) == {}
+    assert otherwise(conditions(then), conditions(then | {"versions": {"numpy": "3"}})) == {"numpy": ["2", "3"]}
+    assert otherwise(conditions({}), conditions(then)) == {}, "an old record says nothing"
 
 
 @pytest.mark.fault(8, "a resume that had to take an older checkpoint says which ones it left out, and why")

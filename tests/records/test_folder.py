@@ -3,9 +3,12 @@
 import errno
 import math
 import os
+import re
+import shutil
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -218,9 +221,26 @@ def test_who_is_reading_keeps_the_old_content(tmp_path: Path) -> None:
     assert path.read_text() == "new"
 
 
-def test_other_errors_pass(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
-        write_atomic(tmp_path / "missing" / "file", "text")
+@pytest.mark.parametrize("number", [errno.ENOENT, errno.EIO, errno.ESTALE])
+def test_whatever_the_disk_refuses_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    def fails(_: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fails)
+    with pytest.raises(NetwrightError, match=re.escape(f"cannot write {tmp_path}/file ({os.strerror(number)})")):
+        write_atomic(tmp_path / "file", "text")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("error", [None, ArithmeticError("mine")])
+def test_a_folder_that_is_gone_is_left_without_a_word(tmp_path: Path, error: Exception | None) -> None:
+    run = RunFolder.create(tmp_path, "photos")
+    with pytest.raises(ArithmeticError) if error else nullcontext(), run:
+        shutil.rmtree(run.path)
+        with pytest.raises(NetwrightError, match="No such file or directory"):
+            run.log("a line")
+        if error:
+            raise error
 
 
 def test_a_full_disk_is_told_when_appending(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The run store: many writers, old and newer files, and addresses that lead nowhere."""
 
+import os
 import sqlite3
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from netwright.records.store import VERSION, RunStore
 
 def enter(store: RunStore, number: int = 0, **other: Any) -> int:
     fields: dict[str, Any] = {"key": f"key{number}", "name": "photos", "recipe": {"lr": 0.1}, "seed": number}
-    return store.add(**(fields | {"path": Path("runs/x"), "model": "resnet18", "data": "f00d"} | other))
+    return store.add(**(fields | {"path": Path(f"runs/{number}"), "model": "resnet18", "data": "f00d"} | other))
 
 
 def test_a_run_from_start_to_end(tmp_path: Path) -> None:
@@ -32,6 +33,17 @@ def test_a_run_from_start_to_end(tmp_path: Path) -> None:
     assert run.finished >= run.created
 
 
+def test_a_run_that_is_there_keeps_its_row(tmp_path: Path) -> None:
+    store, path = RunStore.beside(tmp_path), Path(os.fsdecode(b"runs/\xff"))
+    number = enter(store, path=path)
+    store.finish(number, status="done", metrics={"accuracy": 0.5})
+    other, created = enter(store, 1), store.find("key0")[0].created
+    assert enter(store, path=path, key="longer", recipe={"epochs": 5}) == number
+    (longer,) = store.find("longer")
+    assert (longer.created, longer.status, longer.recipe) == (created, "running", {"epochs": 5})
+    assert [run.id for run in store.list()] == [other, number]
+
+
 def test_list_is_newest_first_and_limited(tmp_path: Path) -> None:
     store = RunStore.beside(tmp_path)
     for number in range(5):
@@ -41,9 +53,9 @@ def test_list_is_newest_first_and_limited(tmp_path: Path) -> None:
 
 def test_find_by_the_start_of_a_key(tmp_path: Path) -> None:
     store = RunStore.beside(tmp_path)
-    enter(store, key="abc123", seed=1)
-    enter(store, key="abc123", seed=2)
-    enter(store, key="def456")
+    enter(store, 1, key="abc123")
+    enter(store, 2, key="abc123")
+    enter(store, 3, key="def456")
     assert [run.seed for run in store.find("abc")] == [2, 1]
     assert store.find("%") == []
 
@@ -55,11 +67,13 @@ def test_finish_of_an_unknown_run(tmp_path: Path) -> None:
 
 def test_four_processes_write_ten_rows_each_into_a_new_store(tmp_path: Path) -> None:
     code = f"""
+import os
 from pathlib import Path
 from netwright.records.store import RunStore
 for seed in range(10):
     store = RunStore.beside(Path({str(tmp_path)!r}))
-    number = store.add(key="k", name="n", path=Path("p"), recipe={{}}, seed=seed, model="m", data="d")
+    path = Path(f"{{os.getpid()}}-{{seed}}")
+    number = store.add(key="k", name="n", path=path, recipe={{}}, seed=seed, model="m", data="d")
     store.finish(number, status="done", metrics={{"seed": seed}})
 """
     started = [subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True) for _ in range(4)]

@@ -164,7 +164,8 @@ def _alive(folder: Path, number: int, life: Life) -> None:
     if fate:
         fate.prepare()
     changed(loop, "step", diary.noting)
-    changed(Saver, "due", lambda _: lambda saver, run: run.step % life.every == 0)
+    changed(Saver, "if_due", lambda save: lambda saver, run: run.step % life.every == 0 and save(saver, run))
+    changed(Saver, "due", lambda _: lambda _: True)
     torch.manual_seed(number)  # whatever is not recalled is another one
     where = {"resume": RunFolder.newest(folder / "runs").path} if number else {"output": folder / "runs"}
     told = arguments(life.problem) | life.changes

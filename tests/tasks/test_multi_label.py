@@ -8,13 +8,16 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from sklearn.metrics import accuracy_score, f1_score, hamming_loss
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from netwright import NetwrightError, fit, recipe
+from netwright import NetwrightError, fit, load, recipe
+from netwright.bundle.evaluate import evaluate_bundle
 from netwright.data.loader import DatasetSource
 from netwright.engine.run import Batch
+from netwright.recipes._recipe import Recipe
 from netwright.tasks.multi_label import MultiLabel
 from tests.support import CPU, tiny_run
 
@@ -185,3 +188,40 @@ def test_labels_between_0_and_1_are_refused() -> None:
     data.labels = data.labels * 0.5
     with pytest.raises(NetwrightError, match=r"a label of 0\.5 is no whole number"):
         next(DatasetSource(data, CPU).batches([np.arange(16)]))
+
+
+def labelled_table(root: Path, *, several: bool) -> str:
+    """Red and blue pictures, and in some both."""
+    draw = np.random.default_rng(0)
+    rows = ["path,label,split"]
+    for number in range(36):
+        red, blue = [(1, 0), (0, 1), (1, 1)][number % 3] if several else [(1, 0), (0, 1)][number % 2]
+        pixels = draw.integers(0, 60, (32, 32, 3), np.uint8)
+        pixels[:16, :, 0] += np.uint8(150 * red)
+        pixels[16:, :, 2] += np.uint8(150 * blue)
+        Image.fromarray(pixels).save(root / f"{number}.png")
+        label = "|".join(name for name, there in (("red", red), ("blue", blue)) if there)
+        rows.append(f"{number}.png,{label},{'train' if number < 24 else 'val' if number < 30 else 'test'}")
+    (root / "labels.csv").write_text("\n".join(rows))
+    return str(root / "labels.csv")
+
+
+def test_a_table_with_several_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NETWRIGHT_CACHE", str(tmp_path / "cache"))
+    data = labelled_table(tmp_path, several=True)
+    plan = Recipe(data=data, model="lenet5", epochs=2, batch_size=8, threads=1)
+    with pytest.raises(NetwrightError, match=r"several labels.*\n  fix: .*task=multi_label"):
+        fit(plan, output=tmp_path / "runs")
+    run = fit(plan.changed(task="multi_label"), output=tmp_path / "runs")
+    predictor = load(run.path)
+    measured = evaluate_bundle(predictor, data)
+    assert measured["n"] == 6 and measured["metrics"] == run.record["result"]["splits"]["test"]
+    likely = predictor.predict(tmp_path / "2.png")[0].top
+    assert len(likely) == 2 and sum(probability for _, probability in likely) != pytest.approx(1)
+
+
+def test_one_label_each_is_no_multi_label(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NETWRIGHT_CACHE", str(tmp_path / "cache"))
+    plan = Recipe(data=labelled_table(tmp_path, several=False), model="lenet5", epochs=1, task="multi_label")
+    with pytest.raises(NetwrightError, match="one label each"):
+        fit(plan, output=tmp_path / "runs")

@@ -19,6 +19,7 @@ from netwright.engine.device import Profile, profile
 from netwright.engine.normalise import Normalise
 from netwright.engine.plans import Raw
 from netwright.models._weights import read
+from netwright.tasks import TASKS
 
 BATCH = 64
 
@@ -52,6 +53,8 @@ class Predictor:
         self.card = card
         self.classes: tuple[str, ...] = tuple(card["classes"])
         self.temperature: float = card["temperature"]
+        known = card.get("task") in TASKS.names()  # or a user's own, whose outputs are read as scores of classes
+        self.task: str = card["task"] if known else "classification"
         self.profile = where
         self.model = where.place(model).eval()
         self.preprocess = None if card["preprocess"] is None else Preprocess.from_json(card["preprocess"])
@@ -90,7 +93,8 @@ class Predictor:
         raw = Raw(stored.to(self.profile.device), count, count)
         with self.profile.autocast():
             logits = self.model(prepare(raw, self.normalise(), self.profile))
-        return (logits.float() / self.temperature).softmax(1).cpu().numpy()
+        scores = logits.float() / self.temperature
+        return (scores.sigmoid() if self.task == "multi_label" else scores.softmax(1)).cpu().numpy()
 
     def preprocess_or_error(self) -> Preprocess:
         """How pictures are prepared; an error for models of a user's own dataset."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from netwright.cli import _options as options
-from netwright.core.errors import NetwrightError
+from netwright.core.errors import NetwrightError, unknown
 
 if TYPE_CHECKING:
     from netwright.recipes._recipe import Recipe
@@ -84,11 +84,23 @@ def train(
         raise NetwrightError("--resume goes on with a run as it is", "leave out --recipe, --with and --without")
     if resume is None and extend is not None:
         raise NetwrightError("only a run that exists can be extended", "name it: --resume RUN --extend EPOCHS")
+    if resume is not None:
+        refuse_unknown_fields(changes)
     chosen = options.chosen_recipe(path, recipe, changes, with_, without) if resume is None else None
     if chosen and not as_json:
         typer.echo(announced(chosen))
     asked = {} if chosen else {"resume": run_to_resume(resume, output), "extend": extend, "data": path, **changes}
     run_to_the_end(chosen, asked, output, as_json)
+
+
+def refuse_unknown_fields(changes: dict[str, Any]) -> None:
+    """Refuse what `--set` names and no recipe has, before it can pass for something else that a run is given."""
+    from netwright.recipes._recipe import Recipe
+
+    allowed = [*Recipe.model_fields, "lr"]
+    for name in changes:
+        if name not in allowed:
+            raise unknown("recipe field", name, allowed)
 
 
 def announced(chosen: "Recipe") -> str:

@@ -6,6 +6,7 @@ anew.
 
 import errno
 import json
+import math
 import os
 import shutil
 import sys
@@ -31,12 +32,13 @@ from netwright.data.facts import FACT, complete, content_digest
 from netwright.data.index import Index
 from netwright.data.listing import Arrays, Listing
 from netwright.data.preprocess import Preprocess
-from netwright.data.segments import ABSENT, Keys, Rows, Segments, stored_in
+from netwright.data.segments import ABSENT, Keys, Rows, Segments, as_rows, remove, stored_in
 from netwright.data.split import Progress
 
-LAYOUT = 2  # raise it when the same picture would be stored differently
+LAYOUT = 3  # raise it when the same picture would be stored differently
 VARIABLE, LIMIT = "NETWRIGHT_CACHE", "NETWRIGHT_CACHE_GB"
 USUAL_LIMIT = 50  # GB
+HELD = 2 << 30  # bytes of decoded pictures that are held in memory where the cache cannot have them
 _CHUNK = 256
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _ABANDONED = 24 * 3600.0  # seconds
@@ -168,8 +170,9 @@ def decoded(
         )
         folder = None
     # Arrays from Python may never be seen again.
-    facts = Segments(folder and folder / f"facts-{LAYOUT}" if listing.root else None, FACT)
-    pixels = Segments(folder and folder / "pixels" / _name(geometry), np.uint8, geometry.shape)
+    facts = Segments(folder and folder / "facts" / _name("facts") if listing.root else None, FACT)
+    kind = _name(geometry.shape, geometry.fit)
+    pixels = Segments(folder and folder / "pixels" / kind, np.uint8, geometry.shape)
     lost = closed | index.unreadable(keys)
     keeps, note = _what_to_keep(listing, keys, lost, facts, pixels, folder)
     notes += [note] if note else []
@@ -177,10 +180,10 @@ def decoded(
     places = facts.find(keys)
     known = np.zeros(len(listing), FACT)
     good = _good(len(listing), lost)
-    if (places[good] == ABSENT).any():
+    if (places[good] == ABSENT).any() or (keeps is not None and (keeps.find(keys[good]) == ABSENT).any()):
         raise NetwrightError(f"the cache {facts.folder} cannot be read back", f"point {VARIABLE} at another disk")
     known[good] = facts.rows(places[good])[:]
-    return Decoded(_images(listing, keys, geometry, keeps), known, lost, tuple(notes))
+    return Decoded(_images(listing, keys, lost, geometry, keeps), known, lost, tuple(notes))
 
 
 def _what_to_keep(
@@ -189,36 +192,38 @@ def _what_to_keep(
     """Where decoded pictures go, or None where they are not kept; and what to tell the user."""
     if listing.blobs.in_memory:
         return None, ""
-    good = _good(len(listing), lost)
-    missing = np.flatnonzero(pixels.find(keys[good]) == ABSENT)
-    needed, all_ = len(missing) * pixels.row_bytes, len(good) * pixels.row_bytes
-    if folder is None or not len(missing):
+    good = keys[_good(len(listing), lost)]
+    missing = (pixels.find(good) == ABSENT).sum()
+    needed, all_ = missing * pixels.row_bytes, len(good) * pixels.row_bytes
+    if not missing or (folder is None and all_ <= HELD):
         return pixels, ""
-    if all_ > limit():
+    if folder is None or all_ > limit():
         gigabytes = -(-all_ // 1_000_000_000)
         return None, (
             f"the decoded pictures would take {gigabytes} GB, more than the cache may hold, so they are decoded anew "
-            f"whenever they are needed; {LIMIT}={gigabytes} would keep them"
+            f"whenever they are needed" + (f"; {LIMIT}={gigabytes} would keep them" if folder else "")
         )
-    _make_room(folder, needed, {segment.path for segment in (*pixels.segments, *facts.segments)})
+    _make_room(folder, needed, pixels.used(good) | facts.used(good))
     return pixels, ""
 
 
-def _images(listing: Listing, keys: Keys, geometry: Preprocess, kept: Segments | None) -> Images:
+def _images(listing: Listing, keys: Keys, lost: dict[int, str], geometry: Preprocess, kept: Segments | None) -> Images:
     if kept is not None:
         return kept.rows(kept.find(keys))
     if listing.blobs.in_memory:
-        return _in_memory(listing, geometry)
+        arrays = listing.blobs.arrays if isinstance(listing.blobs, Arrays) else []
+        shaped = [array[..., None] if array.ndim == 3 else array for array in arrays]
+        if shaped and all(array.shape[1:] == geometry.shape for array in shaped):
+            return as_rows(shaped)
+        if len(listing) * math.prod(geometry.shape) <= HELD:
+            return _converted(listing, lost, geometry)
     return Live(listing, keys, np.arange(len(listing)), geometry)
 
 
-def _in_memory(listing: Listing, geometry: Preprocess) -> Pixels:
-    arrays = listing.blobs.arrays if isinstance(listing.blobs, Arrays) else []
-    shaped = [array[..., None] if array.ndim == 3 else array for array in arrays]
-    if len(shaped) == 1 and shaped[0].shape[1:] == geometry.shape:
-        return shaped[0]
-    images = np.empty((len(listing), *geometry.shape), np.uint8)
-    for place in range(len(listing)):
+def _converted(listing: Listing, lost: dict[int, str], geometry: Preprocess) -> Pixels:
+    """Arrays of another size than is kept."""
+    images = np.zeros((len(listing), *geometry.shape), np.uint8)
+    for place in _good(len(listing), lost).tolist():
         images[place] = geometry.from_array(np.asarray(listing.blobs.read(place)))
     return images
 
@@ -296,9 +301,9 @@ def _good(count: int, lost: dict[int, str]) -> NDArray[np.int64]:
     return np.flatnonzero(whole)
 
 
-def _name(geometry: Preprocess) -> str:
-    described = [LAYOUT, PIL.__version__, geometry.shape, geometry.fit]
-    return sha256(json.dumps(described).encode()).hexdigest()[:16]
+def _name(*described: Any) -> str:
+    """Of a folder of segments; another layout or another decoder has others."""
+    return sha256(json.dumps([LAYOUT, PIL.__version__, *described]).encode()).hexdigest()[:16]
 
 
 def writable(folder: Path) -> bool:
@@ -318,12 +323,10 @@ def _make_room(folder: Path, needed: int, spared: set[Path | None]) -> None:
             if time.time() - leftover.stat().st_mtime > _ABANDONED:
                 leftover.unlink()
     stored = stored_in(folder)
-    over = sum(size for _, size, _, _ in stored) + needed - limit()
-    for _, size, *paths in stored:
-        if over > 0 and paths[0] not in spared:
-            for path in paths:  # keys first: without them nobody looks for the rest
-                with suppress(OSError):
-                    path.unlink()
+    over = sum(size for _, size, _ in stored) + needed - limit()
+    for _, size, keys in stored:
+        if over > 0 and keys not in spared:
+            remove(keys)
             over -= size
     if shutil.disk_usage(folder).free < needed:
         raise _no_room(folder, needed)

@@ -41,7 +41,8 @@ def examine(blob: Encoded, name: str, geometry: Preprocess) -> tuple[Pixels, NDA
     fact = np.zeros((), FACT)
     fact["format"], fact["mode"], fact["bytes"] = b"ARRAY", picture.mode.encode(), blob.nbytes
     fact["odd"] = _oddities(picture)
-    return geometry.resized(_described(fact, flatten(picture, channels=None), pixel_digest(array))), fact
+    flat = flatten(picture, channels=None)
+    return geometry.resized(_described(fact, flat, pixel_digest(np.asarray(flat)))), fact
 
 
 def _from_file(data: bytes, name: str, geometry: Preprocess) -> tuple[Pixels, NDArray[np.void]]:
@@ -58,7 +59,7 @@ def _from_file(data: bytes, name: str, geometry: Preprocess) -> tuple[Pixels, ND
             flat = flat.transpose(turn)
         fact["odd"] = odd | (Odd.WARNED if quiet.warned else 0) | (Odd.TURNED if turn is not None else 0)
         fact["format"], fact["mode"], fact["bytes"] = format_.encode(), picture.mode.encode(), len(data)
-    digest = sha256(flat.tobytes() if format_ in EXACT else data).digest()
+    digest = pixel_digest(np.asarray(flat)) if format_ in EXACT else sha256(data).digest()
     kept = geometry.resized(_described(fact, flat, digest))
     fact["width"], fact["height"] = size[::-1] if turn in SIDEWAYS else size  # `flat` may be a draft
     return kept, fact

@@ -70,7 +70,8 @@ def content_digest(blob: Encoded) -> bytes:
 
 def pixel_digest(pixels: Pixels) -> bytes:
     """The identity of a picture whose pixels are exact, H W or H W C."""
-    return sha256(pixels.tobytes()).digest()
+    shape = "x".join(map(str, pixels.shape[:2] if pixels.shape[2:] == (1,) else pixels.shape))
+    return sha256(shape.encode() + pixels.tobytes()).digest()
 
 
 def complete(facts: NDArray[np.void]) -> None:

@@ -40,7 +40,7 @@ def placing(names: Sequence[str], digests: Digests, group: str) -> Digests:
     pattern, placed, found = pattern_of(group), digests.copy(), False
     for place, name in enumerate(names):
         if own := group_of(name, pattern):
-            placed[place] = np.frombuffer(sha256(own.encode("utf-8", "surrogateescape")).digest(), np.uint64)
+            placed[place] = np.frombuffer(sha256(own.encode("utf-8", "surrogatepass")).digest(), np.uint64)
             found = True
     if not found and len(names):
         raise NetwrightError(f"group '{group}' matches no name", f"it is searched in names like '{names[0]}'")

@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL
 
 from netwright.data.decode import UnreadableImage
 from netwright.data.facts import content_digest
 from netwright.data.listing import Listing, Stamp
-from netwright.data.segments import Keys, as_keys
+from netwright.data.segments import Keys
 
 CHUNK = 4096
+DECODER = PIL.__version__.encode()  # another one may read what this one cannot
 _JUST_NOW = 2_000_000_000  # nanoseconds; coarser than any file system's clock
 _TABLES = """
 CREATE TABLE IF NOT EXISTS files (root BLOB, name BLOB, size INT, time INT, key BLOB, PRIMARY KEY (root, name))
@@ -43,10 +45,15 @@ class Index:
         Of files whose size and time did not change since the last time, the content is not read.
         """
         total = len(listing)
-        if listing.blobs.in_memory:
-            return as_keys([content_digest(listing.blobs.read(place)) for place in range(total)]), {}
-        root = os.fsencode(os.path.realpath(listing.root))
         keys, closed = np.zeros((total, 4), np.uint64), dict[int, str]()
+        if listing.blobs.in_memory:
+            for place, found in enumerate(map(_digest(listing), range(total))):
+                if isinstance(found, str):
+                    closed[place] = found
+                else:
+                    keys[place] = np.frombuffer(found, np.uint64)
+            return keys, closed
+        root = os.fsencode(os.path.realpath(listing.root))
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             for start in range(0, total, CHUNK):
                 places = range(start, min(start + CHUNK, total))
@@ -63,12 +70,14 @@ class Index:
         """Of contents that are known to be no pictures, the place and the reason."""
         with suppress(sqlite3.Error):
             known = dict(self.database.execute("SELECT key, reason FROM unreadable"))
-            return {p: known[key] for p, row in enumerate(keys) if (key := row.tobytes()) in known} if known else {}
+            own = ((place, row.tobytes() + DECODER) for place, row in enumerate(keys)) if known else ()
+            return {place: known[key] for place, key in own if key in known}
         return {}
 
     def note_unreadable(self, reasons: Iterable[tuple[bytes, str]]) -> None:
         """Contents that are no pictures."""
-        self._write("INSERT OR REPLACE INTO unreadable VALUES (?, ?)", reasons)
+        rows = [(key + DECODER, reason) for key, reason in reasons]
+        self._write("INSERT OR REPLACE INTO unreadable VALUES (?, ?)", rows)
 
     def finding(self, key: str, find: Callable[[], Any]) -> Any:
         """Something found out once about contents that `key` stands for; it must be such that JSON can hold it."""
@@ -125,6 +134,8 @@ def _opened(folder: Path | None) -> sqlite3.Connection:
         for _ in range(2):
             try:
                 return _connected(str(path))
+            except sqlite3.OperationalError:  # another process holds it for long, or the disk is full
+                break
             except sqlite3.DatabaseError:
                 with suppress(OSError):
                     path.unlink()  # damaged: what it knew is found out again

@@ -13,7 +13,7 @@ from netwright.data.assign import SPLITS, assign, check_fractions, leading
 from netwright.data.cache import Decoded, Live, decoded, opened_index
 from netwright.data.decode import UnreadableImage, decode, header
 from netwright.data.facts import Examined
-from netwright.data.group import placing
+from netwright.data.group import pattern_of, placing
 from netwright.data.index import Index
 from netwright.data.listing import NOBODY, Listing
 from netwright.data.preprocess import Preprocess
@@ -58,6 +58,8 @@ def ready(listing: Listing, wanted: Wanted) -> Data:
 
 def looked_at(listing: Listing, wanted: Wanted) -> tuple[Examined, Decoded, Preprocess, list[str]]:
     """Every picture decoded once, what is known of them, and how they are divided."""
+    if wanted.group is not None:
+        pattern_of(wanted.group)  # refused before hours of decoding
     with opened_index() as index:
         keys, closed = index.keys(listing)
         names = listing.blobs.names
@@ -76,12 +78,12 @@ def digests_of(facts: NDArray[np.void]) -> Keys:
 
 def fingerprint(listing: Listing, sides: NDArray[np.int8], digests: Keys) -> str:
     """A hash of everything that makes the data what it is: names, contents, labels and sides."""
-    total = sha256("\0".join(listing.classes).encode("utf-8", "surrogateescape"))
+    total = sha256("\0".join(listing.classes).encode("utf-8", "surrogatepass"))
     lead = leading(digests)
     for side, name in enumerate(SPLITS):
         places = np.flatnonzero(sides == side)
         for place in places[np.argsort(lead[places], kind="stable")].tolist():
-            named = f"\n{name}\0{listing.blobs.names[place]}\0".encode("utf-8", "surrogateescape")
+            named = f"\n{name}\0{listing.blobs.names[place]}\0".encode("utf-8", "surrogatepass")
             total.update(named + listing.labels[place].tobytes() + digests[place].tobytes())
     return total.hexdigest()
 
@@ -136,8 +138,9 @@ def _divided(
 def _refuse_without_classes(listing: Listing, examined: Examined) -> None:
     """After damaged files are left out, training must still know every class, and something must be validated on."""
     labels, sides = listing.labels, examined.sides
-    if not (sides == VAL).any():
-        raise NetwrightError("there is no readable picture for validation", "give more pictures, or a val split")
+    for side, name in ((TRAIN, "training"), (VAL, "validation")):
+        if not (sides == side).any():
+            raise NetwrightError(f"there is no readable picture for {name}", f"give more, or a {SPLITS[side]} split")
     if labels.ndim == 2:
         return
     present = np.bincount(labels[sides == TRAIN], minlength=len(listing.classes))
@@ -165,6 +168,7 @@ def _geometry(
 ) -> tuple[Preprocess, list[str]]:
     """How pictures are kept, from what was wished and what a sample of them looks like; and what to tell the user."""
     open_ = np.array([place for place in range(len(listing)) if place not in closed], np.int64)
+    open_ = open_[np.argsort(leading(keys[open_]), kind="stable")]  # by content: names must not decide
     sample = open_[np.linspace(0, len(open_) - 1, min(SAMPLE, len(open_))).astype(int)].tolist()
     key = "looks-" + sha256(keys[sample].tobytes()).hexdigest()
     side, alike, grey = index.finding(key, lambda: _looks(listing, sample))

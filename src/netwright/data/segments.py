@@ -1,5 +1,6 @@
 """Records by content hash in files that never change: written once, whole or not at all, and shared by every run."""
 
+import errno
 import math
 import os
 import zlib
@@ -13,11 +14,13 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from netwright.core.errors import NetwrightError
 from netwright.records.atomic import replacing
 
 Keys = NDArray[np.uint64]  # N 4: SHA-256
 ABSENT = -1
-SEGMENT_BYTES, SEGMENT_ROWS = 128 << 20, 1 << 16
+SEGMENT_BYTES, SEGMENT_ROWS = 256 << 20, 1 << 16
+SMALL, MOST_SMALL = 1 / 8, 32  # so many segments below this part of a full one are made into one
 _ROWS = 16  # of a segment that are checked when it is opened: reading all would cost what it saves
 _SHIFT = 32
 _KEYS = ".keys.npy"
@@ -90,7 +93,28 @@ class Segments:
             yield writer
         finally:
             writer.flush()
+            self._merge()
             self._sort()
+
+    def used(self, keys: Keys) -> set[Path | None]:
+        """The files that hold these records."""
+        places = self.find(keys)
+        return {self.segments[number].path for number in np.unique(places[places != ABSENT] >> _SHIFT)}
+
+    def _merge(self) -> None:
+        """Many small segments, as many small data sets leave them, become one: each takes a file descriptor."""
+        limits = SMALL * SEGMENT_BYTES, SMALL * SEGMENT_ROWS
+        small = [each for each in self.segments if each.path and _is_below(each, *limits)]
+        if self.folder is None or len(small) <= MOST_SMALL:
+            return
+        path = self.folder / f"{token_hex(8)}{_KEYS}"
+        values = [row.tobytes() for each in small for row in each.values]
+        _write(path, np.concatenate([each.keys for each in small]), values, self)
+        merged = self._opened(path)
+        if merged is not None:
+            self.segments = [*(each for each in self.segments if each not in small), merged]
+            for each in small:
+                remove(each.path)
 
     def _sort(self) -> None:
         keys = [segment.keys for segment in self.segments]
@@ -110,7 +134,11 @@ class Segments:
             sound = values.shape == (len(table), *self.shape) and values.dtype == self.dtype
             for row in range(0, len(table), max(1, len(table) // _ROWS)):
                 sound = sound and zlib.crc32(values[row].tobytes()) == table["crc"][row]
-        except Exception:  # whatever numpy stumbles on in a damaged header
+        except Exception as error:  # whatever numpy stumbles on in a damaged header
+            if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+                raise NetwrightError(
+                    "too many files are open for the cache", "raise the limit: ulimit -n 8192"
+                ) from None
             return None
         return Segment(np.ascontiguousarray(table["key"]), values, path) if sound else None
 
@@ -195,6 +223,12 @@ class Rows:
         return (self[place] for place in range(len(self)))
 
 
+def as_rows(arrays: list[NDArray[Any]]) -> Rows:
+    """Arrays N …, one after the other, as rows; nothing is copied."""
+    places = [(number << _SHIFT) + np.arange(len(array)) for number, array in enumerate(arrays)]
+    return Rows(arrays, np.concatenate(places), arrays[0].dtype, arrays[0].shape[1:])
+
+
 def _write(path: Path, keys: Keys, values: list[bytes], kind: Segments) -> None:
     with replacing(_values_of(path), needed=len(keys) * kind.row_bytes) as temporary, temporary.open("wb") as file:
         _header(file, kind.dtype, (len(keys), *kind.shape))
@@ -221,11 +255,25 @@ def _touch(path: Path | None) -> None:
             os.utime(path)
 
 
-def stored_in(root: Path) -> list[tuple[float, int, Path, Path]]:
-    """Every segment below a folder: when it was last used, its bytes, and its two files, keys first."""
-    found: list[tuple[float, int, Path, Path]] = []
-    for path in root.rglob(f"*{_KEYS}"):
-        with suppress(OSError):
-            keys, values = path.stat(), _values_of(path).stat()
-            found.append((keys.st_mtime, keys.st_size + values.st_size, path, _values_of(path)))
+def _is_below(segment: Segment, size: float, rows: float) -> bool:
+    return segment.values.nbytes < size and len(segment.keys) < rows
+
+
+def remove(keys: Path | None) -> None:
+    """Delete a segment, its keys first: without them nobody looks for the rest. Who has it open keeps it."""
+    for path in (keys, keys and _values_of(keys)):
+        if path is not None:
+            with suppress(OSError):
+                path.unlink()
+
+
+def stored_in(root: Path) -> list[tuple[float, int, Path]]:
+    """Every segment below a folder: when it was last used, its bytes, and the file of its keys, which may be absent."""
+    found: list[tuple[float, int, Path]] = []
+    for values in root.rglob("*.npy"):
+        keys = values.with_name(f"{values.stem}{_KEYS}")
+        if not values.name.endswith(_KEYS):
+            with suppress(OSError):
+                stat = (keys if keys.exists() else values).stat()
+                found.append((stat.st_mtime, values.stat().st_size, keys))
     return sorted(found)

@@ -126,13 +126,14 @@ def sample_ids(digests: Digests) -> Labels:
     ids = (leading(digests) >> np.uint64(1)).astype(np.int64)
     _, first = np.unique(ids, return_index=True)
     if len(first) < len(ids):
-        taken = set(ids[first].tolist())
+        taken, free = set(ids[first].tolist()), dict[int, int]()
         for place in sorted(set(range(len(ids))) - set(first.tolist())):
-            number = int(ids[place])
+            content = int(ids[place])
+            number = free.get(content, content)
             while number in taken:
                 number = (number + 1) % 2**63
             taken.add(number)
-            ids[place] = number
+            free[content] = ids[place] = number
     return ids
 
 

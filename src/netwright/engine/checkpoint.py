@@ -62,18 +62,22 @@ def write_checkpoint(folder: Path, memory: dict[str, Any], write: Write, *, owne
     return state
 
 
-def read_checkpoint(folder: Path, *, owner: str | None = None) -> tuple[dict[str, Any], list[str]]:
+def read_checkpoint(
+    folder: Path, *, owner: str | None = None, before: int | None = None
+) -> tuple[dict[str, Any], list[str]]:
     """The newest checkpoint that is whole, and the newer ones that cannot be used, each with the reason.
 
     Args:
         folder: the run's `checkpoints`.
         owner: the run's id; None takes a checkpoint of any run.
+        before: only those of steps below this one.
 
     Raises:
         NetwrightError: there is none.
     """
     skipped: list[str] = []
-    for name in sorted(_names(folder) | _pointed(folder), key=_step, reverse=True):
+    names = {name for name in _names(folder) | _pointed(folder) if before is None or _step(name) < before}
+    for name in sorted(names, key=_step, reverse=True):
         try:
             return _read(folder / f"{name}.json", owner), skipped
         except UnusableError as error:

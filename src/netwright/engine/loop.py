@@ -1,4 +1,4 @@
-"""The training loop: thirty lines that never mention a trick."""
+"""The training loop, which never mentions a trick by name."""
 
 import math
 import time
@@ -63,13 +63,13 @@ def train(run: Run, watcher: Watcher, save: Saver) -> None:
                 if not made:
                     break
                 watcher.stepped(run)
-                save.stepped(run)
+                save.if_due(run)
                 _end_if_asked(run, save)
             else:
                 with run.changing():
                     row = close_epoch(run, time.perf_counter() - begun, run.loader.steps - first)
                 watcher.epoch_done(run, row)
-                save.epoch_done(run)
+                save.if_due(run)
                 _end_if_asked(run, save)
         save(run)
     run.finished = True

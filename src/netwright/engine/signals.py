@@ -2,7 +2,7 @@
 
 import os
 import signal
-from _thread import start_new_thread
+from _thread import interrupt_main, start_new_thread
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from threading import Event
@@ -19,12 +19,19 @@ if hasattr(signal, "SIGUSR1"):  # how SLURM says that time is nearly up; Windows
     EXIT_OF[signal.SIGUSR1] = EXIT_TERMINATED
 
 
+class _EvaluationStopped(BaseException):
+    """Breaks off what follows training; no code there takes it for a failure of its own, as it might an `Exception`."""
+
+
 @contextmanager
 def stops_on_signals(run: Run) -> Generator[None]:
     """Within this context signals stop the run; outside the main thread it does nothing.
 
-    The first sets `run.interrupted`, and ends the process if the run has not come to its end within `PATIENCE`. The
-    second ends the process at once; if it is SIGINT, by a KeyboardInterrupt, since the process may be a notebook's.
+    The first sets `run.interrupted`; if the run has not come to its end within `PATIENCE`, that is taken for a second.
+    The second ends the process at once; if it is SIGINT, by a KeyboardInterrupt, since the process may be a notebook's.
+
+    Raises:
+        Interrupted: a signal came when training was over.
     """
     process, over = os.getpid(), Event()
 
@@ -35,34 +42,48 @@ def stops_on_signals(run: Run) -> Generator[None]:
                 os._exit(code)
         elif not run.interrupted:
             run.interrupted = code
+            start_new_thread(_end_after, (PATIENCE, over, number))
             if run.finished:  # evaluating, with everything saved
-                raise interruption(run)
-            start_new_thread(_end_after, (PATIENCE, over, code))
+                raise _EvaluationStopped
         elif number == signal.SIGINT:
             raise KeyboardInterrupt
         else:
             _end(code, "a second signal")
 
+    # None is a handler that a program around Python installed: it could not be put back.
+    mine = [number for number in EXIT_OF if signal.getsignal(number) is not None]
     try:
-        previous = {number: signal.signal(number, ask) for number in EXIT_OF}
+        previous = {number: signal.signal(number, ask) for number in mine}
     except ValueError:  # Python allows handlers in the main thread only
         yield
         return
     try:
         yield
+    except _EvaluationStopped:
+        raise interruption(run) from None
     finally:
         over.set()
         for number, handler in previous.items():
             signal.signal(number, handler)
 
 
-def _end_after(seconds: float, over: Event, code: int) -> None:
-    if not over.wait(seconds):
-        _end(code, f"the step and its checkpoint took longer than {seconds:g} seconds")
+def _end_after(seconds: float, over: Event, number: int) -> None:
+    if over.wait(seconds):
+        return
+    why = f"to stop in order took longer than {seconds:g} seconds"
+    if number == signal.SIGINT:
+        _say(why)
+        interrupt_main()
+    else:
+        _end(EXIT_OF[signal.Signals(number)], why)
 
 
 def _end(code: int, why: str) -> None:
     """Leave without another word to anybody; every file on disk is whole at any moment."""
+    _say(why)
+    os._exit(code)
+
+
+def _say(why: str) -> None:
     with suppress(OSError):
         os.write(STDERR, f"stopped at once: {why}; the last checkpoint remains\n".encode())
-    os._exit(code)

@@ -142,6 +142,9 @@ class Trick:
     def after_epoch(self, run: "Run") -> None:
         """After the validation that closes an epoch."""
 
+    def overruled(self, run: "Run") -> None:
+        """When a run goes on although something had stopped it."""
+
     def predictor(self, module: nn.Module) -> nn.Module:
         """The network that is evaluated and handed on."""
         return module

@@ -12,6 +12,7 @@ from torch import nn
 from netwright.core.errors import NetwrightError, listed
 from netwright.core.spec import Spec
 from netwright.data.loader import Loader
+from netwright.data.split import Split
 from netwright.engine.cost import trace
 from netwright.engine.device import Profile, profile
 from netwright.engine.evaluate import EVALUATION_BATCH, evaluate
@@ -34,13 +35,20 @@ from netwright.tricks import TRICKS
 
 @dataclass(frozen=True)
 class Parts:
-    """The objects a recipe's names stand for."""
+    """The objects a recipe's names stand for.
+
+    Attributes:
+        macs: multiply-adds for one picture.
+        spec: what builds the network; None if it is the caller's.
+        own: the classes of the caller's data, model and task, where these are objects.
+    """
 
     recipe: Recipe
     inputs: Inputs
     run: Run
     macs: int
     spec: str | None
+    own: dict[str, str]
 
 
 def assemble(
@@ -68,6 +76,7 @@ def assemble(
     fitting = suited(recipe, inputs)
     recipe = fitting if model is None else recipe.resolved(batch_size=fitting.batch_size)
     chosen_task: Task = task or TASKS.load(recipe.task)(classes=len(inputs.classes))
+    _refuse_labels(chosen_task, inputs)
     torch.manual_seed(key(recipe.seed, "init"))
     # Not "if model": an nn.Sequential has a length, and an empty one would count as none.
     network, inputs = _created(recipe, inputs, before) if model is None else (model, inputs)
@@ -76,7 +85,7 @@ def assemble(
     where = profile(recipe.device, recipe.precision, macs=macs, threads=recipe.threads)
     where.apply()
     if where.device.type == "cpu" and recipe.batch_size != LARGEST:
-        _refuse_too_large(recipe, network, inputs, tricks, activations)
+        _refuse_too_large(recipe, network, inputs, tricks, activations, resumed=before is not None)
 
     def built(recipe: Recipe, *, on_copies: bool = False) -> Run:
         # Together: a trick may hold a part of the network.
@@ -95,7 +104,24 @@ def assemble(
         device=str(where.device),
         threads=where.threads,
     )
-    return Parts(recipe, inputs, run, macs, recipe.model if model is None else None)
+    own = {kind: type(given).__name__ for kind, given in objects(data=data, model=model, task=task).items()}
+    return Parts(recipe, inputs, run, macs, recipe.model if model is None else None, own)
+
+
+def objects(**given: Any) -> dict[str, Any]:
+    """Those that are a caller's own rather than a name, or nothing."""
+    return {kind: value for kind, value in given.items() if not (value is None or isinstance(value, str))}
+
+
+def _refuse_labels(task: Task, inputs: Inputs) -> None:
+    """Labels of another kind than a task of ours wants; a user's own task may want any."""
+    train = inputs.splits["train"]
+    if isinstance(train, Split) and task.name in ("classification", "multi_label"):
+        several = train.labels.ndim == 2
+        if several and task.name == "classification":
+            raise NetwrightError("the pictures have several labels each", "train with --set task=multi_label")
+        if not several and task.name == "multi_label":
+            raise NetwrightError("the pictures have one label each", "leave out --set task=multi_label")
 
 
 def evaluation_batch(recipe: Recipe) -> int:
@@ -200,14 +226,16 @@ def _run(
     return run
 
 
-def _refuse_too_large(recipe: Recipe, network: nn.Module, inputs: Inputs, tricks: Tricks, activations: int) -> None:
+def _refuse_too_large(
+    recipe: Recipe, network: nn.Module, inputs: Inputs, tricks: Tricks, activations: int, *, resumed: bool
+) -> None:
     """Refuse what main memory cannot hold, before an hour went into it."""
     parts = max((trick.passes for trick in tricks), default=1)
     batch = min(int(recipe.batch_size), len(inputs.splits["train"]))
     optimizer = OPTIMIZERS.build(_optimizer(recipe))
     slots = len(optimizer.slots) if isinstance(optimizer, Base) else OWN_STATE
     params = sum(parameter.numel() for parameter in network.parameters())
-    refuse_too_large(params, inputs.splits, activations, -(-batch // parts), slots)
+    refuse_too_large(params, inputs.splits, activations, -(-batch // parts), slots, resumed=resumed)
 
 
 def _cost(network: nn.Module, inputs: Inputs) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,19 +13,29 @@ from torch import nn
 from netwright.core.errors import Interrupted, NetwrightError
 from netwright.engine.checkpoint import read_checkpoint
 from netwright.engine.loop import Watcher, train
-from netwright.engine.run import Task
+from netwright.engine.run import Run, Task
 from netwright.engine.saver import Saver
 from netwright.engine.signals import stops_on_signals
-from netwright.recipes._assemble import Parts, assemble
+from netwright.recipes._assemble import Parts, assemble, objects
 from netwright.recipes._choose import is_too_small
 from netwright.recipes._finish import finish
-from netwright.recipes._recipe import Recipe, read_recipe, recipe_for
+from netwright.recipes._recipe import Recipe, recipe_for
 from netwright.recipes._recipe import recipe as named
 from netwright.recipes._record import Record, processor
-from netwright.recipes._resume import Before, go_on, refuse_other_data, resumed, resumed_recipe, told
-from netwright.recipes._room import out_of_memory
+from netwright.recipes._resume import (
+    Before,
+    conditions,
+    go_on,
+    refuse_other_data,
+    refuse_other_objects,
+    resumed,
+    resumed_recipe,
+    told,
+)
+from netwright.recipes._room import for_a_run, out_of_memory
 from netwright.records.atomic import write_atomic
 from netwright.records.folder import RunFolder
+from netwright.records.plain import plain
 
 CHECKPOINT_SECONDS = 30.0
 
@@ -103,20 +114,19 @@ def fit(
     changes |= {name: value for name, value in (("model", model), ("task", task)) if isinstance(value, str)}
     data = str(data) if isinstance(data, Path) else data
     changes |= {"data": data} if resume and isinstance(data, str) else {}
-    own = None if isinstance(model, str) else model
-    own_task = None if isinstance(task, str) else task
-    folder = None if resume is None else RunFolder.open(Path(resume))
-    before = folder and Before(read_recipe(folder.record_file), folder.record(), extend)
-    chosen = _going_on(before, recipe, own, changes) if before else _chosen(recipe, data, changes, extend)
-    then = before and before.record
+    own = objects(model=model, task=task)
     threads = torch.get_num_threads()
     try:
-        parts = assemble(chosen, data=data, model=own, task=own_task, classes=classes, progress=progress, before=then)
-        if before:
-            refuse_other_data(before.record["data"], parts.inputs.record)
-        folder = _locked(folder, output, parts)
-        record = Record(folder, parts, started=started, command=command, before=then)
-        with folder:
+        with ExitStack() as held:
+            folder = None if resume is None else held.enter_context(_locked(Path(resume)))
+            before = folder and Before.of(folder, extend)
+            chosen = _going_on(before, recipe, data, own, changes) if before else _chosen(recipe, data, changes, extend)
+            then = before and before.record
+            parts = assemble(chosen, data=data, **own, classes=classes, progress=progress, before=then)
+            if before:
+                refuse_other_data(before.record["data"], parts.inputs.record)
+            folder = folder or held.enter_context(_new(Path(output), parts))
+            record = Record(folder, parts, started=started, command=command, before=then)
             return _trained(parts, folder, record, record.watching(watcher or Watcher()), before)
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
@@ -129,29 +139,39 @@ def fit(
 
 def _trained(parts: Parts, folder: RunFolder, record: Record, watcher: Watcher, before: Before | None) -> Result:
     run = parts.run
+    now = {"recipe": parts.recipe.model_dump(), "device": processor(run.profile), "versions": record.versions}
+    how = plain(conditions(now))
     if before:
-        _recalled(parts, folder, record, watcher, before)
+        _recalled(run, folder, record, watcher, before, how)
     record.write("running")
     try:
-        seconds = CHECKPOINT_SECONDS
-        save = Saver(folder.checkpoints, write_atomic, owner=record.id, seconds=seconds, told=watcher.told)
+        save = Saver(
+            folder.checkpoints,
+            write_atomic,
+            owner=record.id,
+            seconds=CHECKPOINT_SECONDS,
+            conditions=how,
+            told=watcher.told,
+        )
         with stops_on_signals(run):
             train(run, watcher, save)
             result = finish(parts, folder, record)
     except BaseException as error:
         stopped = isinstance(error, Interrupted | KeyboardInterrupt)
-        explained = _explained(error, parts)
-        record.close("interrupted" if stopped else "failed", problem=str(explained))
+        explained = _explained(error, parts, resumed=before is not None)
+        with suppress(NetwrightError, OSError):  # the user has to hear of the error that ended the run
+            record.close("interrupted" if stopped else "failed", problem=str(explained))
         raise explained from (None if explained is error else error)
     return Result(folder.path, result, folder.record())
 
 
-def _explained(error: BaseException, parts: Parts) -> BaseException:
+def _explained(error: BaseException, parts: Parts, *, resumed: bool) -> BaseException:
     """What torch says of a batch too large or too small, as something a user can mend; else the error itself."""
     if out_of_memory(error):
         half = max(1, int(parts.recipe.batch_size) // 2)
         fix = f"try --batch-size {half}, or the same batch in parts: --with 'accumulate(parts=2)'"
-        return NetwrightError(f"{parts.run.profile.name} has too little memory for this batch", fix)
+        problem = f"{parts.run.profile.name} has too little memory for this batch"
+        return NetwrightError(problem, for_a_run(fix, resumed=resumed))
     if is_too_small(error):
         return NetwrightError(
             "batch normalisation cannot work on one value a channel: the batch, or its parts, has one picture",
@@ -160,32 +180,37 @@ def _explained(error: BaseException, parts: Parts) -> BaseException:
     return error
 
 
-def _recalled(parts: Parts, folder: RunFolder, record: Record, watcher: Watcher, before: Before) -> None:
+def _recalled(
+    run: Run, folder: RunFolder, record: Record, watcher: Watcher, before: Before, how: dict[str, Any]
+) -> None:
     """Put the run where it stopped, and say what is not as it was."""
-    run, (memory, skipped) = parts.run, read_checkpoint(folder.checkpoints, owner=record.id)
-    go_on(run, memory, before.extend)
-    now = {"device": processor(run.profile), "versions": record.versions}
-    record.resumed.append(resumed(run, before, parts.recipe, now, skipped))
+    memory, skipped = read_checkpoint(folder.checkpoints, owner=record.id)
+    go_on(run, memory, before)
+    then = memory.get("conditions") or conditions(before.record)
+    record.resumed.append({**resumed(run, memory, then, how), "skipped": skipped})
     for words in told(run, record.resumed[-1]):
         watcher.told(words)
     folder.write_metrics(run.history)
 
 
-def _locked(folder: RunFolder | None, output: str | Path, parts: Parts) -> RunFolder:
-    if folder is None:
-        model = parts.recipe.model if parts.spec else type(parts.run.model).__name__.lower()
-        return RunFolder.create(Path(output), f"{parts.recipe.name}-{model.split('(')[0]}")
+def _new(output: Path, parts: Parts) -> RunFolder:
+    model = parts.recipe.model if parts.spec else type(parts.run.model).__name__.lower()
+    return RunFolder.create(output, f"{parts.recipe.name}-{model.split('(')[0]}")
+
+
+def _locked(path: Path) -> RunFolder:
+    """A run that is nobody else's to go on with, before it is read."""
+    folder = RunFolder.open(path)
     folder.lock()
     return folder
 
 
-def _going_on(before: Before, recipe: Any, own: nn.Module | None, changes: Mapping[str, Any]) -> Recipe:
+def _going_on(before: Before, recipe: Any, data: Any, own: Mapping[str, Any], changes: Mapping[str, Any]) -> Recipe:
     """The recipe that a resumed run goes on with."""
     if recipe is not None:
         raise NetwrightError("a resumed run has its recipe in its record", "leave the other out, or start a new run")
-    if own is None and before.record["model"]["spec"] is None:
-        name = before.record["model"]["name"]
-        raise NetwrightError(f"this run trained your own {name}", f"pass it again: fit(resume=…, model={name}(…))")
+    given = {"data": data, "model": own.get("model"), "task": own.get("task")}
+    refuse_other_objects(before.record, given, "fit(resume=…")
     return resumed_recipe(before.recipe, changes, before.extend)
 
 

@@ -1,13 +1,15 @@
 """What a run reads: netwright's own data, arrays, or a user's datasets, all behind the engine's `Source`."""
 
+import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from netwright.core.errors import NetwrightError, unknown
 from netwright.data import Data, from_arrays, open_data
@@ -21,7 +23,8 @@ from netwright.engine.normalise import Normalise
 from netwright.engine.plans import Source
 from netwright.recipes._recipe import Recipe
 
-SAMPLE = 512
+SAMPLE = 512  # for means and deviations
+COMPARED = 16  # of each split, when a run is resumed
 SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
 
@@ -184,14 +187,16 @@ def _users(splits: Mapping[str, Any], classes: Sequence[str] | None) -> Inputs:
     train = splits["train"]
     first = as_tensor(train[0][0])
     names = classes or getattr(train, "classes", None)
+    labels = {split: _labels(held, look=names is None) for split, held in splits.items()}
     if names is None:
-        names = [str(i) for i in range(_count_classes(splits))]
+        names = [str(i) for i in range(_count_classes(labels.values()))]
     bytes_ = first.dtype == torch.uint8
     channels = first.shape[2] if bytes_ else first.shape[0]
     mean, std = _moments(Seeded(train, 0)) if bytes_ else ((0.0,) * channels, (1.0,) * channels)
     record = {
         "name": type(train).__name__,
         "classes": list(names),
+        "fingerprint": _fingerprint(splits, labels),
         "splits": {split: {"n": len(held)} for split, held in splits.items()},
         "notes": ["your own dataset: its transforms are used as they are"],
         "channels": channels,
@@ -202,27 +207,62 @@ def _users(splits: Mapping[str, Any], classes: Sequence[str] | None) -> Inputs:
     return Inputs(splits, tuple(map(str, names)), channels, Normalise(mean, std), None, record)
 
 
-def _count_classes(splits: Mapping[str, Any]) -> int:
-    """Found by looking, where a dataset does not tell its classes: one more than the highest label.
+def _labels(held: Any, *, look: bool) -> NDArray[Any] | None:
+    """All labels of a dataset, by looking at every sample if it does not tell them; None if that shall not be."""
+    told = getattr(held, "targets", None)
+    if told is None and not look:
+        return None
+    try:
+        return np.asarray([held[i][1] for i in range(len(held))] if told is None else told)
+    except (ValueError, TypeError):  # of different shapes, or on a GPU
+        return None
+
+
+def _count_classes(labels: Iterable[NDArray[Any] | None]) -> int:
+    """Where a dataset does not tell its classes: one more than the highest label.
 
     Where pictures have a 0 or 1 for each class, as many as there are of these.
     """
-    highest = 0
-    for held in splits.values():
-        labels = getattr(held, "targets", None)
-        labels = [held[i][1] for i in range(len(held))] if labels is None else labels
-        labels = np.asarray(labels)
-        if labels.ndim == 2:
-            return labels.shape[1]
-        highest = max(highest, int(np.max(labels)))
+    known = [held for held in labels if held is not None]
+    for held in known:
+        if held.ndim == 2:
+            return held.shape[1]
+    highest = max((int(held.max()) for held in known if len(held)), default=0)
     if highest < 1:
         raise NetwrightError("the dataset has one class only", "give samples of at least two classes, or classes=[…]")
     return highest + 1
 
 
+def _fingerprint(splits: Mapping[str, Any], labels: Mapping[str, NDArray[Any] | None]) -> str:
+    """A hash of the labels that are known, and of a spread of samples; other data have another one.
+
+    Of a picture it takes each channel's mean to three decimals, which another version of a decoder seldom changes; of
+    a dataset that gives another picture each time, although what it may draw from is seeded, the labels only.
+    """
+    found = hashlib.sha256()
+    for split, held in splits.items():
+        known, seeded = labels[split], Seeded(held, 0)
+        found.update(f"{split} {len(held)} {None if known is None else known.tolist()}".encode())
+        for place in _spread(len(held), COMPARED):
+            first, second = (_brief(seeded[place]) for _ in range(2))
+            found.update(str(first if first == second else first[1:]).encode())
+    return found.hexdigest()
+
+
+def _brief(sample: Any) -> tuple[list[float], str]:
+    """Means of a picture's channels, and its label."""
+    picture = as_tensor(sample[0])
+    channels = picture.movedim(-1, 0) / 255 if picture.dtype == torch.uint8 else picture
+    return [round(float(mean), 3) for mean in channels.double().flatten(1).mean(1)], str(torch.as_tensor(sample[1]).tolist())
+
+
+def _spread(n: int, most: int) -> list[int]:
+    """Places from the first to the last, all of them if there are no more than `most`."""
+    return np.linspace(0, n - 1, min(most, n)).astype(int).tolist()
+
+
 def _moments(train: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each channel over a spread of samples, on the scale [0, 1]."""
-    places = np.linspace(0, len(train) - 1, min(SAMPLE, len(train))).astype(int)
-    pixels = torch.cat([as_tensor(train[int(i)][0]).flatten(0, 1) for i in places]).double() / 255
+    pixels = torch.cat([as_tensor(train[i][0]).flatten(0, 1) for i in _spread(len(train), SAMPLE)]).double() / 255
     mean, std = pixels.mean(0), pixels.std(0).clamp(min=1e-3)
     return tuple(round(float(m), 4) for m in mean), tuple(round(float(s), 4) for s in std)

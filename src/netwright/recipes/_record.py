@@ -52,6 +52,7 @@ class Record:
         self.resumed: list[ResumedRecord] = self.before.get("resumed", [])
         self.training_seconds = 0.0
         self.images = 0
+        self.behind = False
         self.result: dict[str, Any] = {}
         self.command = command
         self.versions = versions()
@@ -83,6 +84,7 @@ class Record:
                     "macs": self.parts.macs,
                     "spec": self.parts.spec,
                 },
+                "own": self.parts.own,
                 "tricks": [_trick(text, recipe.sources) for text in recipe.tricks],
                 "device": processor(run.profile),
                 "versions": self.versions,
@@ -93,36 +95,55 @@ class Record:
         )
 
     def close(self, status: str, problem: str = "") -> None:
-        """The last word on a run: record, log and store."""
+        """The last word on a run: record, metrics that are missing still, log and store.
+
+        Raises:
+            NetwrightError: the record could not be written.
+        """
         self.write(status, problem)
-        with suppress(NetwrightError):  # on a full disk the record is worth more than the log
-            self.folder.log(f"{status} {problem}".strip())
+        with suppress(NetwrightError):
+            self.add_metrics()
+        self.log(f"{status} {problem}".strip())
         self.register(status)
+
+    def log(self, words: str) -> None:
+        """Add to the log; on a full disk the run is worth more."""
+        with suppress(NetwrightError):
+            self.folder.log(words)
+
+    def add_metrics(self, *rows: dict[str, Any]) -> None:
+        """Append the newest row, if there is one, and before it those that the disk had no room for.
+
+        Raises:
+            NetwrightError: there is no room; the next call tries again.
+        """
+        behind, self.behind = self.behind, True
+        if behind:
+            self.folder.write_metrics(self.parts.run.history)
+        else:
+            for row in rows:
+                self.folder.append_metrics(row)
+        self.behind = False
 
     def register(self, status: str) -> None:
         """Put the ended run into the store beside its folder. A store that cannot be written loses no run."""
         from netwright.records.store import RunStore  # SQLAlchemy takes a third of a second, which can wait until now
 
-        recipe, path = self.parts.recipe, self.folder.path.resolve()
+        recipe = self.parts.recipe
         try:
             store = RunStore.beside(self.folder.path.parent)
-            known = [row.id for row in store.find(recipe.key) if row.path == str(path)]
-            number = (
-                known[0]
-                if known
-                else store.add(
-                    key=recipe.key,
-                    name=self.folder.path.name,
-                    path=path,
-                    recipe=recipe.model_dump(mode="json"),
-                    seed=recipe.seed,
-                    model=recipe.model,
-                    data=self.parts.inputs.record.get("fingerprint", ""),
-                )
+            number = store.add(
+                key=recipe.key,
+                name=self.folder.path.name,
+                path=self.folder.path.resolve(),
+                recipe=recipe.model_dump(mode="json"),
+                seed=recipe.seed,
+                model=recipe.model,
+                data=self.parts.inputs.record.get("fingerprint", ""),
             )
             store.finish(number, status=status, metrics=self.result.get("splits", {}))
         except NetwrightError as error:
-            self.folder.log(f"the run store was not written: {error}")
+            self.log(f"the run store was not written: {error}")
 
     def speed(self) -> dict[str, Any]:
         """How far the run came, and how fast."""
@@ -148,7 +169,6 @@ class _Recording(Watcher):
     def __init__(self, record: Record, watcher: Watcher) -> None:
         self.record = record
         self.watcher = watcher
-        self.behind = False
 
     def started(self, run: Run) -> None:
         """Log what was decided."""
@@ -187,23 +207,16 @@ class _Recording(Watcher):
 
     def told(self, words: str) -> None:
         """Log it too."""
-        with suppress(NetwrightError):
-            self.record.folder.log(words)
+        self.record.log(words)
         self.watcher.told(words)
 
     def _write(self, run: Run, row: dict[str, Any]) -> None:
-        """Append a row, and before it those that the disk had no room for."""
-        folder = self.record.folder
         try:
-            if self.behind:
-                folder.write_metrics(run.history)
-            else:
-                folder.append_metrics(row)
-            folder.log(", ".join(f"{name} {value:.4g}" for name, value in row.items() if name != "kind"))
-            self.behind = False
+            self.record.add_metrics(row)
         except NetwrightError as error:
-            self.behind = True
             self.told(f"the metrics of epoch {run.epoch} could not be written, and will be with the next: {error}")
+        else:
+            self.record.log(", ".join(f"{name} {value:.4g}" for name, value in row.items() if name != "kind"))
 
 
 def processor(profile: Profile) -> dict[str, Any]:

@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 from netwright.core.errors import NetwrightError, listed
 from netwright.engine.run import Run
-from netwright.recipes._recipe import Recipe
+from netwright.recipes._recipe import Recipe, read_recipe
+from netwright.records.folder import RunFolder
 from netwright.records.plain import plain
 from netwright.records.schema import ResumedRecord
 
@@ -45,8 +46,15 @@ FIELDS: dict[str, Verdict] = {
     "threads": "told",
     "workers": "free",
 }
+MAY_DIFFER = tuple(name for name, verdict in FIELDS.items() if verdict in ("told", "extended"))
 ROUNDING = ("device", "name", "precision", "memory_format", "threads", "capability", "mkldnn")
+USED = {"data": "learnt from", "model": "trained", "task": "used"}
 SAME_DATA = ("fingerprint", "splits", "classes", "channels", "image_size", "mean", "std")
+
+
+NEEDED = ("recipe", "data", "model")  # of a record
+
+Memory = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -55,7 +63,23 @@ class Before:
 
     recipe: Recipe
     record: dict[str, Any]
-    extend: int | None
+    extend: int | None = None
+
+    @classmethod
+    def of(cls, folder: RunFolder, extend: int | None = None) -> "Before":
+        """Read it.
+
+        Raises:
+            NetwrightError: the run was stopped before it wrote a record, or that is not whole.
+        """
+        fix = "start it anew, or name another run"
+        if not folder.record_file.exists():
+            raise NetwrightError(f"{folder.path} has nothing to go on from: it was stopped before it began", fix)
+        record = folder.record()
+        lost = [name for name in NEEDED if not isinstance(record.get(name), dict)]
+        if lost:
+            raise NetwrightError(f"{folder.record_file} does not say what the run was: no {listed(lost)} in it", fix)
+        return cls(read_recipe(folder.record_file), record, extend)
 
 
 def resumed_recipe(then: Recipe, changes: Mapping[str, Any], extend: int | None) -> Recipe:
@@ -71,12 +95,12 @@ def resumed_recipe(then: Recipe, changes: Mapping[str, Any], extend: int | None)
     """
     now = then.changed(**changes) if changes else then
     for name, (before, asked) in _changed(then, now).items():
-        if FIELDS[name] == "extended":
+        if FIELDS[name] == "extended" and asked > before:
             raise NetwrightError(
                 f"a resumed run takes no other {name}: its schedule would change without a word",
                 f"--extend {asked} trains to a total of {asked} epochs and says what the schedule does",
             )
-        if FIELDS[name] == "refused":
+        if FIELDS[name] in ("refused", "extended"):
             allowed = [field for field, verdict in FIELDS.items() if verdict in ("compared", "told", "free")]
             raise NetwrightError(
                 f"a resumed run cannot change {name}: it was {before!r}, and {asked!r} is asked for",
@@ -99,16 +123,59 @@ def refuse_other_data(then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
         )
 
 
-def go_on(run: Run, memory: dict[str, Any], extend: int | None) -> None:
+def refuse_other_objects(record: Mapping[str, Any], objects: Mapping[str, Any], call: str) -> None:
+    """Refuse to go on without the caller's own objects that a run began with, or with others.
+
+    Args:
+        record: the run's.
+        objects: what is given as "data", "model" and "task"; None for those that are not.
+        call: how they are given, as "fit(resume=…".
+
+    Raises:
+        NetwrightError: one is missing, is of another class, or takes the place of what netwright builds.
+    """
+    model = record["model"]
+    early = {"model": model.get("name", "network")} if model.get("spec") is None else {}
+    own: dict[str, str] = record.get("own", early)
+    for kind, given in objects.items():
+        if kind not in own:
+            if given is not None and kind != "data":
+                fix = f"leave it out: {call})"
+                raise NetwrightError(f"this run began with a {kind} of netwright's, not a {type(given).__name__}", fix)
+        elif given is None:
+            value = "…" if kind == "data" else f"{own[kind]}(…)"
+            fix = f"pass it again, in Python: {call}, {kind}={value})"
+            raise NetwrightError(f"this run {USED[kind]} your own {own[kind]}", fix)
+        elif kind != "data" and type(given).__name__ != own[kind]:
+            problem = f"this run {USED[kind]} your own {own[kind]}, not a {type(given).__name__}"
+            raise NetwrightError(problem, f"pass it again: {call}, {kind}={own[kind]}(…))")
+
+
+def go_on(run: Run, memory: Memory, before: Before) -> None:
     """Put a run where it stopped.
 
     Args:
         run: newly assembled.
         memory: what its checkpoint holds.
-        extend: how many epochs it is to have in all, if that is asked for.
+        before: what it was, and how many epochs it is to have in all.
 
     Raises:
         NetwrightError: the checkpoint is of another network, or the run is to be extended to less than it has done.
+    """
+    put_back(run, memory)
+    extend = before.extend
+    if extend is not None and extend <= run.epoch:
+        done = f"this run has done {run.epoch} epochs already"
+        raise NetwrightError(f"{done}, which --extend {extend} does not exceed", f"give at least {run.epoch + 1}")
+    if extend is not None or _was_overruled(before.record, run.step):
+        overrule(run)
+
+
+def put_back(run: Run, memory: Memory) -> None:
+    """Give a run what its checkpoint holds.
+
+    Raises:
+        NetwrightError: it is of another network, optimiser or set of tricks.
     """
     try:
         run.recall(memory)
@@ -116,35 +183,48 @@ def go_on(run: Run, memory: dict[str, Any], extend: int | None) -> None:
         reason = str(error).split("\n")[0]
         problem = f"the checkpoint does not fit this network, optimiser or these tricks ({reason})"
         raise NetwrightError(problem, "pass the same objects to fit as when the run began") from error
-    if extend is None:
+
+
+def overrule(run: Run) -> None:
+    """Let a run go on that had been stopped: whoever asks for more has overruled what stopped it."""
+    if not run.stopped:
         return
-    if extend <= run.epoch:
-        done = f"this run has done {run.epoch} epochs already"
-        raise NetwrightError(f"{done}, which --extend {extend} does not exceed", f"give at least {run.epoch + 1}")
-    run.stopped = ""  # whoever asks for more has overruled what stopped it
+    run.stopped = ""
+    for trick in run.tricks.at("overruled"):
+        trick.overruled(run)
 
 
-def resumed(run: Run, before: Before, recipe: Recipe, now: Mapping[str, Any], skipped: list[str]) -> ResumedRecord:
-    """What a run's record keeps of its being resumed.
+def resumed(run: Run, memory: Memory, then: Mapping[str, Any], now: Mapping[str, Any]) -> ResumedRecord:
+    """What a run's record keeps of its being resumed, but for checkpoints that were left out.
 
     Args:
         run: as it goes on.
-        before: what it was.
-        recipe: the one it goes on with.
-        now: "device" and "versions" of this process, as in a record.
-        skipped: newer checkpoints that cannot be used.
+        memory: what its checkpoint holds.
+        then: the conditions that the checkpoint was written under.
+        now: those of this process.
     """
-    changed = _changed(before.recipe, recipe).items()
-    recipes = {name: pair for name, pair in changed if FIELDS[name] in ("told", "extended")}
-    differs = plain(recipes | otherwise(before.record, now))
+    overruled = {"stopped": [memory["stopped"], ""]} if memory["stopped"] and not run.stopped else {}
+    differs = plain(otherwise(then, now) | overruled)
     exact = not differs and run.profile.device.type == "cpu"
-    return {"step": run.step, "exact": exact, "differs": differs, "skipped": skipped}
+    return {"step": run.step, "exact": exact, "differs": differs, "skipped": []}
+
+
+def conditions(record: Mapping[str, Any]) -> dict[str, Any]:
+    """How a run is computed: what decides how numbers round, and what of the recipe may become another.
+
+    A checkpoint keeps them, since a run may be resumed in another way and end before it has written one.
+
+    Args:
+        record: a run's, or its "recipe", "device" and "versions".
+    """
+    device, recipe = record.get("device", {}), record.get("recipe", {})
+    rounding = {"processor" if name == "name" else name: device[name] for name in ROUNDING if name in device}
+    return {name: recipe[name] for name in MAY_DIFFER if name in recipe} | rounding | record.get("versions", {})
 
 
 def otherwise(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """What decides how numbers round and is not as it was, by name: then and now. Both as in a run's record."""
-    before, after = _conditions(then), _conditions(now)
-    return {name: [before[name], after[name]] for name in before if name in after and before[name] != after[name]}
+    """What is not as it was of two conditions, by name: then and now."""
+    return {name: [then[name], now[name]] for name in then if name in now and then[name] != now[name]}
 
 
 def told(run: Run, found: ResumedRecord) -> list[str]:
@@ -182,17 +262,17 @@ def _changed(then: Recipe, now: Recipe) -> dict[str, tuple[Any, Any]]:
     return {name: (before, asked) for name, (before, asked) in pairs.items() if before != asked}
 
 
-def _conditions(record: Mapping[str, Any]) -> dict[str, Any]:
-    """What decides how numbers round, besides the recipe."""
-    device, versions = record.get("device", {}), record.get("versions", {})
-    return {"processor" if name == "name" else name: device[name] for name in ROUNDING if name in device} | versions
+def _was_overruled(record: Mapping[str, Any], step: int) -> bool:
+    """Whether the run was extended at this step, and ended before it wrote another checkpoint."""
+    return any("stopped" in entry["differs"] for entry in record.get("resumed", []) if entry["step"] == step)
 
 
 def _data_changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What the records tell of the difference between two states of some data."""
     words = _classes_changes(then.get("classes", []), now.get("classes", []))
-    for split in [*then.get("splits", {}), *(name for name in now.get("splits", {}) if name not in then["splits"])]:
-        words += _split_changes(split, then["splits"].get(split), now["splits"].get(split))
+    before, after = then.get("splits", {}), now.get("splits", {})
+    for split in dict.fromkeys([*before, *after]):
+        words += _split_changes(split, before.get(split), after.get(split))
     closed = {row["name"] for row in now.get("quarantined", [])} - {row["name"] for row in then.get("quarantined", [])}
     words += [f"cannot be read any more: {listed(sorted(closed), 3)}"] if closed else []
     shapes = [name for name in ("channels", "image_size") if then.get(name) != now.get(name)]

@@ -15,7 +15,9 @@ FLOAT = 4  # bytes
 OWN_STATE = 2  # tensors a parameter for which an optimiser of a library may keep: Adam's
 
 
-def refuse_too_large(network: int, splits: Mapping[str, Any], activations: int, batch: int, slots: int) -> None:
+def refuse_too_large(
+    network: int, splits: Mapping[str, Any], activations: int, batch: int, slots: int, *, resumed: bool = False
+) -> None:
     """Refuse a run on a CPU that would need more than nine tenths of the memory that is free.
 
     What it needs is held to be its pictures, for each parameter a gradient and the optimiser's tensors, and what
@@ -27,6 +29,7 @@ def refuse_too_large(network: int, splits: Mapping[str, Any], activations: int, 
         activations: bytes that the network's operations give for one picture.
         batch: pictures in one pass.
         slots: tensors that the optimiser keeps for each parameter.
+        resumed: the run has begun, and its batch cannot be changed.
 
     Raises:
         NetwrightError: it would; the fix names a batch that would fit, if one does.
@@ -41,8 +44,13 @@ def refuse_too_large(network: int, splits: Mapping[str, Any], activations: int, 
     raise NetwrightError(
         f"this run would need about {_size(needed)} of memory, {_size(fixed)} of it whatever the batch, and "
         f"{_size(max(0, free))} are free",
-        parts if fits > 0 else smaller,
+        for_a_run(parts if fits > 0 else smaller, resumed=resumed),
     )
+
+
+def for_a_run(fix: str, *, resumed: bool) -> str:
+    """What makes a run need less memory; one that has begun cannot be changed so."""
+    return f"free some memory and resume it again; a new run could be smaller: {fix}" if resumed else fix
 
 
 def pictures(splits: Mapping[str, Any]) -> int:

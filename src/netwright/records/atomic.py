@@ -22,7 +22,7 @@ def write_atomic(path: Path, data: bytes | str) -> None:
     """Put `data` at `path`; whoever reads meanwhile, or after a crash, finds the old content or the new, never a part.
 
     Raises:
-        NetwrightError: the disk is full, the quota used up, or the place not writable.
+        NetwrightError: the disk is full or fails, the quota is used up, or the place is not there or not writable.
     """
     # A file name that is not UTF-8 reaches us as lone surrogates; escaped like this they are still valid JSON.
     content = data.encode("utf-8", "backslashreplace") if isinstance(data, str) else data
@@ -62,7 +62,7 @@ def _is_orphan(path: Path, pid: int) -> bool:
 
 @contextmanager
 def disk_errors(path: Path, *, needed: int = 0) -> Generator[None]:
-    """Turn what a user can mend (a full or closed disk, an impossible place) into a NetwrightError; the rest passes.
+    """Turn what the disk refuses (it is full or closed or fails, the place is impossible) into a NetwrightError.
 
     Args:
         path: what is being written.
@@ -84,7 +84,8 @@ def disk_errors(path: Path, *, needed: int = 0) -> Generator[None]:
         if error.errno in (errno.EEXIST, errno.ENOTDIR) and (file := _in_the_way(path)):
             problem = f"{file} is not a folder, so {path} cannot be written"
             raise NetwrightError(problem, "pass --output with a folder, or with a name that is free") from error
-        raise
+        problem = f"cannot write {path} ({error.strerror or error})"
+        raise NetwrightError(problem, "see that its folder is there and the disk works") from error
 
 
 def _in_the_way(path: Path) -> Path | None:

@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Generator, Iterable, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import count
@@ -144,7 +144,8 @@ class RunFolder:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
+        with suppress(NetwrightError):  # nothing is left to write, and a dead process holds no lock
+            self.close()
 
     def write_record(self, record: Mapping[str, Any]) -> None:
         """Replace `record.json`, atomically."""

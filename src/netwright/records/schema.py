@@ -57,12 +57,15 @@ class DataRecord(TypedDict, total=False):
 
 
 class ModelRecord(TypedDict, total=False):
-    """The network: its name, its parameters, its multiply-adds an image, and the spec that builds it."""
+    """The network: its name, its parameters, its multiply-adds an image, and the spec that builds it.
+
+    No spec builds a user's own network.
+    """
 
     name: str
     params: int
     macs: int | None
-    spec: str
+    spec: str | None
 
 
 class DeviceRecord(TypedDict, total=False):
@@ -130,7 +133,8 @@ class TrickRecord(TypedDict):
 class Record(TypedDict, total=False):
     """Times are ISO 8601 with a zone; `key` is the hash of the recipe; `problem` says why a run failed.
 
-    `name` is the folder's, which may be changed; `id` never changes, and the run's checkpoints bear it.
+    `name` is the folder's, which may be changed; `id` never changes, and the run's checkpoints bear it. `own` names the
+    classes of the objects that the run was given as its data, model or task.
     """
 
     format: int
@@ -149,6 +153,7 @@ class Record(TypedDict, total=False):
     seed: int
     data: DataRecord
     model: ModelRecord
+    own: dict[str, str]
     device: DeviceRecord
     versions: dict[str, str]
     git: GitRecord | None

@@ -96,7 +96,7 @@ class RunStore:
     def add(
         self, *, key: str, name: str, path: Path, recipe: Mapping[str, Any], seed: int, model: str, data: str
     ) -> int:
-        """Enter a run that starts now; the number that comes back is its `id`.
+        """Enter a run, or what has become of the one in this folder; the number that comes back is its `id`.
 
         Args:
             key: the hash of the recipe.
@@ -108,9 +108,11 @@ class RunStore:
             data: the fingerprint of the data.
         """
         place = os.fsencode(path).decode(errors="backslashreplace")  # a name on disk need not be valid text
-        run = StoredRun(key=key, name=name, path=place, recipe=plain(recipe), seed=seed, model=model, data=data)
-        run.created, run.finished, run.status, run.metrics = datetime.now(UTC), None, "running", {}
+        newest = select(StoredRun).where(StoredRun.path == place).order_by(StoredRun.id.desc())
         with self._explained(), Session(self._engine) as session, session.begin():
+            run = session.scalar(newest) or StoredRun(path=place, created=datetime.now(UTC))
+            run.key, run.name, run.recipe, run.seed, run.model, run.data = key, name, plain(recipe), seed, model, data
+            run.finished, run.status, run.metrics = None, "running", {}
             session.add(run)
             session.flush()
             return run.id

@@ -48,6 +48,7 @@ class EarlyStopping(Trick):
         self.run = run
         self.best_loss_ = float("inf")
         self.best_epoch_ = 0
+        self.since_ = 0  # the epoch after which patience began
         self.best_state_: dict[str, Any] = {}
 
     def after_epoch(self, run: "Run") -> None:
@@ -57,8 +58,12 @@ class EarlyStopping(Trick):
             self.best_loss_, self.best_epoch_ = loss, run.epoch
             if self.restore_best:
                 self.best_state_ = {k: v.detach().clone() for k, v in self.current.state_dict().items()}
-        elif run.epoch - self.best_epoch_ >= self.patience:
+        elif run.epoch - max(self.best_epoch_, self.since_) >= self.patience:
             run.stopped = f"early_stopping: validation loss was best at epoch {self.best_epoch_}"
+
+    def overruled(self, run: "Run") -> None:
+        """Patience begins anew; the best stays the best."""
+        self.since_ = run.epoch
 
     def predictor(self, module: nn.Module) -> nn.Module:
         """While training, the network as it is; once finished, the best there was, if that is to be restored."""
