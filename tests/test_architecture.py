@@ -185,7 +185,7 @@ MUST_SAY = {"torch.load": ("weights_only", True), "numpy.load": ("allow_pickle",
 MUST_NOT_SAY = (("weights_only", False), ("allow_pickle", True), ("trust_remote_code", True), ("shell", True))
 # Who imports what a name stands for, having looked it up in a list of ours, or being given it by code of ours.
 LOOK_UP = (
-    "__init__.py", "bundle/__init__.py", "core/registry.py", "data/__init__.py", "data/changes.py", "data/kinds.py",
+    "__init__.py", "bundle/__init__.py", "core/registry.py", "data/__init__.py", "data/extras.py", "data/kinds.py",
     "models/__init__.py",
 )  # fmt: skip
 

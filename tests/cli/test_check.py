@@ -159,6 +159,12 @@ def test_folders_that_are_no_classes(photos: Path, capsys: Captured) -> None:
     ("arguments", "says"),
     [
         (["nowhere"], "nowhere does not exist"),
+        ([""], "no data is named"),
+        (["~nobody-of-this-name/x"], "cannot be looked up"),
+        (["x" * 300], "cannot be looked up"),
+        (["hf:" + "x" * 300], "cannot be looked up"),
+        (["photos", "--page", "photos"], "--page photos is a folder"),
+        (["photos", "--fix", "--quarantine", "no/folder/list.txt"], "there is no folder no/folder for the quarantine"),
         (["photos", "--group", "("], "is no regular expression"),
         (["photos", "--quarantine", "list.txt"], "there is no quarantine list list.txt"),
         (["photos", "--page", "no/folder/check.html"], "there is no folder no/folder for the page"),
@@ -170,4 +176,48 @@ def test_mistakes_are_told_without_a_traceback(
 ) -> None:
     monkeypatch.chdir(photos.parent)
     assert code_of(["check", *arguments]) == 2
-    assert says in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert says in told and "report" not in told
+
+
+def test_groups_of_files_that_cannot_be_read(tmp_path: Path, capsys: Captured) -> None:
+    for name in ("a/1.jpg", "b/1.jpg"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(b"")
+    assert code_of(["check", str(tmp_path), "--group", r"(\d)\.jpg"]) == 2
+    assert "empty: 2 files" in capsys.readouterr().out
+
+
+def test_the_working_folder_has_a_name(photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
+    monkeypatch.chdir(photos)
+    assert code_of(["check", "."]) == 0
+    assert capsys.readouterr().out.startswith("photos: 63 pictures")
+
+
+def test_the_next_steps_repeat_the_options(faulty: Path, capsys: Captured) -> None:
+    group = "(r.d|blue|green)/[^/]*$"
+    code_of(["check", str(faulty), "--plain", "--group", group])
+    assert f"netwright check {faulty} --group '{group}' --plain --fix" in capsys.readouterr().out
+    code_of(["check", str(faulty), "--plain", "--group", group, "--fix"])
+    printed = capsys.readouterr().out
+    assert f"netwright train {faulty} --group '{group}' --quarantine quarantine.txt" in printed
+    assert f"netwright check {faulty} --group '{group}' --plain --page check.html" in printed
+
+
+@pytest.mark.fault(59, "`--fix` never adds to the list of other data, whose names may be the same")
+def test_a_list_of_other_data_is_refused(faulty: Path, capsys: Captured, tmp_path: Path) -> None:
+    assert code_of(["check", str(faulty), "--fix"]) == 2
+    written = (tmp_path / "quarantine.txt").read_bytes()
+    capsys.readouterr()
+    assert code_of(["check", str(faulty / "train"), "--fix"]) == 2
+    told = capsys.readouterr().err
+    assert f"is the quarantine list of other data: {faulty}" in told and "--quarantine FILE" in told
+    assert (tmp_path / "quarantine.txt").read_bytes() == written
+
+
+def test_a_table_for_testing_alone_is_looked_at_and_refused(photos: Path, capsys: Captured) -> None:
+    table = photos / "test/red/new.csv"
+    table.write_text("path,label,split\n0.jpg,red,test\n1.jpg,blue,test\n")
+    assert code_of(["check", str(table), "--json"]) == 2
+    found = json.loads(capsys.readouterr().out)
+    assert found["pictures"] == 2 and "has no row for train" in found["findings"][0]["title"]

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netwright.core.errors import NetwrightError
-from netwright.data import _members, archive, extract
+from netwright.data import _members, archive, extract, list_data
 from netwright.data.extract import Limits, RefusedArchive
 from netwright.data.listing import Listing
 from netwright.data.table import listing, table_in
@@ -585,6 +585,23 @@ def test_from_an_archive_to_a_listing(tmp_path):
     data = listing(str(found))
     assert isinstance(data, Listing) and data.name == "pets" and data.labels.tolist() == [0, 1, 0]
     assert data.blobs.read(1) == pictures["pets/1.png"]
+
+
+@pytest.mark.parametrize("inner", ["", "pets/"])
+def test_the_only_table_in_an_archive_is_its_table(tmp_path, inner):
+    rows = b"path,label\nx/0.png,cat\nx/1.png,dog\n"
+    names = ("x/0.png", "x/1.png", "y/2.png")
+    path = zipped(tmp_path / "pets.zip", {**{f"{inner}{name}": b"1" for name in names}, f"{inner}labels.csv": rows})
+    data = list_data(str(path))
+    assert data.name == "pets" and data.classes == ("cat", "dog") and list(data.blobs.names) == ["x/0.png", "x/1.png"]
+
+
+@pytest.mark.parametrize(
+    "extra", [{"sizes.csv": b"id,size\n0,3\n"}, {"a.csv": b"path,label\n", "b.csv": b"path,label\n"}]
+)
+def test_other_tables_in_an_archive_change_nothing(tmp_path, extra):
+    path = zipped(tmp_path / "pets.zip", {"cat/0.png": b"1", "dog/1.png": b"2", **extra})
+    assert list_data(str(path)).classes == ("cat", "dog")
 
 
 @pytest.mark.fault(64, "nothing in an archive is ever unpickled or run")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from netwright.core.errors import NetwrightError
-from netwright.data import from_arrays, names, open_data, summaries
+from netwright.data import from_arrays, list_data, names, open_data, summaries
 
 N = 60
 
@@ -114,6 +114,10 @@ def test_mean_and_spread_are_exact():
         ({"x_train": images().astype(np.float32) / 255}, r"x_train has type float32, not uint8\n  fix: scale it"),
         ({"x_train": np.moveaxis(images(), -1, 1)}, r"np\.moveaxis\(x, 1, -1\)"),
         ({"x_train": images(N, 8)}, "give N H W or N H W C"),
+        ({"classes": np.array("abc")}, r"classes has shape \(\)\n  fix: give one name for each class"),
+        ({"y_train": np.zeros((N, 0), int)}, r"y_train has shape \(60, 0\)\n  fix: give one label for each"),
+        ({"y_train": np.where(labels(), 20_000_000, 0)}, r"labels up to 20,000,000 for 60 pictures.*\n.*np\.unique"),
+        ({f"{a}_{side}": None for a in "xy" for side in ("train", "test")}, "it has no arrays; name them"),
         ({"x_test": images(9, 8, 8, 2)}, "x_test has shape .*: 2 channels"),
         ({"y_train": np.array([{}] * N, dtype=object)}, "no objects"),
     ],
@@ -121,6 +125,16 @@ def test_mean_and_spread_are_exact():
 def test_what_does_not_fit_is_refused(tmp_path, changes, says):
     with pytest.raises(NetwrightError, match=says):
         open_data(keras(tmp_path / "a.npz", **changes))
+
+
+@pytest.mark.parametrize("changes", [{"x_train": None, "y_train": None}, {"y_train": np.zeros(N, int)}])
+def test_what_cannot_be_trained_on_may_be_measured(tmp_path, changes):
+    source = keras(tmp_path / "a.npz", **changes)
+    with pytest.raises(NetwrightError):
+        list_data(source)
+    found = list_data(source, strict=False)
+    assert found.having("test") and found.classes == ("0", "1", "2")
+    assert found.having("train") == ("x_train" not in changes)
 
 
 def test_a_file_that_is_no_npz(tmp_path):

@@ -19,7 +19,6 @@ from netwright.data.gate.duplicates import (
     _candidates,
     _compared,
     exact_groups,
-    joined,
     near_pairs,
 )
 from netwright.data.gate.likeness import BACK, TURNS, hashes
@@ -155,13 +154,6 @@ def test_exact_duplicates_are_represented_by_the_first() -> None:
     rows["digest"] = digests([0, 1, 0, 1, 2])
     found = near_pairs(rows)
     assert [(pair.first, pair.second, pair.turn) for pair in found.pairs] == [(0, 1, "flipped")]
-    assert joined(exact_groups(rows["digest"]), found.pairs) == [[0, 1, 2, 3]]
-
-
-def test_groups_are_joined_by_way_of_others() -> None:
-    pairs = [Pair(5, 9, "", 0.1), Pair(1, 5, "flipped", 0.1), Pair(2, 3, "", 0.1)]
-    assert joined([[9, 12], [20, 21]], pairs) == [[1, 5, 9, 12], [2, 3], [20, 21]]
-    assert joined([], []) == []
 
 
 def test_flat_pictures_are_counted_and_not_compared() -> None:
@@ -234,7 +226,8 @@ def test_large_groups_do_not_explode() -> None:
     found = near_pairs(rows)
     assert len(found.pairs) <= CROWD * len(rows)
     assert found.crowded == len(rows)
-    assert joined([], found.pairs) == [list(range(len(rows)))]
+    first = {pair.second: pair.first for pair in found.pairs}  # each is a copy of an earlier one: one group
+    assert all(first.get(place, place) < place for place in range(1, len(rows)))
     rows["digest"] = rows["digest"][0]
     assert near_pairs(rows).pairs == ()
     assert exact_groups(rows["digest"]) == [list(range(len(rows)))]

@@ -20,7 +20,7 @@ from tests.data.synthetic_gate import TEST, TRAIN, VAL, encoded, even, folder, f
 def test_clean_data_pass() -> None:
     verdict = check(even())
     assert verdict.findings == () and verdict.passed and verdict.conclusion == "fit for training"
-    assert verdict.splits == {"train": 45, "val": 15} and notes(verdict) == []
+    assert verdict.splits == {"train": 45, "val": 15} and notes(verdict, "pets") == []
     assert verdict.per_class["train"] == {"cat": 24, "dog": 21}
 
 

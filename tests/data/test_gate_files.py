@@ -4,6 +4,7 @@ import base64
 import errno
 import io
 import json
+import os
 import random
 from pathlib import Path
 
@@ -17,8 +18,8 @@ from netwright.data.facts import Odd
 from netwright.data.gate import check as gate
 from netwright.data.gate.check import check
 from netwright.data.gate.pictures import MOST_SINGLE, SIDE, thumbnails
-from netwright.data.gate.policy import REFUSALS, judged, refusal
-from netwright.data.gate.quarantine import read_quarantine, write_quarantine
+from netwright.data.gate.policy import REFUSALS, refusal
+from netwright.data.gate.quarantine import read_quarantine, source_of, write_quarantine
 from netwright.data.gate.summary import notes
 from netwright.data.gate.verdict import Finding, Verdict
 from tests.data.synthetic_gate import bomb, encoded, even, folder, found, looked, names, noise
@@ -181,15 +182,6 @@ def test_a_picture_that_changed_is_looked_at_anew(tmp_path: Path) -> None:
     assert names(found(looked(root, plain=True))["truncated"]) == [["1.png"]]
 
 
-def test_the_policy_in_words() -> None:
-    assert str(judged("a.jpg", reason=None, odd=0, format_="JPEG")) == "used"
-    odd = int(Odd.DEEP | Odd.TRANSPARENT)
-    assert str(judged("a.jpg", reason=None, odd=odd, format_="PNG")) == (
-        "noted: laid on white; scaled down by the depth of the type; read as the PNG it is"
-    )
-    assert str(judged("a.jpg", reason="empty file", odd=0, format_="")) == "refused: empty file"
-
-
 def test_thumbnails_are_few_and_small(tmp_path: Path) -> None:
     files = {f"{n}.png": encoded(noise(n, (900, 3)), "PNG") for n in range(20)} | {"cut.png": b""}
     examined = looked(folder(tmp_path, files), plain=True)
@@ -247,9 +239,9 @@ def test_a_cache_that_cannot_be_written_costs_only_time(monkeypatch: pytest.Monk
 
 
 def test_notes_for_a_run() -> None:
-    lines = notes(check(even(same=[(1, 2), (0, 5)])))
+    lines = notes(check(even(same=[(1, 2), (0, 5)])), "my pets/labels.csv")
     assert lines[0] == "data check: validation pictures that are also in training: 1 of 15"
-    assert lines[-1].endswith("netwright check pets") and len(lines) == 4
+    assert lines[-1].endswith("netwright check 'my pets/labels.csv'") and len(lines) == 4
 
 
 # The quarantine list
@@ -275,7 +267,7 @@ def verdict_on(reasons: dict[str, str]) -> Verdict:
 def test_a_quarantine_list_holds_any_name(tmp_path: Path) -> None:
     reasons = {name: f"truncated JPEG  # ({name!r})\nat 3" for name in HOSTILE}
     path = tmp_path / "quarantine.txt"
-    write_quarantine(path, verdict_on(reasons))
+    write_quarantine(path, verdict_on(reasons), "hf:pets")
     assert read_quarantine(path) == {name: " ".join(reason.split()) for name, reason in reasons.items()}
     assert "\na b.jpg  # truncated JPEG" in path.read_text("utf-8")
 
@@ -284,8 +276,24 @@ def test_a_list_is_added_to_and_may_be_written_by_hand(tmp_path: Path) -> None:
     path = tmp_path / "quarantine.txt"
     path.write_bytes(b"mine.jpg\r\n\r\n# not this one.jpg\r\nother.jpg  # blurred\r\n")
     assert read_quarantine(path) == {"mine.jpg": "in the quarantine list", "other.jpg": "blurred"}
-    assert list(write_quarantine(path, verdict_on({"cut.jpg": "cut"}))) == ["mine.jpg", "other.jpg", "cut.jpg"]
-    assert read_quarantine(path)["other.jpg"] == "blurred" and read_quarantine(path)["cut.jpg"] == "cut"
+    write_quarantine(path, verdict_on({"cut.jpg": "cut"}), "hf:pets")
+    assert read_quarantine(path) == {"cut.jpg": "cut", "mine.jpg": "in the quarantine list", "other.jpg": "blurred"}
+
+
+def test_a_list_belongs_to_its_data(tmp_path: Path) -> None:
+    path = tmp_path / "quarantine.txt"
+    for name in HOSTILE:
+        write_quarantine(path, verdict_on({"train[1]": "cut"}), source_of(str(tmp_path / name)))
+        assert read_quarantine(path, source_of(str(tmp_path / name))) == read_quarantine(path) == {"train[1]": "cut"}
+        with pytest.raises(NetwrightError, match="is the quarantine list of other data"):
+            write_quarantine(path, verdict_on({"train[2]": "cut"}), "hf:beans")
+        path.unlink()
+    assert source_of(os.path.relpath(tmp_path)) == source_of(str(tmp_path)) and source_of("hf:beans") == "hf:beans"
+
+
+def test_a_list_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    (tmp_path / "quarantine.txt").write_text("# by hand\nmine.jpg", "utf-8-sig")
+    assert list(read_quarantine(tmp_path / "quarantine.txt")) == ["mine.jpg"]
 
 
 def test_lists_that_cannot_be_read(tmp_path: Path) -> None:
@@ -296,7 +304,7 @@ def test_lists_that_cannot_be_read(tmp_path: Path) -> None:
         read_quarantine(tmp_path / "quarantin.txt")
     (tmp_path / "photo.jpg").write_bytes(encoded(noise(0), "JPEG"))
     with pytest.raises(NetwrightError, match=r"photo.jpg cannot be read"):
-        write_quarantine(tmp_path / "photo.jpg", verdict_on({"a": "b"}))
+        write_quarantine(tmp_path / "photo.jpg", verdict_on({"a": "b"}), "hf:pets")
 
 
 def test_what_is_left_out_is_not_found_again(tmp_path: Path) -> None:

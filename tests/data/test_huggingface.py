@@ -61,6 +61,11 @@ def pictures(found: Listing) -> list[Any]:
     return [found.blobs.read(place) for place in range(len(found))]
 
 
+def test_numbers_that_count_nothing_are_refused(tmp_path: Path, png: Sequence[bytes]) -> None:
+    told = problem(saved(tmp_path / "pets", rows(png[:2], [0, 20_000_000], Value("int64"))))
+    assert "the column label has labels up to 20,000,000 for 2 pictures" in str(told)
+
+
 def test_a_saved_data_set(tmp_path: Path, png: Sequence[bytes]) -> None:
     splits = {"test": rows(png[5:], [1, 1, 0]), "train": rows(png[:3], [0, 1, 0]), "validation": rows(png[3:5], [1, 0])}
     found = listing(saved(tmp_path / "pets", DatasetDict(splits)))

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from netwright.core.errors import NetwrightError
@@ -55,6 +56,21 @@ def test_the_most_honest_side_is_measured(tmp_path: Path, folders: tuple[str, ..
 def test_two_folders_for_one_side_are_refused(tmp_path: Path) -> None:
     with pytest.raises(NetwrightError, match="two folders for val"):
         found(fill(tmp_path, "train/a", "train/b", "val/a", "valid/a"), "a", "b")
+
+
+@pytest.mark.parametrize("label", ["a", "b"])
+def test_a_table_may_have_a_test_split_alone(tmp_path: Path, label: str) -> None:
+    fill(tmp_path, "x", "y")
+    (tmp_path / "new.csv").write_text(f"path,label,split\nx/0.png,{label},test\ny/0.png,b,test\n")
+    data = labelled(str(tmp_path / "new.csv"), PREPROCESS, ("a", "b"))
+    assert data.name == "test" and len(data.split) == 2
+
+
+def test_arrays_may_have_a_test_split_alone(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), np.uint8)
+    np.savez(tmp_path / "new.npz", x_test=pixels, y_test=[0, 0, 1, 1], classes=["b", "a"])
+    data = labelled(str(tmp_path / "new.npz"), PREPROCESS, ("a", "b"))
+    assert data.name == "test" and sorted(data.split.labels.tolist()) == [0, 0, 1, 1]
 
 
 def test_unreadable_pictures_are_left_out_and_named(tmp_path: Path) -> None:

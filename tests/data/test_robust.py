@@ -2,11 +2,12 @@
 
 import json
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from netwright.data.gate.check import check
-from netwright.data.gate.policy import Judged, judged
+from netwright.data.gate.policy import ODDITIES, misnamed
 from tests.data.synthetic_gate import looked
 
 pytestmark = pytest.mark.data
@@ -59,11 +60,26 @@ NOTED = {
 }
 
 
+class Judged(NamedTuple):
+    """What becomes of one file, and why."""
+
+    use: str
+    words: list[str]
+
+
+def judged(name: str, reason: str | None, odd: int, format_: str) -> Judged:
+    if reason is not None:
+        return Judged("refused", [reason])
+    words = [each.use for each in ODDITIES if odd & each.odd]
+    words += [f"read as the {format_} it is"] if misnamed(name, format_) else []
+    return Judged("noted" if words else "used", words)
+
+
 @pytest.fixture
 def verdicts(real_data: Path) -> dict[str, Judged]:
     examined = looked(real_data / "robust", plain=True)
     return {
-        name: judged(name, reason=examined.unreadable.get(place), odd=int(fact["odd"]), format_=fact["format"].decode())
+        name: judged(name, examined.unreadable.get(place), int(fact["odd"]), fact["format"].decode())
         for place, (name, fact) in enumerate(zip(examined.listing.blobs.names, examined.facts, strict=True))
     }
 

@@ -27,7 +27,7 @@ from netwright.data import torchvision_sets
 from netwright.data.assign import SPLITS
 from netwright.data.decode import UnreadableImage
 from netwright.data.listing import NOBODY, Listing
-from netwright.data.torchvision_sets import SETS, listing
+from netwright.data.torchvision_sets import SETS, OneByOne, listing
 from tests.conftest import photo
 
 DRAW = np.random.default_rng(0)
@@ -330,6 +330,19 @@ def test_pictures_without_a_list_of_files_are_read_one_by_one(tmp_path: Path) ->
     (folder / "ant/image_0001.jpg").write_bytes(b"no picture")
     with pytest.raises(UnreadableImage, match=r"Caltech101\[0\]: torchvision cannot read it"):
         found.blobs.read(0)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("broken"), SyntaxError("broken PNG"), IndexError(7)])
+def test_whatever_torchvision_stumbles_on_is_one_picture_that_cannot_be_read(error: Exception) -> None:
+    class Broken:
+        def __len__(self) -> int:
+            return 1
+
+        def __getitem__(self, row: int) -> None:
+            raise error
+
+    with pytest.raises(UnreadableImage, match=r"test\[0\]: torchvision cannot read it"):
+        OneByOne([Broken()], ["test[0]"]).read(0)
 
 
 @pytest.mark.fault(56, "Sides of a torchvision data set whose class folders differ are refused.")

@@ -320,3 +320,15 @@ def test_shards_are_told_from_archives_of_class_folders(shards: Path, tmp_path: 
     cut = tmp_path / "cut.tar"
     cut.write_bytes((shards / "train-0000.tar").read_bytes()[:3000])
     assert is_webdataset(cut)
+
+
+def test_numbers_that_count_nothing_are_refused(tmp_path: Path) -> None:
+    assert "labels up to 20,000,000 for 2 pictures" in str(problem(tar(tmp_path / "a.tar", pairs(0, 20_000_000))))
+
+
+def test_class_names_that_are_not_utf8(tmp_path: Path) -> None:
+    shard = tar(tmp_path / "a.tar", pairs(0, 1))
+    (tmp_path / "classes.txt").write_bytes("Bär\nHund\n".encode("latin-1"))
+    assert "classes.txt cannot be read" in str(problem(shard))
+    (tmp_path / "classes.txt").write_text("Bär\nHund\n", "utf-8-sig")
+    assert listing(str(shard)).classes == ("Bär", "Hund")

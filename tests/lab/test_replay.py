@@ -7,13 +7,15 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from netwright import NetwrightError, fit
 from netwright.cli.main import code_of
 from netwright.core.errors import Interrupted
 from netwright.engine.checkpoint import read_checkpoint, write_checkpoint
 from netwright.engine.loop import Watcher
-from netwright.engine.run import Run
+from netwright.engine.run import NonFiniteError, Run
+from netwright.engine.saver import Saver
 from netwright.lab.replay import STEPS, replay
 from netwright.recipes import _fit
 from netwright.records.folder import RunFolder
@@ -131,7 +133,7 @@ def test_objects_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert all(torch.equal(first[name], value) for name, value in network.state_dict().items())
 
 
-@pytest.mark.fault(23, "a run with a network of one's own is never replayed with another, nor without it")
+@pytest.mark.fault(21, "a run with a network of one's own is never replayed with another, nor without it")
 def test_objects_of_ones_own_are_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -150,32 +152,71 @@ def test_objects_of_ones_own_are_asked_for(
 
 
 def test_steps_over_a_rollback_are_the_same_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    gradient = Run.count
+    count = Run.count
 
     def poisoned(self: Run, *arguments: Any) -> None:
-        gradient(self, *arguments)
+        count(self, *arguments)
         if self.step == 7 and not self.rollbacks:
             raise NonFiniteError(self, float("nan"), 1.0)
 
-    monkeypatch.setattr(Run, "count", poisoned)
-    run = trained(tmp_path, monkeypatch, seconds=1e9, non_finite="rollback")
-    memory, _ = read_checkpoint(run / "checkpoints")
-    assert memory["rollbacks"] == 1
-
-    class Saves(StopAfter):
-        """Saves after step 6, and stops at the same place the second time."""
-
+    class StopOnTheSecondWay(StopAfter):
         def stepped(self, run: Run) -> None:
-            _fit.CHECKPOINT_SECONDS = 0.0
             if run.rollbacks:
                 super().stepped(run)
 
-    monkeypatch.setattr(_fit, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(Run, "count", poisoned)
+    monkeypatch.setattr(Saver, "if_due", lambda self, run: self(run) if (run.step, run.rollbacks) == (5, 0) else None)
     with pytest.raises(Interrupted):
         chosen = small(threads=1, non_finite="rollback")
-        fit(chosen, data=small_data(), output=tmp_path / "cut", watcher=Saves(5))
-    found = replay(RunFolder.newest(tmp_path / "cut").path, data=small_data())
-    assert (found.first, found.last, found.twice, found.differs) == (4, 5, False, ())
+        fit(chosen, data=small_data(), output=tmp_path, watcher=StopOnTheSecondWay(6))
+    found = replay(RunFolder.newest(tmp_path).path, data=small_data())
+    assert (found.first, found.last, found.twice, found.differs) == (5, 6, False, ())
+
+
+def test_a_run_that_goes_on_is_only_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_fit, "CHECKPOINT_SECONDS", 0.0)
+    seen: list[bool] = []
+
+    class Looks(Watcher):
+        def stepped(self, run: Run) -> None:
+            if run.step == 3:
+                seen.append(replay(RunFolder.newest(tmp_path).path, data=small_data()).holds)
+
+    fit(small(threads=1), data=small_data(), output=tmp_path, watcher=Looks())
+    assert seen == [True]
+
+
+def test_an_extension_that_made_no_step_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = trained(tmp_path, monkeypatch)
+    monkeypatch.setattr(_fit, "train", crash)
+    with pytest.raises(KeyboardInterrupt):
+        fit(resume=run, extend=9, data=small_data())
+    assert RunFolder.open(run).record()["recipe"]["epochs"] == 9
+    found = replay(run, data=small_data())
+    assert (found.first, found.last, found.differs) == (11, 12, ())
+
+
+def test_the_first_steps_of_an_extension_are_the_same_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = trained(tmp_path, monkeypatch)
+    with pytest.raises(Interrupted):
+        fit(resume=run, extend=9, data=small_data(), watcher=StopAfter(13))
+    found = replay(run, data=small_data())
+    assert (found.first, found.last, found.twice, found.differs) == (12, 13, False, ())
+
+
+def test_going_on_after_an_early_stop_is_the_same_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_fit, "CHECKPOINT_SECONDS", 0.0)
+    chosen = small(epochs=6, threads=1).with_("early_stopping(patience=1, min_delta=10.0)")
+    run = fit(chosen, data=small_data(), output=tmp_path).path
+    assert replay(run, data=small_data()).holds
+    with pytest.raises(Interrupted):
+        fit(resume=run, extend=6, data=small_data(), watcher=StopAfter(9))
+    found = replay(run, data=small_data())
+    assert (found.first, found.last, found.twice, found.differs) == (8, 9, False, ())
+
+
+def crash(*_: Any) -> None:
+    raise KeyboardInterrupt
 
 
 def test_what_cannot_be_replayed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

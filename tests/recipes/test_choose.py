@@ -13,10 +13,11 @@ from netwright import NetwrightError, Trick, fit, from_arrays, recipe
 from netwright.core.errors import Interrupted
 from netwright.engine import loop
 from netwright.engine.run import Run
-from netwright.recipes import _assemble, _choose
+from netwright.recipes import _assemble, _choose, _memory
 from netwright.recipes._assemble import assemble
-from netwright.recipes._choose import FEWEST, MOST, batch_size_for, largest_batch, left_to_container, suited
+from netwright.recipes._choose import FEWEST, MOST, batch_size_for, largest_batch, suited
 from netwright.recipes._inputs import read_inputs
+from netwright.recipes._memory import left_to_container
 from netwright.recipes._recipe import Recipe, read_recipe
 from netwright.records.folder import RunFolder
 from netwright.tricks import TRICKS
@@ -152,17 +153,17 @@ def test_other_errors_are_not_hidden() -> None:
 def test_on_a_cpu_the_next_size_waits_for_room(monkeypatch: pytest.MonkeyPatch) -> None:
     """1000 bytes and 100 a picture: 16 would hold 2600."""
     made, sizes = trial(1000)
-    monkeypatch.setattr(_choose, "_peak", lambda: 1000 + 100 * sizes[-1])
-    monkeypatch.setattr(_choose, "_free", lambda: 2500 / _choose.USABLE)
+    monkeypatch.setattr(_choose, "peak", lambda: 1000 + 100 * sizes[-1])
+    monkeypatch.setattr(_choose, "free", lambda: 2500 / _choose.USABLE)
     assert largest_batch(recipe("digits"), 64, made) == 8
     assert sizes == [1, 2, 4, 8]
-    monkeypatch.setattr(_choose, "_free", lambda: 2600.001 / _choose.USABLE)
+    monkeypatch.setattr(_choose, "free", lambda: 2600.001 / _choose.USABLE)
     assert largest_batch(recipe("digits"), 64, made) == 16
 
 
 def test_memory_of_this_machine() -> None:
     block = np.ones(1 << 24)  # 128 MiB
-    assert 64 << 20 < _choose._peak() <= _choose._free()
+    assert 64 << 20 < _memory.peak() <= _memory.free()
     del block
 
 
@@ -180,8 +181,8 @@ def test_memory_of_a_container(tmp_path: Path) -> None:
 def limited(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
     """Room for so many pictures, as far as the choice is told."""
     held: list[int] = []
-    monkeypatch.setattr(_choose, "_peak", lambda: held[-1])
-    monkeypatch.setattr(_choose, "_free", lambda: most / _choose.USABLE)
+    monkeypatch.setattr(_choose, "peak", lambda: held[-1])
+    monkeypatch.setattr(_choose, "free", lambda: most / _choose.USABLE)
     tried = _choose._tried
     monkeypatch.setattr(_choose, "_tried", lambda run: (held.append(run.loader.batch_size), tried(run))[1])
 

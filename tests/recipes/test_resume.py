@@ -1,6 +1,7 @@
 """Going on with a run: what is the same bit for bit, what is refused, and what is said of the rest."""
 
 import json
+import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import Dataset, TensorDataset
 
 from netwright import NetwrightError, fit
 from netwright.cli.main import code_of
@@ -19,9 +21,11 @@ from netwright.engine.run import Run
 from netwright.recipes import _fit, _record
 from netwright.recipes._recipe import Recipe
 from netwright.recipes._resume import FIELDS, conditions, otherwise, resumed_recipe
+from netwright.recipes._room import for_a_run
 from netwright.records.folder import RunFolder
+from netwright.tasks.classification import Classification
 from tests.conftest import COLOURS, photo
-from tests.recipes.test_fit import Net, pictures, same_history, same_weights, small, small_data, tensors
+from tests.recipes.test_fit import Doubled, Net, pictures, same_history, same_weights, small, small_data, tensors
 
 
 class Told(Watcher):
@@ -176,7 +180,9 @@ def test_everything_that_rounds_is_compared() -> None:
     then = {"device": device | {"capability": "AVX2", "mkldnn": True, "why": ["x"]}, "versions": {"numpy": "2"}}
     for name, value in (("name", "B"), ("precision", "bf16"), ("capability", "AVX512"), ("mkldnn", False)):
         now = then | {"device": then["device"] | {name: value}}
-        assert otherwise(conditions(then), conditions(now)) == {"processor" if name == "name" else name: [then["device"][name], value]}
+        assert otherwise(conditions(then), conditions(now)) == {
+            "processor" if name == "name" else name: [then["device"][name], value]
+        }
     assert otherwise(conditions(then), conditions(then | {"device": then["device"] | {"why": []}})) == {}
     assert otherwise(conditions(then), conditions(then | {"versions": {"numpy": "3"}})) == {"numpy": ["2", "3"]}
     assert otherwise(conditions({}), conditions(then)) == {}, "an old record says nothing"
@@ -210,8 +216,98 @@ def test_other_objects_are_refused(tmp_path: Path) -> None:
         fit(resume=run, data=data, model=other)
     with pytest.raises(NetwrightError, match="has its recipe in its record"):
         fit("digits", resume=run, data=data, model=Net())
+    with pytest.raises(NetwrightError, match="trained your own Net, and Other is given"):
+        fit(resume=run, data=data, model=type("Other", (Net,), {})())
+    with pytest.raises(NetwrightError, match="learnt from your own tuple") as caught:
+        fit(resume=run, model=Net())
+    assert "data=…" in caught.value.fix
     assert RunFolder.open(run).record()["status"] == "interrupted", "a refusal leaves the run as it was"
     assert fit(resume=run, data=data, model=Net()).record["status"] == "done"
+
+
+@pytest.mark.fault(21, "a run that used a task of one's own, or netwright's network, is not resumed with another")
+def test_another_task_is_refused(tmp_path: Path) -> None:
+    run = stopped(tmp_path, small(), task=Doubled(classes=2))
+    assert RunFolder.open(run).record()["own"] == {"data": "Data", "task": "Doubled"}
+    with pytest.raises(NetwrightError, match="used your own Doubled") as caught:
+        fit(resume=run, data=small_data())
+    assert "task=Doubled(…)" in caught.value.fix
+    with pytest.raises(NetwrightError, match="used your own Doubled, and Classification is given"):
+        fit(resume=run, data=small_data(), task=Classification(classes=2))
+    with pytest.raises(NetwrightError, match="began with a model of netwright's, and Net is given"):
+        fit(resume=run, data=small_data(), task=Doubled(classes=2), model=Net())
+    assert fit(resume=run, data=small_data(), task=Doubled(classes=2)).record["resumed"][0]["exact"]
+
+
+class Noisy(Dataset):
+    """A dataset that draws, from what is seeded or from what is not."""
+
+    def __init__(self, held: TensorDataset, draw: Callable[[], float]) -> None:
+        self.held = held
+        self.draw = draw
+
+    def __len__(self) -> int:
+        return len(self.held)
+
+    def __getitem__(self, place: int) -> tuple[torch.Tensor, torch.Tensor]:
+        picture, label = self.held[place]
+        return (picture * (0.5 + 0.5 * self.draw())).clamp(0, 1), label
+
+
+@pytest.mark.fault(22, "a run on datasets of one's own is not resumed with other pictures or labels")
+def test_other_datasets_are_refused(tmp_path: Path) -> None:
+    train, val = tensors(64, 0), tensors(24, 1)
+    run = stopped(tmp_path, small(), data=(train, val), model=Net())
+    images, labels = train.tensors
+    flipped = labels.clone()
+    flipped[33] = 1 - flipped[33]
+    for other in (TensorDataset(images.flip(0), labels), TensorDataset(images, flipped)):
+        with pytest.raises(NetwrightError, match="not what this run began with"):
+            fit(resume=run, data=(other, val), model=Net())
+    assert fit(resume=run, data=(train, val), model=Net()).record["resumed"][0]["exact"]
+
+
+@pytest.mark.parametrize("draw", [lambda: torch.rand(()).item(), random.SystemRandom().random])
+def test_datasets_that_draw_can_be_resumed(draw: Callable[[], float], tmp_path: Path) -> None:
+    data = (Noisy(tensors(64, 0), draw), tensors(24, 1))
+    run = stopped(tmp_path, small(epochs=1), data=data, model=Net())
+    assert fit(resume=run, data=data, model=Net()).record["status"] == "done"
+
+
+@pytest.mark.fault(30, "a run that another process has is refused at once, before its record is read")
+def test_a_run_that_another_process_has_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    run = stopped(tmp_path, small())
+    folder = RunFolder.open(run)
+    with folder:
+        folder.lock()
+        folder.record_file.write_text("half a reco")
+        with pytest.raises(NetwrightError, match="is in use by process"):
+            fit(resume=run, data=small_data())
+    with pytest.raises(NetwrightError, match="cannot read"):
+        fit(resume=run, data=small_data())
+    with folder:
+        folder.lock()  # a refusal gives it back
+
+
+@pytest.mark.fault(1, "a run folder with nothing to go on from, or with half a record, is refused in words")
+def test_what_is_no_run_yet(tmp_path: Path) -> None:
+    run = stopped(tmp_path, small())
+    (tmp_path / "killed").mkdir()
+    (tmp_path / "killed/lock").touch()
+    with pytest.raises(NetwrightError, match="nothing to go on from"):
+        fit(resume=tmp_path / "killed")
+    record = RunFolder.open(run).record()
+    RunFolder.open(run).write_record({name: value for name, value in record.items() if name != "model"})
+    with pytest.raises(NetwrightError, match="no model in it"):
+        fit(resume=run, data=small_data())
+
+
+def test_what_a_resumed_run_cannot_do_is_not_proposed() -> None:
+    with pytest.raises(NetwrightError, match="cannot change epochs: it was 3") as caught:
+        resumed_recipe(small(), {"epochs": 2}, None)
+    assert "--extend" not in caught.value.fix
+    assert for_a_run("--batch-size 2", resumed=False) == "--batch-size 2"
+    assert "a new run" in for_a_run("--batch-size 2", resumed=True)
 
 
 CHANGES: dict[str, tuple[Callable[[Path], Any], str | None]] = {
@@ -292,7 +388,45 @@ def test_extending_a_run_that_was_stopped_overrules_what_stopped_it(tmp_path: Pa
     assert (early.record["result"]["epochs"], early.record["result"]["stopped"] != "") == (2, True)
     assert fit(resume=early.path, data=small_data()).record["result"]["epochs"] == 2
     longer = fit(resume=early.path, extend=7, data=small_data())
-    assert longer.record["result"]["epochs"] == 3, "and it stops again, since nothing has become better"
+    assert longer.record["result"]["epochs"] == 3, "it waits for as long again, and stops since nothing became better"
+    (*_, entry) = longer.record["resumed"]
+    assert (entry["exact"], entry["differs"]["stopped"][1]) == (False, "")
+
+
+@pytest.mark.fault(18, "patience begins anew when a run that stopped early is extended; the best epoch stays the best")
+def test_patience_begins_anew(tmp_path: Path) -> None:
+    chosen = small(epochs=9).with_("early_stopping(patience=2, min_delta=10.0)")
+    early = fit(chosen, data=small_data(), output=tmp_path)
+    assert early.record["result"]["epochs"] == 3
+    longer = fit(resume=early.path, extend=9, data=small_data())  # as many as it was to have from the start
+    assert longer.record["result"]["epochs"] == 5
+    assert "best at epoch 1" in longer.record["result"]["stopped"]
+    assert longer.record["resumed"][0]["exact"] is False
+
+
+@pytest.mark.fault(
+    24, "what a session changed that died before its first checkpoint is told when the run goes on again"
+)
+@pytest.mark.parametrize("extend", [None, 6, 9])
+def test_a_session_without_a_checkpoint_counts(
+    extend: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = small(epochs=6, threads=2).with_("early_stopping(patience=1, min_delta=10.0)")
+    run = fit(chosen, data=small_data(), output=tmp_path).path
+    with monkeypatch.context() as dies:
+        dies.setattr(_fit, "train", crash)
+        with pytest.raises(KeyboardInterrupt):
+            fit(resume=run, extend=extend, threads=1, data=small_data())
+    record = fit(resume=run, data=small_data()).record
+    first, second = record["resumed"]
+    assert first == second
+    assert second["differs"]["threads"] == [2, 1]
+    assert ("stopped" in second["differs"], record["result"]["epochs"]) == ((False, 2) if extend is None else (True, 3))
+    assert second["differs"].get("epochs") == ([6, 9] if extend == 9 else None)
+
+
+def crash(*_: Any) -> None:
+    raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize(
@@ -304,6 +438,9 @@ def test_extending_to_less_is_refused(extend: int, words: str, tmp_path: Path) -
         fit(resume=run, extend=extend, data=small_data())
     with pytest.raises(NetwrightError, match="only a run that exists"):
         fit(small(), extend=9, data=small_data())
+
+
+NO_FIELDS = ("output", "command", "watcher", "recipe", "extend", "resume", "classes")
 
 
 def test_the_command_line_says_how_it_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -326,6 +463,7 @@ def test_the_command_line_says_how_it_goes_on(tmp_path: Path, capsys: pytest.Cap
         (["--resume", run, "--seed", "5"], "cannot change seed: it was 0"),
         (["--extend", "5"], "--resume RUN --extend EPOCHS"),
         (["--resume", run, "--with", "mixup"], "leave out --recipe"),
+        *((["--resume", run, "--set", f"{name}=1"], f"unknown recipe field '{name}'") for name in NO_FIELDS),
     ):
         assert code_of(["train", *arguments, *runs]) == 2
         errors = capsys.readouterr().err

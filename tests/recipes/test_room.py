@@ -10,7 +10,7 @@ import torch
 
 from netwright import NetwrightError, fit
 from netwright.cli.main import code_of
-from netwright.recipes import _assemble, _room
+from netwright.recipes import _assemble, _memory, _room
 from tests.recipes.test_fit import small, small_data
 
 MB = 2**20
@@ -44,7 +44,9 @@ def test_what_cannot_fit_is_refused_with_what_would(monkeypatch: pytest.MonkeyPa
 @pytest.mark.fault(40, "the memory that a run needs is judged before it has a folder")
 def test_fit_asks_before_it_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[int, ...]] = []
-    monkeypatch.setattr(_assemble, "refuse_too_large", lambda n, splits, *rest: seen.append((n, len(splits), *rest)))
+    monkeypatch.setattr(
+        _assemble, "refuse_too_large", lambda n, splits, *rest, resumed: seen.append((n, len(splits), *rest))
+    )
     fit(small(epochs=1).with_("accumulate(parts=4)"), data=small_data(), output=tmp_path / "a")
     ((params, splits, activations, batch, slots),) = seen
     assert (splits, batch, slots) == (3, 4, 1)
@@ -96,8 +98,8 @@ LIMITED = """
 import resource, sys
 import torch
 from netwright.cli.main import code_of
-from netwright.recipes import _fit, _room, _assemble
-size = _room._bytes_in("/proc/self/status", "VmSize")
+from netwright.recipes import _fit, _memory, _room, _assemble
+size = _memory._bytes_in("/proc/self/status", "VmSize")
 resource.setrlimit(resource.RLIMIT_AS, (size + {more} * 2**20,) * 2)
 {before}
 sys.exit(code_of(["train", "--model", "vgg11", "--batch-size", "256", "--device", "cpu", "--without", "ema",
@@ -111,7 +113,7 @@ sys.exit(code_of(["train", "--model", "vgg11", "--batch-size", "256", "--device"
 )
 @pytest.mark.parametrize("asked", [True, False], ids=["foreseen", "unforeseen"])
 def test_a_limit_of_the_process_is_seen(asked: bool, tmp_path: Path) -> None:
-    before = "" if asked else "_assemble.refuse_too_large = lambda *_: None"
+    before = "" if asked else "_assemble.refuse_too_large = lambda *_, **__: None"
     script = LIMITED.format(more=900, before=before, output=str(tmp_path / "runs"))
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 2, done.stderr
@@ -122,8 +124,8 @@ def test_a_limit_of_the_process_is_seen(asked: bool, tmp_path: Path) -> None:
 
 
 def test_the_estimate_is_of_the_right_size() -> None:
-    assert _room.left() > 0
-    assert _room.left() <= _room._free()
-    assert _room.out_of_memory(torch.OutOfMemoryError("full"))
-    assert not _room.out_of_memory(RuntimeError("shape mismatch"))
-    assert not _room.out_of_memory(ValueError("out of memory"))
+    assert _memory.left() > 0
+    assert _memory.left() <= _memory.free()
+    assert _memory.out_of_memory(torch.OutOfMemoryError("full"))
+    assert not _memory.out_of_memory(RuntimeError("shape mismatch"))
+    assert not _memory.out_of_memory(ValueError("out of memory"))

@@ -42,21 +42,22 @@ def check(
     """
     from netwright.data.gate.check import check as judge
     from netwright.data.gate.layout import listed, with_problem
-    from netwright.data.gate.quarantine import read_quarantine, write_quarantine
+    from netwright.data.gate.quarantine import read_quarantine, source_of, write_quarantine
     from netwright.data.split import Wanted
 
     target = quarantine or LIST
     has_list = target.exists() if fix else quarantine is not None
-    left_out = read_quarantine(target) if has_list else {}
-    if page and not page.parent.is_dir():
-        raise NetwrightError(f"there is no folder {page.parent} for the page", "make it, or give another --page")
+    left_out = read_quarantine(target, source_of(path) if fix else None) if has_list else {}
+    for file, what in ((page, "page"), (target if fix else None, "quarantine")):
+        if file is not None:
+            refuse_unwritable(file, what)
     listing, problem = listed(path, plain=plain)
     found, speed = examined(listing, Wanted(quarantine=left_out, group=group))
     verdict = replace(judge(found, group, quarantine=left_out), images_per_second=speed)
     verdict = with_problem(verdict, listing, problem) if problem else verdict
     verdict = verdict.strict() if strict else verdict
     if fix and verdict.leave_out:
-        write_quarantine(target, verdict)
+        write_quarantine(target, verdict, source_of(path))
     if page:
         draw(page, verdict, found)
     if as_json:
@@ -64,7 +65,8 @@ def check(
     else:
         from netwright.cli._verdict import tell
 
-        tell(verdict, next_steps(path, verdict, page, target if fix else None))
+        options = [*(["--group", group] if group else []), *(["--plain"] if plain else [])]
+        tell(verdict, next_steps([path, *options], verdict, page, quarantine, target if fix else None))
     if not verdict.passed:
         raise typer.Exit(EXIT_USER)
 
@@ -90,14 +92,33 @@ def draw(path: Path, verdict: "Verdict", found: "Examined") -> None:
     write_atomic(path, drawn(verdict.to_json(), thumbnails(verdict, found.listing.blobs)))
 
 
-def next_steps(path: str, verdict: "Verdict", page: Path | None, target: Path | None) -> list[str]:
-    """What was written, and what to do next."""
+def refuse_unwritable(file: Path, what: str) -> None:
+    """Told before the pictures are decoded, which may take an hour.
+
+    Raises:
+        NetwrightError: it is a folder, or its folder is not there.
+    """
+    if file.is_dir():
+        raise NetwrightError(f"--{what} {file} is a folder", f"name a file in it: --{what} {file / what}")
+    if not file.parent.is_dir():
+        raise NetwrightError(f"there is no folder {file.parent} for the {what}", f"make it, or give another --{what}")
+
+
+def next_steps(
+    given: list[str], verdict: "Verdict", page: Path | None, quarantine: Path | None, target: Path | None
+) -> list[str]:
+    """What was written, and what to do next: commands with the path and the options that were given."""
+    from netwright.report.words import plural
+
+    same = f"netwright check {shlex.join([*given, *(['--quarantine', str(quarantine)] if quarantine else [])])}"
+    bad = plural(len(verdict.leave_out), "picture")
     steps = [f"page: {page}"] if page else []
     if target is not None and verdict.leave_out:
-        steps.append(f"to leave out: {len(verdict.leave_out)} pictures, in {target}")
-        steps.append(f"next: netwright train {shlex.quote(path)} --quarantine {shlex.quote(str(target))}")
+        steps.append(f"to leave out: {bad}, in {target}")
+        training = [each for each in given if each != "--plain"]  # which has classes
+        steps.append(f"next: netwright train {shlex.join([*training, '--quarantine', str(target)])}")
     elif verdict.leave_out:
-        steps.append(f"to leave {len(verdict.leave_out)} pictures out: netwright check {shlex.quote(path)} --fix")
+        steps.append(f"to leave {bad} out: {same} --fix")
     if not page and any(each.examples for each in verdict.findings):
-        steps.append(f"to see the pictures: netwright check {shlex.quote(path)} --page check.html")
+        steps.append(f"to see the pictures: {same} --page check.html")
     return steps

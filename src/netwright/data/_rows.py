@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from netwright.core.errors import NetwrightError, listed, nearest
-from netwright.data.changes import optional
+from netwright.data.extras import optional
 from netwright.data.files import EXTENSIONS
 
 ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")

@@ -2,15 +2,31 @@
 
 import json
 from contextlib import suppress
+from dataclasses import replace
 from hashlib import file_digest, sha256
 from pathlib import Path
 
 from netwright.core.errors import NetwrightError
+from netwright.data import _rows
 from netwright.data._members import ENDINGS
 from netwright.data.cache import cache_folder
 from netwright.data.extract import extract
 from netwright.data.folder import IGNORED, folders_in
+from netwright.data.kinds import listing_of
+from netwright.data.listing import For, Listing
 from netwright.records.atomic import write_atomic
+
+
+def listing(source: str, purpose: For = "train") -> Listing:
+    """The pictures in an archive: what its folder stands for, or the only table of pictures at its top.
+
+    Raises:
+        NetwrightError: it is not unpacked, or what it holds cannot be used.
+    """
+    folder = opened(source)
+    tables = [path for path in folder.iterdir() if _is_table(path)]
+    inside = tables[0] if len(tables) == 1 else folder
+    return replace(listing_of(str(inside), purpose), name=Path(source).name.partition(".")[0])
 
 
 def is_archive(path: Path) -> bool:
@@ -50,6 +66,16 @@ def _content_hash(archive: Path, store: Path) -> str:
         store.mkdir(parents=True, exist_ok=True)
         write_atomic(known, json.dumps({"archive": str(archive), "content": content}))
     return content
+
+
+def _is_table(path: Path) -> bool:
+    """Whether a file has columns of paths and labels; other tables often lie beside pictures."""
+    if path.suffix.lower() not in _rows.ENDINGS or not path.is_file() or path.name[0] == ".":
+        return False
+    with suppress(NetwrightError):
+        _rows.read(path)
+        return True
+    return False
 
 
 def _inner(folder: Path) -> Path:

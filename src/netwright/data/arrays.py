@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from netwright.core.errors import NetwrightError, listed, unknown
 from netwright.data.assign import SPLITS, Fractions
 from netwright.data.extract import LIMITS, MEGABYTE
-from netwright.data.listing import Arrays, Listing
+from netwright.data.folder import titled
+from netwright.data.listing import Arrays, For, Listing, counted
 from netwright.data.preprocess import Fit, check_pixels
 from netwright.data.ready import ready
 from netwright.data.split import Data, Progress, Wanted
@@ -23,11 +24,12 @@ SUFFIXES = (".npz", ".npy")
 DAMAGED = (MemoryError, zipfile.BadZipFile, zlib.error)  # memory: for a shape that cannot be
 
 
-def listing(source: str) -> Listing:
+def listing(source: str, purpose: For = "train") -> Listing:
     """The arrays x_train, y_train, x_test, y_test, and perhaps x_val, y_val and classes.
 
     Args:
         source: an .npz file, one of several .npy files named like this, or the folder that holds either.
+        purpose: without "train", any of the pairs will do, and one class.
 
     Raises:
         NetwrightError: not such a file, or arrays that do not fit together.
@@ -40,9 +42,10 @@ def listing(source: str) -> Listing:
         if key not in KEYS:
             raise unknown(f"array in {where.name}", key, KEYS)
     pairs = {side: _pair(where, arrays, side) for side in SPLITS}
-    if pairs["train"] is None:
-        raise NetwrightError(f"{where} has no x_train and y_train", f"it has {listed(arrays)}; name them as Keras does")
-    return _listed(where.stem, str(where), pairs, arrays.get("classes"))
+    if pairs["train"] is None and (purpose == "train" or not any(pairs.values())):
+        fix = f"it has {listed(arrays) or 'no arrays'}; name them as Keras does"
+        raise NetwrightError(f"{where} has no x_train and y_train", fix)
+    return _listed(Path(titled(where)).stem, str(where), pairs, arrays.get("classes"), purpose)
 
 
 def from_arrays(
@@ -120,12 +123,15 @@ def _pair(path: Path, arrays: Mapping[str, Any], side: str) -> Pair | None:
     return (arrays[have[0]], arrays[have[1]]) if have else None
 
 
-def _listed(name: str, root: str, pairs: Mapping[str, Pair | None], classes: Any) -> Listing:
+def _listed(name: str, root: str, pairs: Mapping[str, Pair | None], classes: Any, purpose: For = "train") -> Listing:
     given = {side: pair for side, pair in pairs.items() if pair is not None}
     for side, (images, labels) in given.items():
         check_pixels(images, f"x_{side}", dimensions=(3, 4))
         _check_labels(side, np.asarray(labels), len(images))
-    classes = _class_names(np.asarray(given["train"][1]), classes)
+    known = [given["train"]] if purpose == "train" else given.values()
+    classes = _class_names(np.concatenate([np.ravel(labels) for _, labels in known]), classes)
+    if purpose == "train" and len(classes) < 2:
+        raise NetwrightError("there is only one class: there is nothing to tell apart", "give pictures of two or more")
     labels = [_numbers(side, np.asarray(labels).reshape(len(labels)), classes) for side, (_, labels) in given.items()]
     sides = [np.full(len(images), SPLITS.index(side), np.int8) for side, (images, _) in given.items()]
     names = [f"{side}[{row}]" for side, (images, _) in given.items() for row in range(len(images))]
@@ -137,7 +143,7 @@ def _check_labels(side: str, labels: NDArray[Any], count: int) -> None:
     what = f"y_{side}"
     if labels.ndim == 2 and labels.shape[1] > 1:
         raise NetwrightError(f"{what} has shape {labels.shape}: one-hot labels?", "give class numbers: y.argmax(1)")
-    if labels.ndim not in (1, 2):
+    if labels.ndim not in (1, 2) or labels.size != len(labels):
         raise NetwrightError(f"{what} has shape {labels.shape}", "give one label for each picture: shape (N,)")
     if len(labels) != count:
         fix = f"give one label for each picture: x_{side} has {count} pictures"
@@ -150,15 +156,16 @@ def _check_labels(side: str, labels: NDArray[Any], count: int) -> None:
 def _class_names(labels: NDArray[Any], classes: Any) -> list[str]:
     found = np.unique(labels)
     if classes is not None:
+        if np.ndim(classes) != 1:
+            problem = f"classes has shape {np.shape(classes)}"
+            raise NetwrightError(problem, "give one name for each class: classes=['cat', 'dog']")
         names = [str(name) for name in classes]
     elif labels.dtype.kind == "U":
         names = [str(name) for name in found]
     else:
-        names = [str(number) for number in range(max(0, int(found[-1])) + 1)]
+        names = list(counted(max(0, int(found[-1])), len(labels), "y"))
     if len(set(names)) != len(names):
         raise NetwrightError(f"class names repeat: {listed(names)}", "give each class its own name")
-    if len(names) < 2:
-        raise NetwrightError("there is only one class: there is nothing to tell apart", "give pictures of two or more")
     return names
 
 

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netwright.core.errors import NetwrightError
-from netwright.data.changes import optional
+from netwright.data.extras import optional
+from netwright.data.listing import counted
 
 PURPOSE = "a table of labels"
 
@@ -56,7 +57,7 @@ def _numbered(
     elif arrow.types.is_boolean(values.type):
         classes, values = ("false", "true"), compute.cast(values, "int8")
     elif arrow.types.is_integer(values.type):
-        classes = tuple(names or map(str, range((compute.max(values).as_py() or 0) + 1)))
+        classes = tuple(names) if names else counted(compute.max(values).as_py() or 0, len(values), what)
     else:
         fix = "give class numbers or names" if names is None else "cast it to whole numbers"
         raise NetwrightError(f"{what} has type {values.type}", f"{fix}, or choose another column for the label")

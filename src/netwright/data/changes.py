@@ -1,7 +1,6 @@
 """What datasets of texts and of sounds share: labels as numbers, and samples changed anew whenever they are read."""
 
 from collections.abc import Sequence
-from importlib import import_module
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -79,16 +78,3 @@ def _whole(found: "np.ndarray[Any, Any]", classes: Sequence[str] | None) -> tupl
         given = f"labels go from {found.min()} to {found.max()}, but there are {len(names)} classes"
         raise NetwrightError(given, f"count from 0 to {len(names) - 1}")
     return found.astype(int).tolist(), names
-
-
-def optional(module: str, package: str, purpose: str, instead: str = "") -> Any:
-    """A module of a package that not everybody has.
-
-    Raises:
-        NetwrightError: it is not installed; the message has the command.
-    """
-    try:
-        return import_module(module)
-    except ImportError as error:
-        fix = f"python -m pip install {package}" + (f"; or {instead}" if instead else "")
-        raise NetwrightError(f"{purpose} needs {package}, which cannot be imported ({error})", fix) from None

@@ -1,4 +1,4 @@
-"""Pictures named one by one or by their folder, for prediction."""
+"""What users name: paths, and pictures one by one or by their folder."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -8,6 +8,23 @@ from netwright.core.errors import NetwrightError, nearest
 EXTENSIONS = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".pnm", ".ppm", ".pgm", ".pbm",
 )  # fmt: skip
+
+
+def located(source: str) -> Path:
+    """The path that a source may be.
+
+    Raises:
+        NetwrightError: it is empty, or nothing that a file system can look up.
+    """
+    if not source.strip():
+        raise NetwrightError("no data is named", "give a path, or a name from `netwright list data`")
+    try:
+        path = Path(source).expanduser()
+        path.exists()
+    except (OSError, RuntimeError) as error:  # a name that is too long, a home of nobody
+        reason = getattr(error, "strerror", None) or error
+        raise NetwrightError(f"'{source:.80}' cannot be looked up ({reason})", "check the path") from None
+    return path
 
 
 def pictures_in(paths: Iterable[Path]) -> Iterator[Path]:

@@ -11,8 +11,8 @@ import numpy as np
 
 from netwright.core.errors import NetwrightError, listed, nearest
 from netwright.data.assign import SPLITS
-from netwright.data.files import EXTENSIONS
-from netwright.data.listing import NOBODY, Files, Listing
+from netwright.data.files import EXTENSIONS, located
+from netwright.data.listing import NOBODY, Files, For, Listing
 
 SIDES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 IGNORED = ("__MACOSX", "Thumbs.db", "desktop.ini")
@@ -21,12 +21,27 @@ UNKNOWN = -1  # the label of a picture whose class nobody says
 Tree = dict[str, dict[str, list[str]]]  # side -> class -> files, relative to the root
 
 
-def listing(source: str) -> Listing:
+def listing(source: str, purpose: For = "train") -> Listing:
     """The pictures under a folder with one folder for each class.
+
+    Args:
+        source: the folder.
+        purpose: "labelled" takes what `labelled` does; "any" also pictures at any depth without classes.
 
     Raises:
         NetwrightError: no layout that we know, or classes that do not agree between the sides.
     """
+    if purpose == "train":
+        return _trainable(source)
+    try:
+        return labelled(source)
+    except NetwrightError:
+        if purpose == "labelled":
+            raise
+        return unlabelled(source)
+
+
+def _trainable(source: str) -> Listing:
     root = _existing(source)
     others: Counter[str] = Counter()
     sides = side_folders(root)
@@ -69,7 +84,12 @@ def unlabelled(source: str) -> Listing:
     if not names:
         _refuse_no_pictures(root, root, others)
     labels, sides = np.full(len(names), UNKNOWN, np.int64), np.full(len(names), NOBODY, np.int8)
-    return Listing(root.name, str(root), (), Files(root, names), labels, sides, tuple(_notes(root, others)))
+    return Listing(titled(root), str(root), (), Files(root, names), labels, sides, tuple(_notes(root, others)))
+
+
+def titled(path: Path) -> str:
+    """What to call the data at a path: its last part, also where that is written `.` or `..`."""
+    return path.name if path.name.strip(".") else path.resolve().name
 
 
 def _tree(root: Path, sides: Mapping[str, Path], others: Counter[str]) -> Tree:
@@ -88,7 +108,7 @@ def _listed(root: Path, tree: Tree, notes: Iterable[str], *, divided: bool) -> L
             labels.append(np.full(len(files), numbers[name], np.int64))
             sides.append(np.full(len(files), SPLITS.index(side) if divided else NOBODY, np.int8))
     return Listing(
-        root.name,
+        titled(root),
         str(root),
         tuple(classes),
         Files(root, names),
@@ -99,7 +119,7 @@ def _listed(root: Path, tree: Tree, notes: Iterable[str], *, divided: bool) -> L
 
 
 def _existing(source: str) -> Path:
-    path = Path(source).expanduser()
+    path = located(source)
     if path.is_dir():
         return path
     if path.exists():

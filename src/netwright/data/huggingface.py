@@ -15,8 +15,8 @@ from netwright.core.errors import NetwrightError, listed, unknown
 from netwright.core.spec import Spec
 from netwright.data.arrow import class_numbers, missing
 from netwright.data.assign import SPLITS
-from netwright.data.changes import optional
 from netwright.data.decode import UnreadableImage, read
+from netwright.data.extras import optional
 from netwright.data.folder import SIDES
 from netwright.data.listing import NOBODY, Listing, Stamp
 

@@ -1,15 +1,13 @@
 """Which kind of data a name or a path stands for; a kind's own module is loaded when something is of it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from netwright.core.errors import NetwrightError
-from netwright.data.listing import Listing
-
-For = Literal["train", "labelled", "any"]
+from netwright.data.files import located
+from netwright.data.listing import For, Listing
 
 
 @dataclass(frozen=True)
@@ -20,11 +18,13 @@ class Kind:
         name: of the kind, and of the module with its `listing(source)`.
         summary: one line for users.
         stands: whether a source, which is also this path, is of it.
+        by_purpose: whether more is taken where nothing is trained: then the module has `listing(source, purpose)`.
     """
 
     name: str
     summary: str
     stands: Callable[[str, Path], bool]
+    by_purpose: bool = False
 
 
 def listing_of(source: str, purpose: For) -> Listing:
@@ -32,25 +32,16 @@ def listing_of(source: str, purpose: For) -> Listing:
 
     Args:
         source: a name or a path.
-        purpose: "train" refuses what cannot be trained on; "labelled" takes any folder with labels; "any" also one
-            without.
+        purpose: "train" refuses what cannot be trained on; "labelled" takes all that has labels, as a test split
+            alone; "any" also what has none.
 
     Raises:
         NetwrightError: the data cannot be used; the message says what to change.
     """
-    kind = next(kind for kind in KINDS if kind.stands(source, Path(source).expanduser()))
-    if kind.name == "archive":
-        found = listing_of(str(_module("archive").opened(source)), purpose)
-        return replace(found, name=Path(source).name.partition(".")[0])
-    module = _module(kind.name)
-    if kind.name != "folder" or purpose == "train":
-        return module.listing(source)
-    if purpose == "labelled":
-        return module.labelled(source)
-    try:
-        return module.labelled(source)
-    except NetwrightError:
-        return module.unlabelled(source)
+    path = located(source)
+    kind = next(kind for kind in KINDS if kind.stands(source, path))
+    listing = _module(kind.name).listing
+    return listing(source, purpose) if kind.by_purpose else listing(source)
 
 
 def _module(name: str) -> Any:
@@ -84,11 +75,13 @@ KINDS = (
         "table",
         "A table of path, label and perhaps split, as CSV, TSV, JSON lines or Parquet: `labels.csv`.",
         lambda _, path: _module("table").is_table(path) or _module("table").table_in(path) is not None,
+        by_purpose=True,
     ),
     Kind(
         "arrays",
         "An .npz file, or .npy files, with x_train, y_train, x_test, y_test as in Keras: `cifar10.npz`.",
         lambda _, path: _is_arrays(path),
+        by_purpose=True,
     ),
     Kind(
         "webdataset",
@@ -99,10 +92,12 @@ KINDS = (
         "archive",
         "A zip or tar file of anything else here, unpacked once: `photos.zip`.",
         lambda _, path: path.is_file() and _module("archive").is_archive(path),
+        by_purpose=True,
     ),
     Kind(
         "folder",
         "A folder with one folder of pictures for each class, with or without train, val and test above: `photos/`.",
         lambda _, path: True,
+        by_purpose=True,
     ),
 )

@@ -30,7 +30,7 @@ def labelled(source: str, preprocess: Preprocess, classes: Sequence[str]) -> Lab
     """Labelled pictures prepared as a model wants them: test where there is one, else validation, else everything.
 
     Args:
-        source: what `open_data` takes, or a folder with one folder a class.
+        source: what `open_data` takes; also a test split alone, or one class.
         preprocess: the model's.
         classes: the model's class names.
 

@@ -4,17 +4,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from netwright.core.errors import NetwrightError
 from netwright.data.assign import SPLITS
 from netwright.data.decode import Pixels, read
 
 NOBODY = -1  # the side of a picture about which the data says nothing
 Encoded = bytes | Pixels
 Stamp = tuple[int, int]
+For = Literal["train", "labelled", "any"]  # what is wanted: to train, to measure a model, to look even without labels
+LEAST_LIMIT, PER_PICTURE = 1000, 10  # class numbers may be this large, or so many times the number of pictures
 
 
 class Blobs(Protocol):
@@ -153,3 +156,15 @@ def numbered(names: Sequence[Any], classes: Sequence[str]) -> NDArray[np.int64]:
     """Class names as class numbers."""
     numbers = {name: number for number, name in enumerate(classes)}
     return np.fromiter((numbers[str(name)] for name in names), np.int64, len(names))
+
+
+def counted(highest: int, pictures: int, what: str) -> tuple[str, ...]:
+    """The names of classes that have none, from 0 to the highest class number.
+
+    Raises:
+        NetwrightError: the number is so large that it is another kind of number, as of a product.
+    """
+    if highest > max(LEAST_LIMIT, PER_PICTURE * pictures):
+        problem = f"{what} has labels up to {highest:,} for {pictures:,} pictures: class numbers count from 0"
+        raise NetwrightError(problem, "number the classes: np.unique(labels, return_inverse=True)[1]")
+    return tuple(map(str, range(highest + 1)))

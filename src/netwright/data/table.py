@@ -15,7 +15,7 @@ from netwright.core.errors import NetwrightError, listed, nearest, unknown
 from netwright.data import folder
 from netwright.data._rows import ENDINGS, HEADER, Cell, Columns, Row, read, refused
 from netwright.data.assign import SPLITS
-from netwright.data.listing import NOBODY, Files, Listing, numbered
+from netwright.data.listing import NOBODY, Files, For, Listing, numbered
 
 METADATA = "metadata"
 SEPARATORS = "|;"
@@ -33,13 +33,12 @@ def table_in(root: Path) -> Path | None:
     return next((path for ending in ENDINGS if (path := root / f"{METADATA}{ending}").is_file()), None)
 
 
-def listing(source: str, *, separator: str | None = None) -> Listing:
+def listing(source: str, purpose: For = "train") -> Listing:
     """The pictures that a table names. Paths are relative to the table's folder, or absolute.
 
     Args:
         source: the table, or a folder with its metadata.csv, .jsonl or .parquet.
-        separator: what stands between the labels of one picture that has several. By default | or ; where labels
-            have one of them; empty for labels that are names as they are.
+        purpose: without "train", rows for train may be missing, and so may classes.
 
     Raises:
         NetwrightError: with the row that cannot be used, and what to change.
@@ -48,14 +47,15 @@ def listing(source: str, *, separator: str | None = None) -> Listing:
     path = (table_in(given) if given.is_dir() else None) or given
     columns, rows = read(path)
     table = _gathered(path, rows)
-    _check_sides(table)
-    classes, meanings, notes = _classes(table, separator)
+    _check_sides(table, purpose)
+    classes, meanings, notes = _classes(table)
     table, more = _without_repeats(table, classes, meanings)
     _check_files(table)
     labels = meanings[table.codes]
-    _check_classes(table, classes, labels)
+    if purpose == "train":
+        _check_classes(table, classes, labels)
     root = path.parent
-    name = root.absolute().name if path.stem == METADATA else path.stem
+    name = folder.titled(root) if path.stem == METADATA else path.stem
     notes = (*_unused(columns), *notes, *more)
     return Listing(name, str(root), classes, Files(root, table.names), labels, table.sides, notes)
 
@@ -108,10 +108,10 @@ def _side(path: Path, row: Row) -> int:
     return SPLITS.index(side)
 
 
-def _check_sides(table: _Table) -> None:
+def _check_sides(table: _Table, purpose: For) -> None:
     """Who gives sides gives them all, except that val may be left to us: it is then taken from the rows without one."""
     said = table.sides != NOBODY
-    if said.all() and SPLITS.index("train") not in table.sides:
+    if purpose == "train" and said.all() and SPLITS.index("train") not in table.sides:
         raise NetwrightError(f"{table.path} has no row for train", "write train in the split column of some rows")
     if not said.all() and SPLITS.index("val") in table.sides:
         count = int((~said).sum())
@@ -119,9 +119,9 @@ def _check_sides(table: _Table) -> None:
         raise table.row(int(np.argmin(said)), "no split, although others are for val", fix)
 
 
-def _classes(table: _Table, separator: str | None) -> tuple[tuple[str, ...], NDArray[np.int64], list[str]]:
+def _classes(table: _Table) -> tuple[tuple[str, ...], NDArray[np.int64], list[str]]:
     """Class names; for each different cell the class number, or K of 0 and 1; and how cells were understood."""
-    mark = _separator(table, separator)
+    mark = _separator(table)
     if not mark and not any(isinstance(cell, tuple) for cell in table.cells):
         classes = _ordered(str(cell) for cell in table.cells)
         if "" in table.cells:
@@ -133,16 +133,15 @@ def _classes(table: _Table, separator: str | None) -> tuple[tuple[str, ...], NDA
     meanings = np.zeros((len(parts), len(classes)), np.int64)
     for row, cell in zip(meanings, parts, strict=True):
         row[numbered(cell, classes)] = 1
-    how = f"cells are cut at '{mark}' (separator='' where that is part of a name)" if mark else "cells are lists"
+    how = f"cells are cut at '{mark}' (rename classes that have it in their names)" if mark else "cells are lists"
     return classes, meanings, [f"several labels a picture: {how}"]
 
 
-def _separator(table: _Table, given: str | None) -> str:
-    if given is not None:
-        return given
+def _separator(table: _Table) -> str:
+    """What stands between the labels of one picture that has several; empty where no label has such a mark."""
     found = [mark for mark in SEPARATORS if any(isinstance(cell, str) and mark in cell for cell in table.cells)]
     if len(found) > 1:
-        fix = "say which one stands between labels: separator='|' or separator=';'"
+        fix = "put one of them between labels, and rename the classes that have the other in their names"
         raise NetwrightError(f"labels in {table.path} have both '|' and ';' in them", fix)
     return found[0] if found else ""
 

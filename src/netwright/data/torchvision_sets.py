@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from netwright.core.errors import NetwrightError, listed, unknown
 from netwright.core.spec import Spec
 from netwright.data.assign import SPLITS
-from netwright.data.changes import optional
 from netwright.data.decode import Pixels, UnreadableImage, upright_picture
+from netwright.data.extras import optional
 from netwright.data.listing import NOBODY, Arrays, Blobs, Files, Listing
 
 PREFIX = "torchvision:"
@@ -107,7 +107,7 @@ class OneByOne:
             raise IndexError(place)
         try:
             picture = found[row][0]
-        except (OSError, ValueError, KeyError) as error:
+        except Exception as error:  # whatever torchvision's readers stumble on
             raise UnreadableImage(self.names[place], f"torchvision cannot read it ({error})") from None
         channels = 1 if picture.mode == "L" else 3
         upright = upright_picture(picture, self.names[place], channels=channels)

@@ -30,7 +30,8 @@ from numpy.typing import NDArray
 from netwright.core.errors import NetwrightError, listed, unknown
 from netwright.data.decode import UnreadableImage
 from netwright.data.files import EXTENSIONS
-from netwright.data.listing import Listing, Stamp, numbered
+from netwright.data.folder import titled
+from netwright.data.listing import Listing, Stamp, counted, numbered
 from netwright.data.shards import BRACES, is_pattern, members, opened, shards_of, sides_of, tars_in
 
 LABELS = ("cls", "json", "txt")  # where a label is looked for, the first one first
@@ -118,7 +119,7 @@ def listing(source: str) -> Listing:
         np.concatenate([np.array(shard.offset, np.int64) for shard in walked]),
         np.concatenate([np.array(shard.size, np.int64) for shard in walked]),
     )
-    title = BRACES.sub("*", Path(source).name).removesuffix(".tar")
+    title = BRACES.sub("*", titled(Path(source))).removesuffix(".tar")
     return Listing(title, str(root), classes, members, labels, np.repeat(np.array(sides, np.int8), counts))
 
 
@@ -248,12 +249,15 @@ def _counted(
     if given and highest >= len(given):
         problem = f"{names[int(labels.argmax())]} has label {highest}, but {path} names {len(given)} classes"
         raise NetwrightError(problem, f"count from 0 to {len(given) - 1}, or name every class")
-    return given or tuple(map(str, range(highest + 1))), labels
+    return given or counted(highest, len(labels), "the shards"), labels
 
 
 def _given(path: Path) -> tuple[str, ...]:
     """The class names in classes.txt, if it is there."""
-    lines = path.read_text("utf-8").splitlines() if path.is_file() else []
+    try:
+        lines = path.read_text("utf-8-sig").splitlines() if path.is_file() else []
+    except (OSError, UnicodeDecodeError) as error:
+        raise NetwrightError(f"{path} cannot be read ({error})", "save it as UTF-8, one class a line") from None
     classes = tuple(line.strip() for line in lines if line.strip())
     if len(set(classes)) < len(classes):
         twice = next(name for name, count in Counter(classes).items() if count > 1)

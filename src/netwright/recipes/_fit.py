@@ -19,6 +19,7 @@ from netwright.engine.signals import stops_on_signals
 from netwright.recipes._assemble import Parts, assemble, objects
 from netwright.recipes._choose import is_too_small
 from netwright.recipes._finish import finish
+from netwright.recipes._memory import out_of_memory
 from netwright.recipes._recipe import Recipe, recipe_for
 from netwright.recipes._recipe import recipe as named
 from netwright.recipes._record import Record, processor
@@ -32,7 +33,7 @@ from netwright.recipes._resume import (
     resumed_recipe,
     told,
 )
-from netwright.recipes._room import for_a_run, out_of_memory
+from netwright.recipes._room import for_a_run
 from netwright.records.atomic import write_atomic
 from netwright.records.folder import RunFolder
 from netwright.records.plain import plain

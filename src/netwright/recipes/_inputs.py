@@ -114,8 +114,9 @@ def _moments_for(kind: str, channels: Normalise) -> tuple[tuple[float, ...], tup
 def _read(recipe: Recipe, data: Any, classes: Sequence[str] | None, progress: Any) -> Inputs:
     if data is None or isinstance(data, str):
         quarantine = read_quarantine(Path(recipe.quarantine).expanduser()) if recipe.quarantine else {}
+        source = data or recipe.data
         data = open_data(
-            data or recipe.data,
+            source,
             image_size=recipe.image_size,
             fit=recipe.fit,
             channels=recipe.channels,
@@ -124,7 +125,7 @@ def _read(recipe: Recipe, data: Any, classes: Sequence[str] | None, progress: An
             group=recipe.group,
             progress=progress,
         )
-        return _gated(_own(data), data, recipe, quarantine)
+        return _gated(_own(data), data, source, recipe, quarantine)
     if isinstance(data, Data):
         return _own(data)
     splits = _splits(data)
@@ -134,7 +135,7 @@ def _read(recipe: Recipe, data: Any, classes: Sequence[str] | None, progress: An
     return _users(splits, classes)
 
 
-def _gated(inputs: Inputs, data: Data, recipe: Recipe, quarantine: Mapping[str, str]) -> Inputs:
+def _gated(inputs: Inputs, data: Data, source: str, recipe: Recipe, quarantine: Mapping[str, str]) -> Inputs:
     """The same, with what the data gate found among the notes.
 
     Raises:
@@ -149,7 +150,8 @@ def _gated(inputs: Inputs, data: Data, recipe: Recipe, quarantine: Mapping[str, 
     if errors and recipe.gate == "error":
         raise NetwrightError(f"the data does not pass the gate: {errors[0].title}", errors[0].fix)
     counts = {"errors": len(errors), "warnings": len(warnings)}
-    return replace(inputs, record=inputs.record | {"gate": counts, "notes": [*inputs.record["notes"], *notes(verdict)]})
+    told = [*inputs.record["notes"], *notes(verdict, source)]
+    return replace(inputs, record=inputs.record | {"gate": counts, "notes": told})
 
 
 def _fractions(recipe: Recipe) -> tuple[float, float, float]:
@@ -253,7 +255,9 @@ def _brief(sample: Any) -> tuple[list[float], str]:
     """Means of a picture's channels, and its label."""
     picture = as_tensor(sample[0])
     channels = picture.movedim(-1, 0) / 255 if picture.dtype == torch.uint8 else picture
-    return [round(float(mean), 3) for mean in channels.double().flatten(1).mean(1)], str(torch.as_tensor(sample[1]).tolist())
+    return [round(float(mean), 3) for mean in channels.double().flatten(1).mean(1)], str(
+        torch.as_tensor(sample[1]).tolist()
+    )
 
 
 def _spread(n: int, most: int) -> list[int]:

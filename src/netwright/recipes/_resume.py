@@ -141,13 +141,14 @@ def refuse_other_objects(record: Mapping[str, Any], objects: Mapping[str, Any], 
         if kind not in own:
             if given is not None and kind != "data":
                 fix = f"leave it out: {call})"
-                raise NetwrightError(f"this run began with a {kind} of netwright's, not a {type(given).__name__}", fix)
+                problem = f"this run began with a {kind} of netwright's, and {type(given).__name__} is given"
+                raise NetwrightError(problem, fix)
         elif given is None:
             value = "…" if kind == "data" else f"{own[kind]}(…)"
             fix = f"pass it again, in Python: {call}, {kind}={value})"
             raise NetwrightError(f"this run {USED[kind]} your own {own[kind]}", fix)
         elif kind != "data" and type(given).__name__ != own[kind]:
-            problem = f"this run {USED[kind]} your own {own[kind]}, not a {type(given).__name__}"
+            problem = f"this run {USED[kind]} your own {own[kind]}, and {type(given).__name__} is given"
             raise NetwrightError(problem, f"pass it again: {call}, {kind}={own[kind]}(…))")
 
 

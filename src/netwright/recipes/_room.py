@@ -1,14 +1,12 @@
 """Whether a run fits in main memory, asked before it begins, and what is said when memory runs out after all."""
 
-import math
-import sys
 from collections.abc import Mapping
 from typing import Any
 
 from netwright.core.errors import NetwrightError
 from netwright.data.loader import RESIDENT_BYTES
 from netwright.data.split import Split
-from netwright.recipes._choose import _bytes_in, _free, _is_full
+from netwright.recipes._memory import left
 
 MOST = 0.9  # the part of the free memory that a run may be expected to fill
 FLOAT = 4  # bytes
@@ -57,26 +55,6 @@ def pictures(splits: Mapping[str, Any]) -> int:
     """Bytes of the splits that are copied to memory; larger ones stay on the disk."""
     sizes = [split.images.nbytes for split in splits.values() if isinstance(split, Split)]
     return sum(size for size in sizes if size <= RESIDENT_BYTES)
-
-
-def left() -> float:
-    """Bytes that this process may still take: of the machine, its container, and its own limit."""
-    return min(_free() - _bytes_in("/proc/self/status", "VmRSS"), _limit() - _bytes_in("/proc/self/status", "VmSize"))
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether memory has run out, be it Python's, a processor's or a GPU's."""
-    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _is_full(error))
-
-
-def _limit() -> float:
-    """What the process was allowed to address, as by `ulimit -v`."""
-    if sys.platform == "win32":
-        return math.inf
-    import resource
-
-    most = resource.getrlimit(resource.RLIMIT_AS)[0]
-    return math.inf if most == resource.RLIM_INFINITY else most
 
 
 def _size(count: float) -> str:

@@ -10,7 +10,8 @@ from scipy.fft import next_fast_len
 from torch import Tensor
 
 from netwright.core.errors import NetwrightError, unknown
-from netwright.data.changes import Strength, drawn, optional
+from netwright.data.changes import Strength, drawn
+from netwright.data.extras import optional
 from netwright.engine.random import generator
 
 CODECS = {"mp3": ("MP3", "MPEG_LAYER_III"), "opus": ("OGG", "OPUS"), "vorbis": ("OGG", "VORBIS")}

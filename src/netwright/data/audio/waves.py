@@ -11,7 +11,7 @@ from scipy.io import wavfile
 from torch import Tensor
 
 from netwright.core.errors import NetwrightError
-from netwright.data.changes import optional
+from netwright.data.extras import optional
 from netwright.engine.random import generator
 
 

@@ -93,25 +93,6 @@ def near_pairs(facts: NDArray[np.void]) -> NearPairs:
     return NearPairs(found, int(flat.sum()), crowded)
 
 
-def joined(exact: Iterable[Sequence[int]], pairs: Iterable[Pair]) -> list[list[int]]:
-    """Groups of pictures that are duplicates of one another, exact or near, directly or by way of others."""
-    root: dict[int, int] = {}
-
-    def find(place: int) -> int:
-        while root.setdefault(place, place) != place:
-            root[place] = place = root[root[place]]
-        return place
-
-    links = [(group[0], place) for group in exact for place in group[1:]]
-    for one, other in [*links, *((pair.first, pair.second) for pair in pairs)]:
-        low, high = sorted((find(one), find(other)))
-        root[high] = low
-    groups: dict[int, list[int]] = {}
-    for place in sorted(root):
-        groups.setdefault(find(place), []).append(place)
-    return list(groups.values())
-
-
 class _Table:
     """Pictures in buckets, by two blocks of their hashes; in a bucket by place."""
 

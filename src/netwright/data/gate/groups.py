@@ -20,7 +20,7 @@ FEWEST, SHARED, LARGEST, PER_CLASS = 5, 0.5, 0.1, 2
 
 def groups(subject: Subject) -> list[Finding]:
     """Groups that the user named and that are on two sides."""
-    if subject.group is None:
+    if subject.group is None or not subject.readable.any():
         return []
     members = _grouped(subject, pattern_of(subject.group))
     _refuse_vacuous(subject, members)
@@ -63,7 +63,7 @@ def _grouped(subject: Subject, pattern: re.Pattern[str]) -> dict[str, list[int]]
 
 def _refuse_vacuous(subject: Subject, members: dict[str, list[int]]) -> None:
     """An expression that cannot find anything must not pass for a check."""
-    if not members and subject.readable.any():
+    if not members:
         name = subject.name(int(np.flatnonzero(subject.readable)[0]))
         problem = f"group '{subject.group}' matches no name"
         raise NetwrightError(problem, f"it is searched in names like '{name}'")

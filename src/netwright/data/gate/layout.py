@@ -33,7 +33,8 @@ def listed(source: str, *, plain: bool = False) -> tuple[Listing, NetwrightError
 def with_problem(verdict: Verdict, listing: Listing, problem: NetwrightError) -> Verdict:
     """The verdict with what training would refuse, unless findings say it or the pictures just lie side by side."""
     said = SAID_BETTER & {finding.kind for finding in verdict.findings}
-    if said or not any("/" in name for name in listing.blobs.names):
+    folders = any("/" in name for name in listing.blobs.names)
+    if said or not (folders or listing.classes):
         return verdict
-    fix = f"{problem.fix}; if the folders are no classes: `--plain`"
+    fix = f"{problem.fix}; if the folders are no classes: `--plain`" if folders else problem.fix
     return replace(verdict, findings=(Finding("layout", "error", problem.problem, "", fix, 1), *verdict.findings))

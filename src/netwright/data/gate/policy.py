@@ -1,13 +1,11 @@
 """What netwright does with every kind of file: what it refuses, and what it uses and how."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 from netwright.data.facts import Odd
 from netwright.data.files import EXTENSIONS
 from netwright.data.gate.verdict import Severity
 
-Use = Literal["refused", "noted", "used"]
 GOOD_COPY = "replace each with a good copy, or leave it out (`--fix`)"
 
 
@@ -50,17 +48,6 @@ class Oddity:
     def kind(self) -> str:
         """A name for programs."""
         return str(self.odd.name).lower()
-
-
-@dataclass(frozen=True)
-class Judged:
-    """What becomes of one file, and why."""
-
-    use: Use
-    words: tuple[str, ...]
-
-    def __str__(self) -> str:
-        return f"{self.use}: {'; '.join(self.words)}" if self.words else self.use
 
 
 # The first whose sign is in the reason.
@@ -121,19 +108,3 @@ def misnamed(name: str, format_: str) -> bool:
     """Whether a file's extension is that of another format than its content."""
     extension = "." + name.rpartition(".")[2].lower()
     return extension in EXTENSIONS and format_ in OF_FORMAT and extension not in OF_FORMAT[format_]
-
-
-def judged(name: str, *, reason: str | None, odd: int, format_: str) -> Judged:
-    """What becomes of one file.
-
-    Args:
-        name: its name with its extension.
-        reason: why it cannot be read, None if it can.
-        odd: flags of `Odd`.
-        format_: of its content, as `JPEG`.
-    """
-    if reason is not None:
-        return Judged("refused", (reason,))
-    words = [each.use for each in ODDITIES if odd & each.odd]
-    words += [f"read as the {format_} it is"] if misnamed(name, format_) else []
-    return Judged("noted" if words else "used", tuple(words))

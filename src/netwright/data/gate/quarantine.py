@@ -4,10 +4,11 @@ import json
 from pathlib import Path
 
 from netwright.core.errors import NetwrightError, nearest
+from netwright.data.files import located
 from netwright.data.gate.verdict import Verdict
 from netwright.records.atomic import write_atomic
 
-REASON = "  # "
+REASON, OF = "  # ", "# The data: "
 HEAD = (
     "# Pictures that netwright leaves out. A line is a name, two spaces, # and the reason; names that could be",
     "# misread are written as JSON strings. Lines may be removed or added by hand.",
@@ -15,34 +16,50 @@ HEAD = (
 UNKNOWN = "in the quarantine list"
 
 
-def write_quarantine(path: Path, verdict: Verdict) -> dict[str, str]:
+def write_quarantine(path: Path, verdict: Verdict, source: str) -> None:
     """Write the pictures that the verdict leaves out, beside those that the file names already.
 
-    Returns:
-        What the file now holds, each name with its reason.
+    Args:
+        path: of the list.
+        verdict: on the data.
+        source: the data, as `source_of` calls them.
 
     Raises:
-        NetwrightError: what is there is no quarantine list, or the place cannot be written.
+        NetwrightError: what is there is no quarantine list of these data, or the place cannot be written.
     """
-    known = read_quarantine(path) if path.exists() else {}
+    known = read_quarantine(path, source) if path.exists() else {}
     names = known | verdict.leave_out
     lines = [f"{_written(name)}{REASON}{' '.join(names[name].split())}" for name in sorted(names)]
-    write_atomic(path, "\n".join([*HEAD, *lines, ""]))
-    return names
+    write_atomic(path, "\n".join([*HEAD, f"{OF}{_written(source)}", *lines, ""]))
 
 
-def read_quarantine(path: Path) -> dict[str, str]:
+def source_of(given: str) -> str:
+    """What a list calls the data that it belongs to: the whole path, or the name of what is no path."""
+    path = located(given)
+    return str(path.resolve()) if path.exists() else given
+
+
+def read_quarantine(path: Path, source: str | None = None) -> dict[str, str]:
     """The names that a list leaves out, each with its reason.
 
+    Args:
+        path: of the list.
+        source: the data that it has to belong to, as `source_of` calls them; None for any. A list that somebody
+            wrote by hand may not say.
+
     Raises:
-        NetwrightError: the file is not there, is no text, or a line cannot be read.
+        NetwrightError: the file is not there, is no text, belongs to other data, or a line cannot be read.
     """
     try:
-        text = path.read_text("utf-8")
+        text = path.read_text("utf-8-sig")
     except FileNotFoundError:
         raise _missing(path) from None
     except (OSError, UnicodeDecodeError) as error:
         raise NetwrightError(f"{path} cannot be read: {error}", "give a text file with one name a line") from None
+    belongs = next((line.removeprefix(OF).strip() for line in text.split("\n") if line.startswith(OF)), None)
+    if source is not None and belongs not in (None, _written(source)):
+        fix = f"give another list for these data: --quarantine FILE; or remove the line '{OF.strip()} …' if they moved"
+        raise NetwrightError(f"{path} is the quarantine list of other data: {belongs}", fix)
     lines = ((number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip() and line[0] != "#")
     return dict(_read(path, number, line.removesuffix("\r")) for number, line in lines)
 
