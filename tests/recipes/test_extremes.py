@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.utils.data import TensorDataset
 
 from netwright import NetwrightError, fit, from_arrays, recipe
 from netwright.recipes._recipe import Recipe
@@ -69,3 +71,17 @@ def test_one_sample_for_batch_normalisation(tmp_path: Path) -> None:
     flat = nn.Sequential(nn.Flatten(), nn.Linear(432, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
     with pytest.raises(NetwrightError, match="batch normalisation cannot work on one value"):
         fit(small(epochs=1), data=(tensors(1, 0),), classes=["a", "b"], model=flat, output=tmp_path)
+
+
+@pytest.mark.fault(43, "an empty dataset of one's own is refused in words")
+def test_an_empty_dataset() -> None:
+    empty = TensorDataset(torch.zeros(0, 1, 32, 32), torch.zeros(0, dtype=torch.long))
+    with pytest.raises(NetwrightError, match="the train split is empty"):
+        fit(Recipe(model="lenet5", epochs=1), data=(empty, empty))
+
+
+def test_labels_that_are_identifiers() -> None:
+    labels = torch.tensor([0, 20_000_000] * 8)
+    own = TensorDataset(torch.zeros(16, 1, 32, 32), labels)
+    with pytest.raises(NetwrightError, match="class numbers count from 0"):
+        fit(Recipe(model="lenet5", epochs=1), data=(own, own))

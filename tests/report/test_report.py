@@ -178,7 +178,20 @@ def test_whatever_is_broken_the_rest_is_shown(run: RunFolder, broken: str, conte
     assert re.findall(r'<section id="(\w+)"', written(run)) == SECTIONS
 
 
-PARTS = ["name", "data", "model", "device", "versions", "git", "result", "tricks", "recipe", "sources", "seed"]
+PARTS = [
+    "name",
+    "data",
+    "model",
+    "device",
+    "versions",
+    "git",
+    "result",
+    "tricks",
+    "recipe",
+    "sources",
+    "seed",
+    "resumed",
+]
 
 
 @pytest.mark.parametrize("key", PARTS)
@@ -385,3 +398,14 @@ def test_values_inside_a_spec_have_choosers_of_their_own(
     row = str(recipe_table({"s": value}, sources)).split("<tbody>")[1]
     said = chosen.format(you='<strong class="user">you</strong>')
     assert f'<th scope="row">s</th><td>{shown}</td><td>{said}</td>' in row
+
+
+@pytest.mark.fault(24, "the report says at which step a run was resumed, and whether that was exact")
+def test_resumptions_are_told(run: RunFolder) -> None:
+    exact = {"step": 40, "exact": True, "differs": {}, "skipped": []}
+    other = {"step": 90, "exact": False, "differs": {"threads": [2, 1]}, "skipped": ["step-00000095 (damaged)"]}
+    assert "Resumed" not in text_of(written(run))
+    changed(run, resumed=[exact, other])
+    told = text_of(written(run))
+    assert "40 bit for bit" in told
+    assert "90 no threads: 2, 1; left out step-00000095 (damaged)" in told

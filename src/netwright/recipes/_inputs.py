@@ -15,6 +15,7 @@ from netwright.core.errors import NetwrightError, unknown
 from netwright.data import Data, from_arrays, open_data
 from netwright.data.gate.quarantine import read_quarantine
 from netwright.data.gate.summary import notes
+from netwright.data.listing import counted
 from netwright.data.loader import ArraySource, DatasetSource, Seeded, as_tensor
 from netwright.data.preprocess import Preprocess
 from netwright.data.split import Split
@@ -187,6 +188,8 @@ def _own(data: Data) -> Inputs:
 
 def _users(splits: Mapping[str, Any], classes: Sequence[str] | None) -> Inputs:
     train = splits["train"]
+    if not len(train):
+        raise NetwrightError("the train split is empty", "give pictures to train on")
     first = as_tensor(train[0][0])
     names = classes or getattr(train, "classes", None)
     labels = {split: _labels(held, look=names is None) for split, held in splits.items()}
@@ -232,7 +235,7 @@ def _count_classes(labels: Iterable[NDArray[Any] | None]) -> int:
     highest = max((int(held.max()) for held in known if len(held)), default=0)
     if highest < 1:
         raise NetwrightError("the dataset has one class only", "give samples of at least two classes, or classes=[…]")
-    return highest + 1
+    return len(counted(highest, sum(map(len, known)), "the dataset"))
 
 
 def _fingerprint(splits: Mapping[str, Any], labels: Mapping[str, NDArray[Any] | None]) -> str:

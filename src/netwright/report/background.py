@@ -35,6 +35,7 @@ def machine(reading: Reading) -> Html:
         _identity(reading),
         _device(reading.at("device") or {}),
         _versions(reading.at("versions") or {}),
+        _resumed(reading.at("resumed") or []),
     )
     return section("machine", "To run it again", *parts)
 
@@ -137,6 +138,20 @@ def _device(device: Mapping[str, Any]) -> Html:
     )
     why = [tag("li", each) for each in device.get("why") or []]
     return join(what, tag("ul", *why, class_="notes") if why else None)
+
+
+def _resumed(times: Sequence[Mapping[str, Any]]) -> Html | None:
+    """Where the run was taken up again, and whether that was exact."""
+    if not times:
+        return None
+    rows = [(setting(each.get("step")), "bit for bit" if each.get("exact") else "no", _differs(each)) for each in times]
+    return table(("at step", "exact", "what was another, then and now"), rows, caption="Resumed", class_="recipe")
+
+
+def _differs(resumed: Mapping[str, Any]) -> str:
+    pairs: Mapping[str, Sequence[Any]] = resumed.get("differs") or {}
+    words = [f"{name}: {then}, {now}" for name, (then, now) in pairs.items()]
+    return "; ".join([*words, *(f"left out {name}" for name in resumed.get("skipped") or [])])
 
 
 def _versions(versions: Mapping[str, Any]) -> Html | None:
