@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parents[1] if "__file__" in globals() else Path.
 sys.path.insert(0, str(ROOT / "docs"))  # the site's scripts are not a package
 from gen_pictures import Strip, Watched, strip_of  # noqa: E402
 
-NOT_STATIONS = {"name", "spec", "start", "memory", "recall"}
+NOT_STATIONS = {"name", "spec", "passes", "start", "memory", "recall", "overruled"}
 STATIONS = [name for name in vars(Trick) if not name.startswith("_") and name not in {*NOT_STATIONS, "card"}]
 ON_ONE_LINE = '{ style="white-space: nowrap" }'
 # A trick stands in the first group of which it uses a station.

@@ -313,7 +313,9 @@ def test_threads_leave_the_warning_filters_as_they_were():
 
 def test_one_thread_that_leaves_does_not_unsilence_another():
     def warn():
-        warnings.warn_explicit("Corrupt EXIF data", UserWarning, "TiffImagePlugin.py", 1, module="PIL.TiffImagePlugin")
+        warnings.warn_explicit(
+            "Corrupt EXIF data", UserWarning, "PIL/TiffImagePlugin.py", 1, module="PIL.TiffImagePlugin"
+        )
 
     with quiet:
         with quiet:
