@@ -11,13 +11,14 @@ import pytest
 from PIL import Image
 
 from netwright.core.errors import NetwrightError
-from netwright.data import cache, segments
+from netwright.data import cache, live, segments
 from netwright.data import index as index_module
 from netwright.data import listing as listings
-from netwright.data.cache import Live, cache_folder, opened_index
+from netwright.data.cache import cache_folder, opened_index
 from netwright.data.decode import UnreadableImage
 from netwright.data.index import Index
 from netwright.data.listing import Files, Listing
+from netwright.data.live import Live
 from netwright.data.preprocess import Preprocess
 from netwright.data.segments import ABSENT, Rows, Segments, as_keys
 
@@ -44,9 +45,9 @@ def photos(tmp_path):
 def decoded(monkeypatch):
     """The names of files as they are decoded."""
     names = []
-    original = cache.examine
+    original = live.examine
     monkeypatch.setattr(
-        cache, "examine", lambda blob, name, geometry: (names.append(name), original(blob, name, geometry))[1]
+        live, "examine", lambda blob, name, geometry: (names.append(name), original(blob, name, geometry))[1]
     )
     return names
 

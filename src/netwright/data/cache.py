@@ -12,7 +12,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -27,10 +27,10 @@ from numpy.typing import NDArray
 
 from netwright.core.errors import NetwrightError
 from netwright.data.decode import Pixels, UnreadableImage
-from netwright.data.examine import examine
-from netwright.data.facts import FACT, complete, content_digest
+from netwright.data.facts import FACT, complete
 from netwright.data.index import Index
 from netwright.data.listing import Arrays, Listing
+from netwright.data.live import Live, Looked, look
 from netwright.data.preprocess import Preprocess
 from netwright.data.segments import ABSENT, Keys, Rows, Segments, as_rows, remove, stored_in
 from netwright.data.split import Progress
@@ -42,8 +42,6 @@ HELD = 2 << 30  # bytes of decoded pictures that are held in memory where the ca
 _CHUNK = 256
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _ABANDONED = 24 * 3600.0  # seconds
-
-Looked = tuple[Pixels, NDArray[np.void]] | UnreadableImage
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,44 +59,6 @@ class Decoded:
     facts: NDArray[np.void]
     unreadable: dict[int, str]
     notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, eq=False)
-class Live:
-    """Pictures that are decoded whenever they are asked for, because the cache may not hold them."""
-
-    listing: Listing
-    keys: Keys
-    places: NDArray[np.int64]
-    geometry: Preprocess
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """N S S C."""
-        return len(self.places), *self.geometry.shape
-
-    @property
-    def nbytes(self) -> int:
-        """Of the array that this stands for."""
-        return int(np.prod(self.shape, dtype=np.int64))
-
-    def __len__(self) -> int:
-        return len(self.places)
-
-    def __getitem__(self, chosen: Any) -> Pixels:
-        places = np.atleast_1d(self.places[chosen])
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            found = list(
-                pool.map(_look, repeat(self.listing), places.tolist(), self.keys[places], repeat(self.geometry))
-            )
-        for row in found:
-            if isinstance(row, UnreadableImage):
-                raise row
-        images = np.stack([row[0] for row in found if not isinstance(row, UnreadableImage)])
-        return images[0] if np.ndim(self.places[chosen]) == 0 else images
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Pixels:
-        return self[:]
 
 
 Images = Pixels | Rows | Live
@@ -240,38 +200,43 @@ def _filled(
 ) -> dict[int, str]:
     """Decode what is not there yet, each content once; returns what cannot be read."""
     good = _good(len(listing), lost)
-    unknown = facts.find(keys[good]) == ABSENT
-    without = np.zeros_like(unknown) if pixels is None else pixels.find(keys[good]) == ABSENT
-    todo = np.flatnonzero(unknown | without)
-    _, first = np.unique(keys[good[todo], 0], return_index=True)
-    todo = todo[np.sort(first)]
+    unknown, unkept = np.zeros((2, len(listing)), bool)
+    unknown[good] = facts.find(keys[good]) == ABSENT
+    unkept[good] = pixels is not None and pixels.find(keys[good]) == ABSENT
+    todo = np.flatnonzero(unknown | unkept)
+    _, first = np.unique(keys[todo, 0], return_index=True)
     reasons: dict[int, UnreadableImage] = {}
-    with _room_errors(facts, pixels), ThreadPoolExecutor(os.cpu_count()) as pool, ExitStack() as stack:
+    with _room_errors(facts, pixels), ExitStack() as stack:
         to_facts = stack.enter_context(facts.writing())
         to_pixels = None if pixels is None else stack.enter_context(pixels.writing())
-        for start in range(0, len(todo), _CHUNK):
-            chosen = todo[start : start + _CHUNK]
-            places = good[chosen]
-            looked = pool.map(_look, repeat(listing), places.tolist(), keys[places], repeat(geometry))
-            learnt: list[tuple[int, NDArray[np.void]]] = []
-            for number, (row, found) in enumerate(zip(chosen, looked, strict=True), start + 1):
-                place = int(good[row])
-                if isinstance(found, UnreadableImage):
-                    reasons[place] = found
-                else:
-                    if unknown[row]:
-                        learnt.append((place, found[1]))
-                    if to_pixels is not None and without[row]:
-                        to_pixels.add(keys[place], found[0])
-                if progress:
-                    progress(number, len(todo))
-            facts_of = np.stack([fact for _, fact in learnt]) if learnt else np.empty(0, FACT)
-            complete(facts_of)
-            for row, (place, _) in enumerate(learnt):
-                to_facts.add(keys[place], facts_of[row : row + 1])
+        for looked in _looked(listing, keys, todo[np.sort(first)], geometry, progress):
+            reasons |= {place: found for place, found in looked if isinstance(found, UnreadableImage)}
+            seen = [(place, *found) for place, found in looked if not isinstance(found, UnreadableImage)]
+            learnt = np.array([fact for _, _, fact in seen], FACT)
+            complete(learnt)
+            for row, (place, image, _) in enumerate(seen):
+                if unknown[place]:
+                    to_facts.add(keys[place], learnt[row : row + 1])
+                if to_pixels is not None and unkept[place]:
+                    to_pixels.add(keys[place], image)
     # What only failed today is tried again next time.
     index.note_unreadable((keys[place].tobytes(), bad.reason) for place, bad in reasons.items() if bad.lasting)
     return _of_equal_content(reasons, keys, good)
+
+
+def _looked(
+    listing: Listing, keys: Keys, places: NDArray[np.int64], geometry: Preprocess, progress: Progress | None
+) -> Iterator[list[tuple[int, Looked]]]:
+    """Pictures with their places, some hundreds at a time, so that no more than these are in memory."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for start in range(0, len(places), _CHUNK):
+            chosen = places[start : start + _CHUNK].tolist()
+            found: list[tuple[int, Looked]] = []
+            for each in pool.map(look, repeat(listing), chosen, keys[chosen], repeat(geometry)):
+                found.append((chosen[len(found)], each))
+                if progress:
+                    progress(start + len(found), len(places))
+            yield found
 
 
 def _of_equal_content(reasons: dict[int, UnreadableImage], keys: Keys, good: NDArray[np.int64]) -> dict[int, str]:
@@ -280,19 +245,6 @@ def _of_equal_content(reasons: dict[int, UnreadableImage], keys: Keys, good: NDA
     if not by_key:
         return {}
     return {int(place): by_key[key] for place in good if (key := keys[place].tobytes()) in by_key}
-
-
-def _look(listing: Listing, place: int, key: NDArray[np.uint64], geometry: Preprocess) -> Looked:
-    """A picture and its facts, or what is wrong with it. In threads, since Pillow works outside Python's lock:
-    processes are no faster (measured), and would each import everything anew."""
-    name = listing.blobs.names[place]
-    try:
-        blob = listing.blobs.read(place)
-        if content_digest(blob) != key.tobytes():
-            return UnreadableImage(name, "changed while it was being read", lasting=False)
-        return examine(blob, name, geometry)
-    except UnreadableImage as error:
-        return error
 
 
 def _good(count: int, lost: dict[int, str]) -> NDArray[np.int64]:

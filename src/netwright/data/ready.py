@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from netwright.core.errors import NetwrightError, listed
 from netwright.data.assign import SPLITS, assign, check_fractions, leading
-from netwright.data.cache import Decoded, Live, decoded, opened_index
+from netwright.data.cache import Decoded, decoded, opened_index
 from netwright.data.decode import UnreadableImage, decode, header
 from netwright.data.facts import Examined
 from netwright.data.group import pattern_of, placing
 from netwright.data.index import Index
 from netwright.data.listing import NOBODY, Listing
+from netwright.data.live import Live
 from netwright.data.preprocess import Preprocess
 from netwright.data.segments import Keys, Rows
 from netwright.data.split import NO_TEST, Data, Images, Quarantined, Split, Wanted, sample_ids, statistics
