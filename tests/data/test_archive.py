@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from netwright.core.errors import NetwrightError
 from netwright.data import _members, archive, extract, list_data
-from netwright.data.extract import Limits, RefusedArchive
+from netwright.data.extract import Limits, RefusedArchiveError
 from netwright.data.listing import Listing
 from netwright.data.table import listing, table_in
 from tests.conftest import photo
@@ -357,7 +357,7 @@ def test_what_is_refused(tmp_path, name):
     path.parent.mkdir(parents=True)
     make(path)
     before = everything(tmp_path)
-    with pytest.raises(RefusedArchive, match=reason) as caught:
+    with pytest.raises(RefusedArchiveError, match=reason) as caught:
         extract.extract(path, path.parent / "out", limits=SMALL)
     assert everything(tmp_path) == before
     assert str(path) in caught.value.problem and caught.value.fix
@@ -370,7 +370,7 @@ def test_a_bomb_is_stopped_while_it_unpacks(tmp_path, monkeypatch):
     path = zipped(tmp_path / "a.zip", {"a": bytes(60_000_000)})
     written = []
     monkeypatch.setattr(extract._Writer, "_check_written", _spied(extract._Writer._check_written, written))
-    with pytest.raises(RefusedArchive, match="more than 200 times as large"):
+    with pytest.raises(RefusedArchiveError, match="more than 200 times as large"):
         extract.extract(path, tmp_path / "out")
     assert 50_000_000 < max(written) <= 50_000_000 + (1 << 20)
 
@@ -387,7 +387,7 @@ def _spied(check, written):
 def test_a_disk_that_is_too_small(tmp_path, monkeypatch):
     path = zipped(tmp_path / "a.zip", {"a": NOISE})
     monkeypatch.setattr(extract.shutil, "disk_usage", lambda _: extract.shutil._ntuple_diskusage(9000, 8000, 1000))
-    with pytest.raises(RefusedArchive, match="too small") as caught:
+    with pytest.raises(RefusedArchiveError, match="too small") as caught:
         extract.extract(path, tmp_path / "out")
     assert "NETWRIGHT_CACHE" in caught.value.fix and top(tmp_path) == ["a.zip"]
 
@@ -466,7 +466,7 @@ def test_no_name_in_a_zip_leads_outside(tmp_path_factory, names):
 def _unpacked_inside(root, path):
     try:
         extract.extract(path, root / "out")
-    except RefusedArchive:
+    except RefusedArchiveError:
         assert top(root) == [path.name]
     else:
         assert top(root) == [path.name, "out"]
@@ -500,7 +500,7 @@ def test_damage_anywhere_is_an_error_for_users(tmp_path_factory, kind, places, e
 def test_a_packed_file_that_is_no_tar(tmp_path, packed):
     path = tmp_path / "a.tar.gz"
     path.write_bytes(packed(NOISE))
-    with pytest.raises(RefusedArchive, match="no zip or tar archive that can be read"):
+    with pytest.raises(RefusedArchiveError, match="no zip or tar archive that can be read"):
         extract.extract(path, tmp_path / "out")
 
 
@@ -568,7 +568,7 @@ def test_an_archive_that_is_not_there(tmp_path):
 def test_a_refused_archive_leaves_no_folder_in_the_cache(tmp_path):
     path = zipped(tmp_path / "a.zip", {"../evil": b"1"})
     for _ in range(2):
-        with pytest.raises(RefusedArchive, match="leads out"):
+        with pytest.raises(RefusedArchiveError, match="leads out"):
             archive.opened(str(path))
     assert not any(entry.is_dir() for entry in store().iterdir())
 

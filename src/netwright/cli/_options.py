@@ -1,4 +1,4 @@
-"""Flags that several verbs have, each written once: what is chosen, and how `field=value` becomes a change."""
+"""Flags of the verbs that train, each written once: what is chosen, and how `field=value` becomes a change."""
 
 from typing import Annotated, Any
 
@@ -24,6 +24,29 @@ Rate = Annotated[str | None, typer.Option("--lr", metavar="<float>", help="Peak 
 ImageSize = Annotated[int | None, typer.Option(help="Side in pixels that the network sees.")]
 Seed = Annotated[int | None, typer.Option(help="Decides everything random.")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
+
+Schedule = Annotated[
+    str | None, typer.Option(help='cosine, "one_cycle(warmup=0.3)", …; see `netwright list schedules`.')
+]
+Group = Annotated[
+    str | None, typer.Option(help="Hold out together what the bracket finds in names, as '(patient\\d+)'.")
+]
+Quarantine = Annotated[str | None, typer.Option(help="List of pictures to leave out, as check --fix writes.")]
+Resume = Annotated[
+    str | None,
+    typer.Option(
+        metavar="[RUN]", help="Go on with a run; without a value, the newest. PATH is where its data lie now."
+    ),
+]
+Extend = Annotated[
+    int | None,
+    typer.Option(
+        metavar="EPOCHS",
+        min=1,
+        help="With --resume: train to so many epochs in all. Schedule and tricks go on as at this step of a run of "
+        "that length, so the learning rate may jump.",
+    ),
+]
 
 
 def changes(given: dict[str, Any], assigned: list[str] | None) -> dict[str, Any]:

@@ -21,9 +21,7 @@ def train(
     model: options.Model = None,
     weights: options.Weights = None,
     optimizer: options.Optimizer = None,
-    schedule: Annotated[
-        str | None, typer.Option(help='cosine, "one_cycle(warmup=0.3)", …; see `netwright list schedules`.')
-    ] = None,
+    schedule: options.Schedule = None,
     with_: options.With = None,
     without: options.Without = None,
     set_: options.Set = None,
@@ -31,33 +29,16 @@ def train(
     batch_size: options.BatchSize = None,
     lr: options.Rate = None,
     image_size: options.ImageSize = None,
-    group: Annotated[
-        str | None, typer.Option(help="Hold out together what the bracket finds in names, as '(patient\\d+)'.")
-    ] = None,
-    quarantine: Annotated[
-        str | None, typer.Option(help="List of pictures to leave out, as check --fix writes.")
-    ] = None,
+    group: options.Group = None,
+    quarantine: options.Quarantine = None,
     seed: options.Seed = None,
     device: options.Device = None,
     workers: Annotated[
         int | None, typer.Option("--workers", "-j", help="Processes that read your own datasets.")
     ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder that run folders are made in.")] = Path("runs"),
-    resume: Annotated[
-        str | None,
-        typer.Option(
-            metavar="[RUN]", help="Go on with a run; without a value, the newest. PATH is where its data lie now."
-        ),
-    ] = None,
-    extend: Annotated[
-        int | None,
-        typer.Option(
-            metavar="EPOCHS",
-            min=1,
-            help="With --resume: train to so many epochs in all. Schedule and tricks go on as at this step of a run of "
-            "that length, so the learning rate may jump.",
-        ),
-    ] = None,
+    resume: options.Resume = None,
+    extend: options.Extend = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON, and nothing else.")] = False,
 ) -> None:
     """Train a network, evaluate it, write a report and a model to hand on.

@@ -33,7 +33,7 @@ _Stream = IO[bytes] | BufferedIOBase
 _FULL16, _FULL32, _TURN = 0xFFFF, 0xFFFFFFFF, 1 << 16
 
 
-class DamagedArchive(ValueError):  # noqa: N818 - it names what the user has
+class DamagedArchiveError(ValueError):
     """An archive that breaks the rules of its format; the message says where."""
 
 
@@ -57,7 +57,7 @@ def members(path: Path) -> Iterator[Member]:
     """Everything in an archive, in its own order. The first bytes decide what it is, not its name.
 
     Raises:
-        DamagedArchive: not an archive, or one that is damaged. Parsers raise other errors as well.
+        DamagedArchiveError: not an archive, or one that is damaged. Parsers raise other errors as well.
     """
     with path.open("rb") as file:
         start = file.read(6)
@@ -85,7 +85,7 @@ class _Metered(BufferedIOBase):
     def read(self, size: int | None = -1, /) -> bytes:
         """The next bytes; for `tarfile`, which reads a block at a time."""
         if self.allowed < 0:
-            raise DamagedArchive(f"more than {_MOST_HEADERS} bytes of headers before one member")
+            raise DamagedArchiveError(f"more than {_MOST_HEADERS} bytes of headers before one member")
         data = self.stream.read(-1 if size is None else size)
         self.allowed -= len(data)
         self.last = (self.last + data[-tarfile.BLOCKSIZE :])[-tarfile.BLOCKSIZE :]
@@ -105,7 +105,7 @@ def _in_tar(stream: _Stream) -> Iterator[Member]:
             metered.allowed = _MOST_HEADERS + (info.size if kind == FILE else 0)
             yield Member(info.name, kind, info.size, partial(_content_in_tar, tar, info))
     if metered.last.strip(b"\0") or not metered.last:
-        raise DamagedArchive("its end mark is missing: it ends early, or goes on after it")
+        raise DamagedArchiveError("its end mark is missing: it ends early, or goes on after it")
 
 
 def _kind_in_tar(info: tarfile.TarInfo) -> str:
@@ -144,10 +144,10 @@ def _in_zip(file: BinaryIO) -> Iterator[Member]:
     first, end, count = _directory(file)
     starts = np.fromiter((entry.start for entry in _entries(file, first, end)), np.uint64)
     if len(starts) % _TURN != count % _TURN:
-        raise DamagedArchive("its directory does not have as many members as it says")
+        raise DamagedArchiveError("its directory does not have as many members as it says")
     limits = np.unique(np.append(starts, np.uint64(first)))
     if len(limits) <= len(starts) or limits[-1] != first:
-        raise DamagedArchive("members overlap")
+        raise DamagedArchiveError("members overlap")
     for entry in _entries(file, first, end):
         content = partial(_content_in_zip, file, entry, limits)
         yield Member(_decoded(entry.name), _kind_in_zip(entry), entry.size, content)
@@ -160,15 +160,15 @@ def _directory(file: BinaryIO) -> tuple[int, int, int]:
     tail = file.read()
     place = tail.rfind(b"PK\5\6")
     if place < 0 or len(tail) - place < _END.size:
-        raise DamagedArchive("its directory is missing: it ends early")
+        raise DamagedArchiveError("its directory is missing: it ends early")
     *_, count, size, start, _ = _END.unpack_from(tail, place)
     if place >= _PLACE64.size and tail[place - _PLACE64.size :].startswith(b"PK\6\7"):
         _, _, place64, _ = _PLACE64.unpack_from(tail, place - _PLACE64.size)
         signature, *_, count, size, start = _END64.unpack(_exactly(file, place64, _END64.size))
         if signature != b"PK\6\6":
-            raise DamagedArchive("its directory is damaged")
+            raise DamagedArchiveError("its directory is damaged")
     if start + size > length - len(tail) + place:
-        raise DamagedArchive("its directory is damaged")
+        raise DamagedArchiveError("its directory is damaged")
     return start, start + size, count
 
 
@@ -177,7 +177,7 @@ def _entries(file: BinaryIO, place: int, end: int) -> Iterator[_Entry]:
         fields = _ENTRY.unpack(_exactly(file, place, _ENTRY.size))
         signature, _, _, flags, method, _, _, checksum, packed, size, *lengths, _, _, attributes, start = fields
         if signature != b"PK\1\2":
-            raise DamagedArchive("its directory is damaged")
+            raise DamagedArchiveError("its directory is damaged")
         data = _exactly(file, place + _ENTRY.size, sum(lengths))
         name, extra = data[: lengths[0]], data[lengths[0] : lengths[0] + lengths[1]]
         size, packed, start = _wide(extra, (size, packed, start))
@@ -224,16 +224,16 @@ def _content_in_zip(file: BinaryIO, entry: _Entry, limits: NDArray[np.uint64]) -
     signature, *_, name, extra = _LOCAL.unpack(_exactly(file, entry.start, _LOCAL.size))
     start = entry.start + _LOCAL.size + name + extra
     if signature != b"PK\3\4" or _exactly(file, entry.start + _LOCAL.size, name) != entry.name:
-        raise DamagedArchive("its directory does not fit its contents")
+        raise DamagedArchiveError("its directory does not fit its contents")
     if start + entry.packed > int(limits[np.searchsorted(limits, np.uint64(entry.start), "right")]):
-        raise DamagedArchive("members overlap")
+        raise DamagedArchiveError("members overlap")
     checksum = 0
     packed = _packed(file, start, entry.packed)
     for chunk in _inflated(packed) if entry.method == _DEFLATED else packed:
         checksum = zlib.crc32(chunk, checksum)
         yield chunk
     if checksum != entry.checksum:
-        raise DamagedArchive("a checksum does not fit")
+        raise DamagedArchiveError("a checksum does not fit")
 
 
 def _packed(file: BinaryIO, start: int, size: int) -> Iterator[bytes]:
@@ -254,5 +254,5 @@ def _exactly(file: BinaryIO, place: int, size: int) -> bytes:
     file.seek(place)
     data = file.read(size)
     if len(data) != size:
-        raise DamagedArchive("it ends early")
+        raise DamagedArchiveError("it ends early")
     return data

@@ -32,8 +32,8 @@ from netwright.data.index import Index
 from netwright.data.listing import Arrays, Listing
 from netwright.data.live import Live, Looked, look
 from netwright.data.preprocess import Preprocess
-from netwright.data.segments import ABSENT, Keys, Rows, Segments, as_rows, remove, stored_in
-from netwright.data.split import Progress
+from netwright.data.segments import ABSENT, Keys, Segments, as_rows, remove, stored_in
+from netwright.data.split import Images, Progress
 
 LAYOUT = 3  # raise it when the same picture would be stored differently
 VARIABLE, LIMIT = "NETWRIGHT_CACHE", "NETWRIGHT_CACHE_GB"
@@ -55,13 +55,10 @@ class Decoded:
         notes: sentences for the user.
     """
 
-    images: "Images"
+    images: Images
     facts: NDArray[np.void]
     unreadable: dict[int, str]
     notes: tuple[str, ...] = ()
-
-
-Images = Pixels | Rows | Live
 
 
 def cache_folder() -> Path:

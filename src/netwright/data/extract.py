@@ -14,7 +14,7 @@ from pathlib import Path
 from secrets import token_hex
 
 from netwright.core.errors import NetwrightError
-from netwright.data._members import FILE, FOLDER, DamagedArchive, Member, members
+from netwright.data._members import FILE, FOLDER, DamagedArchiveError, Member, members
 
 Parts = tuple[str, ...]
 MEGABYTE, GIBIBYTE = 1_000_000, 1 << 30
@@ -46,7 +46,7 @@ class Limits:
 LIMITS = Limits()
 
 
-class RefusedArchive(NetwrightError):  # noqa: N818 - it names what the user has
+class RefusedArchiveError(NetwrightError):
     """An archive that is not unpacked.
 
     Args:
@@ -73,14 +73,14 @@ def extract(archive: Path, target: Path, *, limits: Limits = LIMITS) -> None:
         limits: how much the archive may hold.
 
     Raises:
-        RefusedArchive: with the reason; nothing is left behind.
+        RefusedArchiveError: with the reason; nothing is left behind.
     """
     with _aside(archive, target) as temporary:
         writer = _Writer(archive, temporary, limits)
         for member in members(archive):
             writer.put(member)
         if not writer.files:
-            raise RefusedArchive(archive, "there is no file in it", "give an archive of pictures")
+            raise RefusedArchiveError(archive, "there is no file in it", "give an archive of pictures")
 
 
 @contextmanager
@@ -123,22 +123,22 @@ def _explained(archive: Path, target: Path) -> Generator[None]:
         yield
     except (NetwrightError, MemoryError):
         raise
-    except DamagedArchive as error:
-        raise RefusedArchive(archive, f"the archive is damaged ({error})", again) from None
+    except DamagedArchiveError as error:
+        raise RefusedArchiveError(archive, f"the archive is damaged ({error})", again) from None
     except OSError as error:
         if error.errno in _FULL:
             raise _no_room(archive, target.parent) from None
         if error.errno is not None:
-            raise RefusedArchive(archive, f"{error.strerror} ({error.filename or target.parent})") from None
-        raise RefusedArchive(archive, f"the archive is damaged ({error})", again) from None
+            raise RefusedArchiveError(archive, f"{error.strerror} ({error.filename or target.parent})") from None
+        raise RefusedArchiveError(archive, f"the archive is damaged ({error})", again) from None
     except Exception as error:  # the standard library's parsers raise whatever they stumble on
-        raise RefusedArchive(archive, f"no zip or tar archive that can be read ({error})", again) from None
+        raise RefusedArchiveError(archive, f"no zip or tar archive that can be read ({error})", again) from None
 
 
-def _no_room(archive: Path, folder: Path) -> RefusedArchive:
+def _no_room(archive: Path, folder: Path) -> RefusedArchiveError:
     free = shutil.disk_usage(folder).free // MEGABYTE
     fix = f"make room there ({free} MB are free), or set NETWRIGHT_CACHE to a folder on another disk"
-    return RefusedArchive(archive, f"the disk of {folder} is too small for what is in it", fix)
+    return RefusedArchiveError(archive, f"the disk of {folder} is too small for what is in it", fix)
 
 
 class _Writer:
@@ -213,11 +213,11 @@ class _Writer:
                 self._check_written(member, size)
                 file.write(chunk)
         if size != member.size:
-            raise DamagedArchive(f"{_shown(member.name)} has {size} bytes and declares {member.size}")
+            raise DamagedArchiveError(f"{_shown(member.name)} has {size} bytes and declares {member.size}")
 
     def _check_written(self, member: Member, size: int) -> None:
         if size > member.size:
-            raise DamagedArchive(f"{_shown(member.name)} has more bytes than it declares")
+            raise DamagedArchiveError(f"{_shown(member.name)} has more bytes than it declares")
         if self.written > self._ratio:
             raise self._refused(f"its files are more than {self.limits.ratio} times as large as the archive")
         if self.written > self.limits.total:
@@ -225,10 +225,10 @@ class _Writer:
         if self.written > self._free:
             raise _no_room(self.archive, self.root.parent)
 
-    def _refused(self, reason: str) -> RefusedArchive:
-        return RefusedArchive(self.archive, reason)
+    def _refused(self, reason: str) -> RefusedArchiveError:
+        return RefusedArchiveError(self.archive, reason)
 
-    def _taken(self, parts: Parts) -> RefusedArchive:
+    def _taken(self, parts: Parts) -> RefusedArchiveError:
         return self._refused(f"the name {_shown('/'.join(parts))} comes twice, or once more with other letter case")
 
 

@@ -39,7 +39,7 @@ class Index:
     def __init__(self, folder: Path | None) -> None:
         self.database = _opened(folder)
 
-    def keys(self, listing: Listing, progress: Callable[[int, int], None] | None = None) -> tuple[Keys, dict[int, str]]:
+    def keys(self, listing: Listing) -> tuple[Keys, dict[int, str]]:
         """Content hashes, N 4, and for pictures that cannot be opened their place and the reason (their hash is 0).
 
         Of files whose size and time did not change since the last time, the content is not read.
@@ -62,8 +62,6 @@ class Index:
                         closed[place] = found
                     else:
                         keys[place] = np.frombuffer(found, np.uint64)
-                if progress:
-                    progress(places[-1] + 1, total)
         return keys, closed
 
     def unreadable(self, keys: Keys) -> dict[int, str]:

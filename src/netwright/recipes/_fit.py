@@ -1,8 +1,8 @@
 """`fit`: a recipe becomes a run, a record and a model."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -118,7 +118,7 @@ def fit(
     own = objects(model=model, task=task)
     threads = torch.get_num_threads()
     try:
-        with ExitStack() as held:
+        with _memory_told(), ExitStack() as held:
             folder = None if resume is None else held.enter_context(_locked(Path(resume)))
             before = folder and Before.of(folder, extend)
             chosen = _going_on(before, recipe, data, own, changes) if before else _chosen(recipe, data, changes, extend)
@@ -129,13 +129,20 @@ def fit(
             folder = folder or held.enter_context(_new(Path(output), parts))
             record = Record(folder, parts, started=started, command=command, before=then)
             return _trained(parts, folder, record, record.watching(watcher or Watcher()), before)
+    finally:
+        torch.set_num_threads(threads)  # the process may have other work
+
+
+@contextmanager
+def _memory_told() -> Generator[None]:
+    """Says what would help where memory runs out before training."""
+    try:
+        yield
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise
         fix = "close other programs, or take a smaller --image-size or --model, or fewer pictures"
         raise NetwrightError("memory ran out before training began", fix) from error
-    finally:
-        torch.set_num_threads(threads)  # the process may have other work
 
 
 def _trained(parts: Parts, folder: RunFolder, record: Record, watcher: Watcher, before: Before | None) -> Result:
