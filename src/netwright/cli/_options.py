@@ -11,6 +11,14 @@ Path_ = Annotated[str | None, typer.Argument(help="A folder of photos, an .npz, 
 Recipe = Annotated[str | None, typer.Option(help="A named recipe, or a record.json.")]
 Model = Annotated[str | None, typer.Option(help="resnet18, or with options: \"resnet18(norm='group')\".")]
 Weights = Annotated[str | None, typer.Option(help="Weights to start from: a file, a bundle, hf-hub:NAME, or imagenet.")]
+Transfer = Annotated[
+    str | None,
+    typer.Option(
+        metavar="WAY",
+        help='How much of the weights is used again: features, finetune, "partial(last=2)", gradual_unfreeze, or auto, '
+        "which measures what suits; random_features and scratch to compare with.",
+    ),
+]
 Optimizer = Annotated[str | None, typer.Option(help='sgd, adam, "adamw(lr=1e-3)", …')]
 With = Annotated[list[str] | None, typer.Option("--with", help="Add a trick; may be repeated.")]
 Without = Annotated[list[str] | None, typer.Option(help="Leave a trick out; may be repeated.")]
@@ -78,13 +86,30 @@ def assignments(texts: list[str]) -> dict[str, Any]:
 
 
 def chosen_recipe(
-    path: str | None, name: str | None, changes: dict[str, Any], added: list[str] | None, removed: list[str] | None
+    path: str | None,
+    name: str | None,
+    changes: dict[str, Any],
+    added: list[str] | None,
+    removed: list[str] | None,
+    transfer: str | None = None,
 ) -> Any:
     """The recipe the flags describe; nothing heavy is imported, so that mistakes are told at once."""
     from netwright.recipes._recipe import recipe, recipe_for
+    from netwright.recipes._transfer import transfer_recipe
 
-    base = recipe(name or recipe_for(path))
+    refuse_two_recipes(name, transfer)
+    base = transfer_recipe(transfer, changes.get("weights")) if transfer else recipe(name or recipe_for(path))
     data = {"data": path} if path else {}
     if not (path or base.data):
         raise NetwrightError(f"recipe {base.name} needs data", f"name it: netwright train PATH --recipe {base.name}")
     return base.changed(**data, **changes).with_(*(added or [])).without(*(removed or []))
+
+
+def refuse_two_recipes(name: str | None, transfer: str | None) -> None:
+    """Both `--recipe` and `--transfer` name one.
+
+    Raises:
+        NetwrightError: both were given.
+    """
+    if name and transfer:
+        raise NetwrightError("--transfer names a recipe, and so does --recipe", "leave one of them out")

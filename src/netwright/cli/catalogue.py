@@ -18,6 +18,8 @@ class Kind(StrEnum):
     schedules = "schedules"
     tasks = "tasks"
     recipes = "recipes"
+    methods = "methods"
+    studies = "studies"
     data = "data"
 
 
@@ -40,6 +42,8 @@ def listing(
 def catalogue(kind: Kind, pattern: str = "*") -> dict[str, str]:
     """Names and one line on each; torch is not imported."""
     from netwright.data import summaries
+    from netwright.explain import METHODS
+    from netwright.lab.studies import STUDIES
     from netwright.models import list_models
     from netwright.models import summaries as families
     from netwright.optim import OPTIMIZERS, SCHEDULES
@@ -63,6 +67,8 @@ def catalogue(kind: Kind, pattern: str = "*") -> dict[str, str]:
                 (Kind.schedules, SCHEDULES),
                 (Kind.tasks, TASKS),
                 (Kind.recipes, RECIPES),
+                (Kind.methods, METHODS),
+                (Kind.studies, STUDIES),
             )
         },
     }

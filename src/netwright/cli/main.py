@@ -14,13 +14,20 @@ from typer.core import TyperGroup
 
 from netwright.cli.catalogue import listing
 from netwright.cli.check import check
+from netwright.cli.embed import embed
 from netwright.cli.evaluate import evaluate
+from netwright.cli.explain import explain
 from netwright.cli.history import history
 from netwright.cli.lr_find import lr_find
+from netwright.cli.map import map_
+from netwright.cli.neighbours import neighbours
 from netwright.cli.predict import predict
 from netwright.cli.report import report
+from netwright.cli.search import search
 from netwright.cli.show import show
+from netwright.cli.study import study
 from netwright.cli.train import train
+from netwright.cli.transfer_study import transfer_study
 from netwright.cli.verify import verify
 from netwright.core.errors import EXIT_INTERRUPTED, EXIT_OUR_FAULT, EXIT_USER, NetwrightError, nearest
 
@@ -64,8 +71,15 @@ app.command()(check)
 app.command()(train)
 app.command()(predict)
 app.command()(evaluate)
+app.command()(explain)
 app.command()(lr_find)
 app.command()(history)
+app.command()(transfer_study)
+app.command()(study)
+app.command()(embed)
+app.command()(search)
+app.command()(neighbours)
+app.command("map")(map_)
 app.command("list")(listing)
 app.command()(show)
 app.command()(report)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from netwright.cli import _options as options
+from netwright.cli._transfer import auto_recipe, is_auto
 from netwright.core.errors import NetwrightError, unknown
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ def train(
     recipe: options.Recipe = None,
     model: options.Model = None,
     weights: options.Weights = None,
+    transfer: options.Transfer = None,
     optimizer: options.Optimizer = None,
     schedule: options.Schedule = None,
     with_: options.With = None,
@@ -61,17 +63,27 @@ def train(
         "workers": workers,
     }
     changes = options.changes(values, set_)
-    if resume is not None and (recipe or with_ or without):
-        raise NetwrightError("--resume goes on with a run as it is", "leave out --recipe, --with and --without")
+    if resume is not None and (recipe or transfer or with_ or without):
+        fix = "leave out --recipe, --transfer, --with and --without"
+        raise NetwrightError("--resume goes on with a run as it is", fix)
     if resume is None and extend is not None:
         raise NetwrightError("only a run that exists can be extended", "name it: --resume RUN --extend EPOCHS")
     if resume is not None:
         refuse_unknown_fields(changes)
-    chosen = options.chosen_recipe(path, recipe, changes, with_, without) if resume is None else None
+    measured: dict[str, Any] | None = None
+    if resume is not None:
+        chosen = None
+    elif transfer is not None and is_auto(transfer):
+        options.refuse_two_recipes(recipe, transfer)
+        chosen, measured = auto_recipe(path, changes, with_, without, transfer, as_json=as_json)
+    else:
+        chosen = options.chosen_recipe(path, recipe, changes, with_, without, transfer)
     if chosen and not as_json:
         typer.echo(announced(chosen))
     asked = {} if chosen else {"resume": run_to_resume(resume, output), "extend": extend, "data": path, **changes}
-    run_to_the_end(chosen, asked, output, as_json)
+    run = run_to_the_end(chosen, asked, output, as_json)
+    if measured is not None:
+        (run / "auto.json").write_text(json.dumps(measured, indent=1), "utf-8")
 
 
 def refuse_unknown_fields(changes: dict[str, Any]) -> None:
@@ -93,8 +105,8 @@ def announced(chosen: "Recipe") -> str:
     return "\n".join(lines)
 
 
-def run_to_the_end(chosen: Any, asked: dict[str, Any], output: Path, as_json: bool) -> None:
-    """Train and show; torch is imported here, after everything that can be refused without it."""
+def run_to_the_end(chosen: Any, asked: dict[str, Any], output: Path, as_json: bool) -> Path:
+    """Train and show; torch is imported here, after everything that can be refused without it. Returns the folder."""
     from netwright.cli._display import Display
     from netwright.engine.loop import Watcher
     from netwright.recipes._fit import fit
@@ -116,6 +128,7 @@ def run_to_the_end(chosen: Any, asked: dict[str, Any], output: Path, as_json: bo
         display.conclude(result)
     else:
         typer.echo(json.dumps({"path": str(result.path), **result.record}))
+    return result.path
 
 
 def run_to_resume(resume: str | None, output: Path) -> Path | None:

@@ -160,7 +160,7 @@ def _what_to_keep(
             f"the decoded pictures would take {gigabytes} GB, more than the cache may hold, so they are decoded anew "
             f"whenever they are needed" + (f"; {LIMIT}={gigabytes} would keep them" if folder else "")
         )
-    _make_room(folder, needed, pixels.used(good) | facts.used(good))
+    make_room(folder, needed, pixels.used(good) | facts.used(good))
     return pixels, ""
 
 
@@ -265,7 +265,7 @@ def writable(folder: Path) -> bool:
         return error.errno in _FULL
 
 
-def _make_room(folder: Path, needed: int, spared: set[Path | None]) -> None:
+def make_room(folder: Path, needed: int, spared: set[Path | None]) -> None:
     """Remove what killed runs left half written, then what was used least recently until the cache keeps its limit."""
     for leftover in folder.rglob(".*.npy.*"):
         with suppress(OSError):

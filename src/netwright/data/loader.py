@@ -20,7 +20,8 @@ from netwright.engine.random import generator, key
 
 RESIDENT_BYTES = 2 << 30
 PREFETCH = 2
-CHANNELS = (1, 2, 3, 4)
+CHANNELS = (1, 2, 3, 4)  # of most pictures
+DEEP = 65535  # the largest value of 16 bits
 Item = TypeVar("Item")
 
 
@@ -197,16 +198,47 @@ def ahead(made: Iterator[Item], depth: int = PREFETCH) -> Iterator[Item]:
 
 
 def as_tensor(image: Any) -> Tensor:
-    """A picture from a user's dataset: PIL and uint8 arrays become H W C bytes, float tensors stay C H W."""
+    """A picture from a user's dataset: PIL and uint8 arrays become H W C bytes, float tensors stay C H W.
+
+    Values of 16 bits (uint16, PIL's modes I;16 and I) become floats in [0, 1], C H W: 65535 is 1. Tensors are C H W,
+    arrays of whole numbers H W C; of an array of floats the equal sides are the picture's, or else the longer.
+
+    Raises:
+        NetwrightError: a picture of mode I with values that 16 bits do not hold.
+    """
     if isinstance(image, Tensor):
         image = image if image.dim() == 3 else image[None]
-        return image.permute(1, 2, 0).contiguous() if image.dtype == torch.uint8 else image.float()
+        if image.dtype == torch.uint8:
+            return image.permute(1, 2, 0).contiguous()
+        return image.float() / DEEP if image.dtype == torch.uint16 else image.float()
     array = np.array(image)  # a copy: what PIL lends is read-only, and torch warns of that
     array = array if array.ndim == 3 else array[..., None]
     if array.dtype == np.uint8:
         return torch.from_numpy(np.ascontiguousarray(array))
-    first = array.shape[0] in CHANNELS and array.shape[2] not in CHANNELS
-    return torch.from_numpy(np.ascontiguousarray(array if first else array.transpose(2, 0, 1), dtype=np.float32))
+    deep = is_deep(image)
+    if deep and not 0 <= array.min() <= array.max() <= DEEP:
+        problem = f"a picture of mode I has values from {array.min()} to {array.max()}, more than 16 bits hold"
+        raise NetwrightError(problem, "scale them in your dataset, and give floats")
+    first = _channels_first(*array.shape) and not deep
+    tensor = torch.from_numpy(np.ascontiguousarray(array if first else array.transpose(2, 0, 1), dtype=np.float32))
+    return tensor / DEEP if deep else tensor
+
+
+def is_deep(image: Any) -> bool:
+    """Whether a picture from a user's dataset has values of 16 bits, so that what they mean is known."""
+    if isinstance(image, Tensor):
+        return image.dtype == torch.uint16
+    mode, kind = str(getattr(image, "mode", "")), getattr(image, "dtype", None)
+    return mode == "I" or mode.startswith("I;16") or (isinstance(kind, np.dtype) and kind.newbyteorder("=") == "u2")
+
+
+def _channels_first(one: int, two: int, three: int) -> bool:
+    """Whether a shape is C H W rather than H W C."""
+    if (one in CHANNELS) != (three in CHANNELS):
+        return one in CHANNELS
+    if (one == two) != (two == three):
+        return two == three
+    return one < three
 
 
 def _stacked(images: list[Tensor]) -> Tensor:

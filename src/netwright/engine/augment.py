@@ -44,7 +44,10 @@ class Augment:
         return image, label
 
     def normalised(self, raw: Raw) -> Batch:
-        """Everything but the batch station."""
+        """Everything but the batch station; features stay as they are."""
+        if raw.image.dim() == 2:
+            self.run.ids = raw.id
+            return Batch(raw.image, raw.label, self.run.task.batch(raw.image, raw.label), raw.id)
         image, label = self.pictures(raw)
         if self.pixelled:
             plain = Batch(unit(image), label, label, raw.id)
@@ -79,7 +82,9 @@ def unit(image: Tensor) -> Tensor:
 
 
 def prepare(raw: Raw, normalise: Normalise, profile: Profile) -> Tensor:
-    """Pictures for evaluation: the central crop, normalised. N C H W."""
+    """Pictures for evaluation: the central crop, normalised. N C H W. Features, N F, stay as they are."""
+    if raw.image.dim() == 2:
+        return raw.image
     image = raw.image.permute(0, 3, 1, 2) if raw.image.dtype == torch.uint8 else raw.image
     height, width = normalise.window(*image.shape[2:])
     top, left = (image.shape[2] - height) // 2, (image.shape[3] - width) // 2

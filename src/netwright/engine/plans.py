@@ -15,7 +15,8 @@ class Raw:
     """Samples as they are stored.
 
     Attributes:
-        image: uint8 N H W C from the cache, or float N C H W from a user's own dataset.
+        image: uint8 N H W C from the cache, or float N C H W from a user's own dataset; or N F, what a network that
+            stands still made of them.
         label: N for classes, N H W for masks.
         id: int64 N, one stable number a sample; augmentation is a function of it.
     """
@@ -68,6 +69,7 @@ class Group:
         rate: multiplies the optimiser's learning rate.
         decay: multiplies the optimiser's weight decay.
         until: the part of the run in which these are trained; their schedule ends there, and then they stand still.
+        since: the part of the run from which on these are trained, at the rate that the schedule has then.
         ends: names of the network's first kernel and of its heads' parameters, for optimisers that spare them.
     """
 
@@ -75,6 +77,7 @@ class Group:
     rate: float = 1.0
     decay: float = 1.0
     until: float = 1.0
+    since: float = 0.0
     ends: frozenset[str] = frozenset()
 
 
@@ -98,4 +101,15 @@ class OptimPlan:
             others = tuple(pair for pair in group.parameters if not wanted(*pair))
             groups += [replace(group, parameters=others)] if others else []
             groups += [replace(group, parameters=chosen, **changes)] if chosen else []
+        return replace(self, groups=tuple(groups))
+
+    def parted(
+        self, value: Callable[[str, nn.Parameter], float], changed: Callable[[Group, float], Group]
+    ) -> "OptimPlan":
+        """Put parameters with one `value(name, parameter)` in groups of their own, each as `changed(group, value)`."""
+        groups: list[Group] = []
+        for group in self.groups:
+            for one in sorted({value(*pair) for pair in group.parameters}):
+                alike = tuple(pair for pair in group.parameters if value(*pair) == one)
+                groups.append(changed(replace(group, parameters=alike), one))
         return replace(self, groups=tuple(groups))

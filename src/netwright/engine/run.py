@@ -204,11 +204,12 @@ class Run:
 
     @property
     def factors(self) -> list[float]:
-        """The same for each group of parameters: its schedule ends when it is to stand still."""
+        """The same for each group of parameters: none before it is to move, and its schedule ends when it stops."""
         times = {group.until: self.time / group.until for group in self.optimizer.groups}
         half = 0.5**self.rollbacks
         found = {until: self.schedule(min(1.0, time), self.history) * half for until, time in times.items()}
-        return [found[g.until] if g.until == 1 or self.time < g.until else 0.0 for g in self.optimizer.groups]
+        moving = [g.since <= self.time and (g.until == 1 or self.time < g.until) for g in self.optimizer.groups]
+        return [found[g.until] if moves else 0.0 for g, moves in zip(self.optimizer.groups, moving, strict=True)]
 
     @property
     def step_in_epoch(self) -> int:

@@ -41,6 +41,7 @@ class Card:
         excludes: tricks it cannot be combined with.
         structure: the network that is handed on has another structure because of it, so the bundle must name it.
         fresh: it draws weights anew, so it is refused together with weights that were learnt.
+        targets: at the batch station it changes targets only, and leaves pictures as they are.
     """
 
     paper: str = ""
@@ -52,6 +53,7 @@ class Card:
     excludes: tuple[str, ...] = ()
     structure: bool = False
     fresh: bool = False
+    targets: bool = False
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -11,18 +11,20 @@ from torch import nn
 
 from netwright.core.errors import NetwrightError, listed
 from netwright.core.spec import Spec
+from netwright.data.features import FeatureSource
 from netwright.data.loader import Loader
 from netwright.data.split import Split
 from netwright.engine.cost import trace
 from netwright.engine.device import Profile, profile
 from netwright.engine.evaluate import EVALUATION_BATCH, evaluate
 from netwright.engine.lr_find import lr_find
-from netwright.engine.plans import DataPlan, OptimPlan
+from netwright.engine.plans import DataPlan, OptimPlan, Source
 from netwright.engine.random import key
 from netwright.engine.run import Run, Task
 from netwright.engine.trick import Trick, Tricks
 from netwright.models import check_model, create_model
-from netwright.models._weights import load_weights
+from netwright.models._weights import check_weights, load_weights, model_of
+from netwright.nn.headed import Headed
 from netwright.optim import OPTIMIZERS, SCHEDULES
 from netwright.optim._optimizer import Base
 from netwright.recipes._choose import largest_batch, suited
@@ -31,6 +33,8 @@ from netwright.recipes._recipe import FIND, LARGEST, Recipe
 from netwright.recipes._room import OWN_STATE, refuse_too_large
 from netwright.tasks import TASKS
 from netwright.tricks import TRICKS
+
+CHANGES_PICTURES = ("geometry", "colour", "pixels", "batch")  # stations at which a picture may become another
 
 
 @dataclass(frozen=True)
@@ -66,10 +70,11 @@ def assemble(
     Raises:
         NetwrightError: an unknown name, an option out of range, data that cannot be used, or more of it than fits.
     """
+    recipe = _as_weights_name(recipe)
     tricks = Tricks(TRICKS.build(spec) for spec in recipe.tricks)
     tricks.require(task.name if task else recipe.task)
     _refuse_fresh(recipe, tricks)
-    _check(recipe, model)
+    _check(recipe, model, resumed=before is not None)
     inputs = read_inputs(recipe, data, classes, progress)
     if not len(inputs.splits["train"]):
         raise NetwrightError("the train split is empty", "give pictures to train on")
@@ -79,7 +84,7 @@ def assemble(
     _refuse_labels(chosen_task, inputs)
     torch.manual_seed(key(recipe.seed, "init"))
     # Not "if model": an nn.Sequential has a length, and an empty one would count as none.
-    network, inputs = _created(recipe, inputs, before) if model is None else (model, inputs)
+    network, inputs = _created(recipe, inputs, tricks, before) if model is None else (model, inputs)
     network = tricks.through("model", network)
     macs, activations = _cost(network, inputs)
     where = profile(recipe.device, recipe.precision, macs=macs, threads=recipe.threads)
@@ -90,7 +95,7 @@ def assemble(
     def built(recipe: Recipe, *, on_copies: bool = False) -> Run:
         # Together: a trick may hold a part of the network.
         own, used = copy.deepcopy((network, tricks)) if on_copies else (network, tricks)
-        return _run(recipe, inputs, own, chosen_task, used, where)
+        return _run(recipe, inputs, own, chosen_task, used, where, named=model is None)
 
     if recipe.batch_size == LARGEST:
         recipe = _with_largest_batch(recipe, inputs, where, partial(built, on_copies=True))
@@ -129,7 +134,13 @@ def evaluation_batch(recipe: Recipe) -> int:
     return min(EVALUATION_BATCH, 2 * int(recipe.batch_size))
 
 
-def _check(recipe: Recipe, model: nn.Module | None) -> None:
+def _as_weights_name(recipe: Recipe) -> Recipe:
+    """A bundle of ours says which network its weights are of, where nobody named one."""
+    named = model_of(recipe.weights) if recipe.weights and recipe.model == "auto" else None
+    return recipe if named is None else recipe.resolved(model=named)
+
+
+def _check(recipe: Recipe, model: nn.Module | None, *, resumed: bool) -> None:
     """What can be refused before the pictures are decoded, which may take minutes."""
     OPTIMIZERS.build(_optimizer(recipe))
     SCHEDULES.build(recipe.schedule)
@@ -137,6 +148,8 @@ def _check(recipe: Recipe, model: nn.Module | None) -> None:
         check_model(recipe.model)
     if model is not None and recipe.weights:
         raise NetwrightError("weights go with a model's name", "load them into your own network before fit")
+    if recipe.weights and not resumed:
+        check_weights(recipe.weights)
 
 
 def _refuse_fresh(recipe: Recipe, tricks: Tricks) -> None:
@@ -174,7 +187,7 @@ def _with_found_rate(recipe: Recipe, run: Run) -> Recipe:
     return recipe.changed("auto", lr=rate)
 
 
-def _created(recipe: Recipe, inputs: Inputs, before: dict[str, Any] | None) -> tuple[nn.Module, Inputs]:
+def _created(recipe: Recipe, inputs: Inputs, tricks: Tricks, before: dict[str, Any] | None) -> tuple[nn.Module, Inputs]:
     """The recipe's network, with its weights if it names some, and the data as these want it.
 
     A run that goes on (`before` is its record) takes its weights from the checkpoint instead.
@@ -184,7 +197,8 @@ def _created(recipe: Recipe, inputs: Inputs, before: dict[str, Any] | None) -> t
         return network, inputs
     if before is not None:
         return network, inputs.normalised(before["data"]["mean"], before["data"]["std"])
-    loaded = load_weights(network, recipe.weights)
+    structure = [str(trick.spec) for trick in tricks if trick.card.structure]
+    loaded = load_weights(network, recipe.weights, classes=inputs.classes, tricks=structure)
     mean, std, whose = loaded.moments
     if inputs.channels != len(mean):  # grey pictures into a network of colours
         mean, std, whose = inputs.normalise.mean, inputs.normalise.std, "these pictures'"
@@ -199,9 +213,19 @@ def _run(
     task: Task,
     tricks: Tricks,
     where: Profile,
+    *,
+    named: bool,
 ) -> Run:
     network = where.place(network)
-    plan = DataPlan(inputs.source("train", where, recipe.workers), len(inputs.classes), int(recipe.batch_size))
+    train = inputs.source("train", where, recipe.workers)
+    plan: DataPlan = tricks.through("data", DataPlan(train, len(inputs.classes), int(recipe.batch_size)))
+    val = inputs.source("val", where, recipe.workers) if "val" in inputs.splits else None
+    seen, size = val, evaluation_batch(recipe)
+    if isinstance(network, Headed) and _features_stay(network, tricks):
+        made_by = f"{recipe.model} {recipe.tricks}" if named else None
+        kept = partial(FeatureSource, network, normalise=inputs.normalise, profile=where, made_by=made_by)
+        plan = replace(plan, train=kept(plan.train, batch_size=plan.batch_size))
+        seen = None if val is None else kept(val, batch_size=size)
     optimizer = OPTIMIZERS.build(_optimizer(recipe))
     optimizer.start(tricks.through("optim", OptimPlan.of(network)).groups)
     run = Run(
@@ -211,19 +235,33 @@ def _run(
         model=network,
         optimizer=optimizer,
         schedule=SCHEDULES.build(recipe.schedule),
-        loader=Loader(tricks.through("data", plan), recipe.seed),
+        loader=Loader(plan, recipe.seed),
         tricks=tricks,
         profile=where,
         normalise=inputs.normalise,
         non_finite=recipe.non_finite,
     )
-    if "val" in inputs.splits:
-        val = inputs.source("val", where, recipe.workers)
-        run.validate = lambda: evaluate(
-            run.predictor(), val, task, inputs.normalise, where, batch_size=evaluation_batch(recipe)
-        ).means()
+    if val is not None and seen is not None:
+        run.validate = partial(_validated, run, val, seen, size)
     tricks.start(run)
     return run
+
+
+def _features_stay(network: Headed, tricks: Tricks) -> bool:
+    """Whether a picture has the same features in every step: a fixed backbone, and nothing that changes pictures.
+
+    Nor may anything draw the backbone's weights when training starts.
+    """
+    at_pictures = [trick for station in CHANGES_PICTURES for trick in tricks.at(station) if not trick.card.targets]
+    return network.fixed and not at_pictures and not any(trick.card.fresh for trick in tricks)
+
+
+def _validated(run: Run, pictures: Source, seen: Source, size: int) -> dict[str, float]:
+    """Means over the validation split: of pictures where the predictor is another kind of network, which looks at them
+    in ways of its own, and else of what training sees."""
+    predictor = run.predictor()
+    source = seen if type(predictor) is type(run.model) else pictures
+    return evaluate(predictor, source, run.task, run.normalise, run.profile, batch_size=size).means()
 
 
 def _refuse_too_large(

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from netwright.core.errors import NetwrightError, unknown
 from netwright.data import Data, from_arrays, open_data
 from netwright.data.gate.quarantine import read_quarantine
 from netwright.data.gate.summary import notes
 from netwright.data.listing import counted
-from netwright.data.loader import ArraySource, DatasetSource, Seeded, as_tensor
+from netwright.data.loader import ArraySource, DatasetSource, Seeded, as_tensor, is_deep
 from netwright.data.preprocess import Preprocess
 from netwright.data.split import Split
 from netwright.engine.device import Profile
@@ -190,14 +191,16 @@ def _users(splits: Mapping[str, Any], classes: Sequence[str] | None) -> Inputs:
     train = splits["train"]
     if not len(train):
         raise NetwrightError("the train split is empty", "give pictures to train on")
-    first = as_tensor(train[0][0])
+    sample = train[0][0]
+    first = as_tensor(sample)
     names = classes or getattr(train, "classes", None)
     labels = {split: _labels(held, look=names is None) for split, held in splits.items()}
     if names is None:
         names = [str(i) for i in range(_count_classes(labels.values()))]
     bytes_ = first.dtype == torch.uint8
     channels = first.shape[2] if bytes_ else first.shape[0]
-    mean, std = _moments(Seeded(train, 0)) if bytes_ else ((0.0,) * channels, (1.0,) * channels)
+    known = bytes_ or is_deep(sample)
+    mean, std = _moments(Seeded(train, 0)) if known else ((0.0,) * channels, (1.0,) * channels)
     record = {
         "name": type(train).__name__,
         "classes": list(names),
@@ -258,9 +261,14 @@ def _brief(sample: Any) -> tuple[list[float], str]:
     """Means of a picture's channels, and its label."""
     picture = as_tensor(sample[0])
     channels = picture.movedim(-1, 0) / 255 if picture.dtype == torch.uint8 else picture
-    return [round(float(mean), 3) for mean in channels.double().flatten(1).mean(1)], str(
-        torch.as_tensor(sample[1]).tolist()
-    )
+    means = [round(float(mean), 3) for mean in channels.double().flatten(1).mean(1)]
+    return means, str(torch.as_tensor(sample[1]).tolist())
+
+
+def _values(picture: Any) -> Tensor:
+    """A picture from a user's dataset as C H W, bytes and 16 bits on the scale [0, 1], in double precision."""
+    tensor = as_tensor(picture)
+    return tensor.movedim(-1, 0).double() / 255 if tensor.dtype == torch.uint8 else tensor.double()
 
 
 def _spread(n: int, most: int) -> list[int]:
@@ -270,6 +278,10 @@ def _spread(n: int, most: int) -> list[int]:
 
 def _moments(train: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each channel over a spread of samples, on the scale [0, 1]."""
-    pixels = torch.cat([as_tensor(train[i][0]).flatten(0, 1) for i in _spread(len(train), SAMPLE)]).double() / 255
-    mean, std = pixels.mean(0), pixels.std(0).clamp(min=1e-3)
+    n, total, square = 0, torch.zeros(()), torch.zeros(())
+    for place in _spread(len(train), SAMPLE):
+        values = _values(train[place][0]).flatten(1)
+        n, total, square = n + values.shape[1], total + values.sum(1), square + values.square().sum(1)
+    mean = total / n
+    std = ((square / n - mean.square()).clamp(min=0) * n / max(1, n - 1)).sqrt().clamp(min=1e-3)
     return tuple(round(float(m), 4) for m in mean), tuple(round(float(s), 4) for s in std)

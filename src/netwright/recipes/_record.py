@@ -81,6 +81,7 @@ class Record:
                 "model": {
                     "name": recipe.model if self.parts.spec else type(run.model).__name__,
                     "params": sum(p.numel() for p in run.model.parameters()),
+                    "trained": sum(p.numel() for p in run.optimizer.parameters),
                     "macs": self.parts.macs,
                     "spec": self.parts.spec,
                 },

@@ -25,6 +25,7 @@ class LabelSmoothing(Trick):
         strong={"smoothing": 0.5},
         treats=(Symptom.OVERCONFIDENCE, Symptom.LABEL_NOISE),
         tasks=("classification", "multi_label", "segmentation"),
+        targets=True,
     )
 
     def batch(self, batch: "Batch", run: "Run") -> "Batch":

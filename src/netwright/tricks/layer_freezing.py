@@ -1,7 +1,5 @@
 """Trains early layers for a part of the run only, and saves their backward pass from then on."""
 
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +10,7 @@ from netwright.engine.plans import Group, OptimPlan
 from netwright.engine.run import Passed
 from netwright.engine.trick import Card, GradFn, Trick
 from netwright.nn.ends import head_parameters, owners
+from netwright.nn.frozen import frozen
 
 if TYPE_CHECKING:
     from netwright.engine.run import Batch, Run
@@ -38,6 +37,7 @@ class LayerFreezing(Trick):
         paper="Brock et al., FreezeOut: accelerate training by progressively freezing layers, arXiv 1706.04983",
         neutral={"first": 1.0},
         strong={"first": 0.2},
+        after=("head",),
     )
 
     def model(self, module: nn.Module) -> nn.Module:
@@ -52,22 +52,20 @@ class LayerFreezing(Trick):
         body = [layer for layer in owners(self.network) if not any(id(p) in named for p in layer.parameters())]
         self.layers = list(zip(body, freezing_times(len(body) + 1, self.first, self.power), strict=False))
         until = {id(p): time for layer, time in self.layers for p in layer.parameters(recurse=False)}
-        return replace(plan, groups=tuple(part for group in plan.groups for part in self._parts(group, until)))
+        return plan.parted(lambda _, parameter: until.get(id(parameter), 1.0), self._ending)
 
     def gradient(self, gradient: GradFn) -> GradFn:
         """Without what is frozen."""
 
         def partly(batch: "Batch", run: "Run") -> Passed:
-            with frozen([layer for layer, time in self.layers if run.time >= time]):
+            still = [layer for layer, time in self.layers if run.time >= time]
+            with frozen([p for layer in still for p in layer.parameters(recurse=False)], still):
                 return gradient(batch, run)
 
         return partly
 
-    def _parts(self, group: Group, until: dict[int, float]) -> Iterator[Group]:
-        for time in sorted({until.get(id(p), 1.0) for _, p in group.parameters}):
-            pairs = tuple((name, p) for name, p in group.parameters if until.get(id(p), 1.0) == time)
-            rate = group.rate / time if self.scaled else group.rate
-            yield replace(group, parameters=pairs, until=time, rate=rate)
+    def _ending(self, group: Group, time: float) -> Group:
+        return replace(group, until=time, rate=group.rate / time if self.scaled else group.rate)
 
 
 def freezing_times(layers: int, first: float, power: float) -> list[float]:
@@ -76,21 +74,3 @@ def freezing_times(layers: int, first: float, power: float) -> list[float]:
     places = [layer / (layers - 1) for layer in range(layers)] if layers > 1 else []
     between = [float((root + (1 - root) * place) ** power) for place in places[1:-1]]
     return [first, *between, 1.0] if layers > 1 else [1.0] * layers  # the ends exactly, whatever powers round to
-
-
-@contextmanager
-def frozen(layers: list[nn.Module]) -> Generator[None]:
-    """For a while, layers take no gradient of their own and behave as in evaluation."""
-    parameters = [p for layer in layers for p in layer.parameters(recurse=False) if p.requires_grad]
-    before = [layer.training for layer in layers]
-    try:
-        for parameter in parameters:
-            parameter.requires_grad_(False)
-        for layer in layers:
-            layer.training = False
-        yield
-    finally:
-        for parameter in parameters:
-            parameter.requires_grad_(True)
-        for layer, training in zip(layers, before, strict=True):
-            layer.training = training

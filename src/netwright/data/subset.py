@@ -1,0 +1,89 @@
+"""Parts of a data set: some pictures of each class, or some of its classes. The other splits stay whole."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from hashlib import sha256
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netwright.core.errors import NetwrightError, unknown
+from netwright.data.split import Data, Split
+
+
+def some_of_each(data: Data, per_class: int, seed: int = 0) -> Data:
+    """A data set with so many training pictures of each class, drawn at random; all of a class that has fewer.
+
+    Draws are nested: with the same seed, a larger part holds every smaller one.
+
+    Args:
+        data: with one label a picture.
+        per_class: at least 1.
+        seed: decides which.
+
+    Raises:
+        NetwrightError: pictures have several labels, or `per_class` is less than 1.
+    """
+    train = data.splits["train"]
+    _refuse_several(train)
+    if per_class < 1:
+        raise NetwrightError(f"{per_class} pictures of each class are none", "give at least 1")
+    order = np.random.default_rng(seed).permutation(len(train))
+    rank = _rank(train.labels[order])
+    places = np.sort(order[rank < per_class])
+    return _changed(data, {"train": _taken(train, places)}, data.classes, f"{per_class} of each class, seed {seed}")
+
+
+def of_classes(data: Data, classes: Sequence[str]) -> Data:
+    """A data set of some of the classes, numbered in the order given.
+
+    Raises:
+        NetwrightError: pictures have several labels, a class is not there, or is given twice, or none is given.
+    """
+    if not classes or len(set(classes)) < len(classes):
+        raise NetwrightError(f"classes cannot be {', '.join(classes) or 'none'}", "give at least one, each once")
+    for name in classes:
+        if name not in data.classes:
+            raise unknown("class", name, data.classes)
+    number = np.full(len(data.classes), -1)
+    number[[data.classes.index(name) for name in classes]] = np.arange(len(classes))
+    splits: dict[str, Split] = {}
+    for side, split in data.splits.items():
+        _refuse_several(split)
+        part = _taken(split, np.flatnonzero(number[split.labels] >= 0))
+        splits[side] = replace(part, labels=number[part.labels])
+    return _changed(data, splits, tuple(classes), f"classes {', '.join(classes)}")
+
+
+def _rank(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """For each place, how many of its label stand before it. N -> N."""
+    by_label = np.argsort(labels, kind="stable")
+    starts = np.r_[True, np.diff(labels[by_label]) != 0]
+    place = np.arange(len(labels))
+    rank = np.empty(len(labels), np.int64)
+    rank[by_label] = place - np.maximum.accumulate(np.where(starts, place, 0))
+    return rank
+
+
+def _taken(split: Split, places: NDArray[np.int64]) -> Split:
+    names = [split.names[place] for place in places]
+    return replace(
+        split, images=np.asarray(split.images[places]), labels=split.labels[places], ids=split.ids[places], names=names
+    )
+
+
+def _changed(data: Data, splits: dict[str, Split], classes: tuple[str, ...], how: str) -> Data:
+    fingerprint = sha256(f"{data.fingerprint} {how}".encode()).hexdigest()
+    return replace(
+        data,
+        splits=data.splits | splits,
+        classes=classes,
+        fingerprint=fingerprint,
+        notes=(*data.notes, f"a part of the data: {how}"),
+        examined=None,
+    )
+
+
+def _refuse_several(split: Split) -> None:
+    if split.labels.ndim != 1:
+        raise NetwrightError("the pictures have several labels each", "this takes data with one class a picture")

@@ -1,0 +1,96 @@
+"""A head of our own on a backbone: what it sees, from which stage, and how maps become vectors."""
+
+import pytest
+import torch
+from torch import nn
+
+from netwright.core.errors import NetwrightError
+from netwright.models import create_model
+from netwright.nn.headed import Headed, pooled, stage_of
+from netwright.tricks.head import Head, Power
+
+IMAGES = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+
+def test_pooling_is_the_mean_the_maximum_or_both() -> None:
+    map_ = torch.tensor([[[[1.0, 2.0], [3.0, 6.0]], [[0.0, 0.0], [0.0, -4.0]]]])
+    assert pooled(map_, "avg").tolist() == [[3.0, -1.0]]
+    assert pooled(map_, "max").tolist() == [[6.0, 0.0]]
+    assert pooled(map_, "avg_max").tolist() == [[3.0, -1.0, 6.0, 0.0]]
+
+
+@pytest.mark.parametrize("name", ["resnet20", "squeezenet1_1", "mobilenet_v2", "googlenet", "convnext_tiny", "lenet5"])
+def test_without_a_stage_the_head_sees_what_the_networks_own_head_saw(name: str) -> None:
+    torch.manual_seed(0)
+    channels = 1 if name == "lenet5" else 3
+    x = IMAGES[:, :channels]
+    network = create_model(name, classes=5, in_channels=channels).eval()
+    given: list[torch.Tensor] = []
+    layer = network.get_head()
+    layer.register_forward_pre_hook(lambda _, args: given.append(args[0].detach()))
+    with torch.no_grad():
+        network(x)
+        headed = Head().model(network).eval()
+        features = headed.features(x)
+    seen = given[0] if given[0].dim() == 2 else given[0].mean((2, 3))  # SqueezeNet's head is a convolution of maps
+    torch.testing.assert_close(features, seen.flatten(1), rtol=1e-6, atol=1e-6)
+    assert headed(x).shape == (2, 5)
+
+
+@pytest.mark.parametrize("stage", [0, 1, -1])
+def test_a_head_on_a_stage_sees_its_pooled_map(stage: int) -> None:
+    torch.manual_seed(0)
+    network = create_model("resnet20", classes=4).eval()
+    with torch.no_grad():
+        map_ = network.stages(IMAGES)[stage]
+        headed = Head(stage=stage, pool="avg_max").model(network).eval()
+        assert torch.equal(headed.features(IMAGES), pooled(map_, "avg_max"))
+        assert headed(IMAGES).shape == (2, 4)
+
+
+def test_features_go_to_the_head_as_they_are() -> None:
+    headed = Head().model(create_model("resnet20", classes=4)).eval()
+    with torch.no_grad():
+        assert torch.equal(headed(headed.features(IMAGES)), headed(IMAGES))
+
+
+def test_an_mlp_head_has_a_hidden_layer_dropout_and_standardised_features() -> None:
+    headed = Head(kind="mlp", hidden=7, norm="batch", dropout=0.5).model(create_model("resnet20", classes=4))
+    norm, first, relu, dropout, last = headed.head
+    assert (norm.num_features, first.in_features, first.out_features) == (64, 64, 7)
+    assert isinstance(relu, nn.ReLU)
+    assert (dropout.p, last.in_features, last.out_features) == (0.5, 7, 4)
+
+
+def test_a_users_own_network_gives_its_last_linear_layer_away() -> None:
+    own = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
+    headed = Head().model(own)
+    assert headed.features(IMAGES).shape == (2, 4)
+    assert headed(IMAGES).shape == (2, 3)
+    with pytest.raises(NetwrightError, match="does not show its feature maps"):
+        headed.stages(IMAGES)
+
+
+def test_what_cannot_be_is_refused() -> None:
+    with pytest.raises(NetwrightError, match="3 stages, and no stage 3") as error:
+        stage_of([torch.zeros(1)] * 3, 3)
+    assert "0 to 2" in error.value.fix
+    with pytest.raises(NetwrightError, match="no last linear layer"):
+        Head().model(nn.Sequential(nn.Conv2d(3, 4, 3)))
+    with pytest.raises(NetwrightError, match="no stage 9"):
+        Head(stage=9).model(create_model("resnet20"))
+
+
+def test_small_pictures_are_refused_as_by_the_backbone() -> None:
+    headed: Headed = Head(stage=-1).model(create_model("squeezenet1_0"))
+    with pytest.raises(NetwrightError, match="at least 21x21"):
+        headed(IMAGES[:, :, :16, :16])
+
+
+def test_a_power_keeps_the_sign_and_has_no_slope_at_zero() -> None:
+    x = torch.tensor([[-4.0, 0.0, 9.0, 0.25]], requires_grad=True)
+    y = Power(0.5)(x)
+    assert y.tolist() == [[-2.0, 0.0, 3.0, 0.5]]
+    y.sum().backward()
+    assert x.grad is not None
+    torch.testing.assert_close(x.grad, torch.tensor([[0.25, 0.0, 1 / 6, 1.0]]))
