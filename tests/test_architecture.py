@@ -16,7 +16,7 @@ LAYERS = {
     0: ("core",),
     1: ("nn", "records", "report"),
     2: ("engine",),
-    3: ("models", "data", "optim", "tasks", "tricks"),
+    3: ("models", "data", "optim", "tasks", "tricks", "explain"),
     4: ("recipes", "bundle"),
     5: ("lab", "doctor"),
     6: ("cli", "web", "serve"),

@@ -50,6 +50,37 @@ def write_pictures(
         confidence = float(probabilities[index].max())
         entries.append({"file": file, "name": names[index], "truth": truth, "guess": guess, "confidence": confidence})
     (folder.samples / "mistakes.json").write_text(json.dumps(entries))
+    write_seeing(folder, classes, entries, generator)
+
+
+def write_seeing(folder: RunFolder, classes: list[str], entries: list[dict[str, Any]], generator: Any) -> None:
+    (folder.samples / "seeing").mkdir()
+
+    def kept(name: str) -> str:
+        Image.fromarray(generator.integers(60, 200, (40, 40, 3), dtype=np.uint8)).save(folder.samples / "seeing" / name)
+        return f"seeing/{name}"
+
+    by_class = [{"class": classes[0], "n": 40, "wrong": 3, "mistakes": entries[:3]}]
+    seeing = {
+        "kernels": {
+            "file": kept("kernels.png"),
+            "title": "First layer",
+            "note": "They look trained.",
+            "captions": [""],
+        },
+        "example": {"file": kept("example.png"), "name": "0001.jpg"},
+        "stages": [{"file": kept("stage-0.png"), "title": "Stage 0", "note": "", "captions": ["mean", "channel 3"]}],
+        "method": "Grad-CAM",
+        "heats": [kept(f"mistake-{number:02d}-heat.png") for number in range(2)],
+        "right": [
+            {"file": kept("right-00.png"), "heat": kept("right-00-heat.jpg"), "found": True, "name": "0002.jpg"}
+            | {"truth": classes[1], "guess": classes[1], "confidence": 0.987}
+        ],
+        "right_classes": 3,
+        "left_out": [{"what": "dreams", "why": "<i>they take long</i>"}],
+    }
+    (folder.samples / "by_class.json").write_text(json.dumps(by_class))
+    (folder.samples / "seeing.json").write_text(json.dumps(seeing))
 
 
 def record(classes: list[str], probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:

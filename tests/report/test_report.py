@@ -33,6 +33,8 @@ SECTIONS = [
     "classes",
     "calibration",
     "mistakes",
+    "surest",
+    "seeing",
     "augmented",
     "data",
     "recipe",
@@ -98,7 +100,7 @@ def test_the_page_is_alone(page: str) -> None:
         assert name not in {"script", "link", "iframe", "object", "embed", "base"}
         assert not [key for key in attributes if key.startswith("on")]
         source = attributes.get("src") or attributes.get("href") or attributes.get("xlink:href") or "#"
-        assert source.startswith(("#", "data:image/png;base64,"))
+        assert source.startswith(("#", "data:image/png;base64,", "data:image/jpeg;base64,"))
     assert not re.search(r"https?://", re.sub(r'xmlns(:\w+)?="[^"]*"', "", page))
     assert not re.search(r"@import|url\((?!#)", page)
 

@@ -128,7 +128,7 @@ def _allowed(annotation: Any) -> str:
 
 
 def _fix(annotation: Any, value: Any) -> str:
-    close = (
-        nearest(value, get_args(annotation)) if isinstance(value, str) and get_origin(annotation) is Literal else None
-    )
+    choices = get_args(annotation) if get_origin(annotation) is Literal else ()
+    words = [choice for choice in choices if isinstance(choice, str)]
+    close = nearest(value, words) if isinstance(value, str) else None
     return (f"did you mean '{close}'? " if close else "") + f"allowed: {_allowed(annotation)}"

@@ -113,7 +113,7 @@ class RunFolder:
 
     @property
     def samples(self) -> Path:
-        """The folder of pictures: augmented images and the worst mistakes."""
+        """The folder of pictures: augmented images, the worst mistakes, and what the network sees."""
         return self.path / "samples"
 
     @property

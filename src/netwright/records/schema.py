@@ -206,3 +206,27 @@ class MistakeRecord(TypedDict):
     truth: str
     guess: str
     confidence: float
+
+
+class RightRecord(MistakeRecord):
+    """A picture of which the network was rightly sure, with its heat map, and whether anything in it is warm."""
+
+    heat: str
+    found: bool
+
+
+# One entry of `samples/by_class.json`: how many pictures a class has, how many were wrong, and the surest of these.
+ClassRecord = TypedDict("ClassRecord", {"class": str, "n": int, "wrong": int, "mistakes": list[MistakeRecord]})
+
+
+class SeeingRecord(TypedDict, total=False):
+    """`samples/seeing.json`: files of kernels and maps, heat maps of the mistakes in their order, what was left out."""
+
+    kernels: dict[str, Any]
+    example: dict[str, str]
+    stages: list[dict[str, Any]]
+    method: str
+    heats: list[str]
+    right: list[RightRecord]
+    right_classes: int
+    left_out: list[dict[str, str]]

@@ -11,15 +11,19 @@ from netwright.report.html import Html, join, note, section, tag
 from netwright.report.pictures import augmented, mistakes
 from netwright.report.reading import Reading
 from netwright.report.sections import calibration, classes, curves, matrix
+from netwright.report.seeing import seeing, surest
 from netwright.report.words import UNKNOWN, duration, moment
 
-SECTIONS = (headline, curves, matrix, classes, calibration, mistakes, augmented, data, recipe, machine)
+SECTIONS = (
+    headline, curves, matrix, classes, calibration, mistakes, surest, seeing, augmented, data, recipe, machine,
+)  # fmt: skip
 CONTENTS = {
     "curves": "Training",
     "confusion": "Confusion",
     "classes": "Classes",
     "calibration": "Calibration",
     "mistakes": "Mistakes",
+    "seeing": "Seeing",
     "data": "Data",
     "recipe": "Recipe",
     "machine": "Machine",

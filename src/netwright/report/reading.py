@@ -5,7 +5,7 @@ import math
 import zlib
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -54,19 +54,23 @@ class Reading:
     epochs: list[dict[str, Any]]
     evaluation: Evaluation | None
     mistakes: list[dict[str, Any]]
+    by_class: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    seeing: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @classmethod
     def of(cls, folder: RunFolder) -> "Reading":
         """Everything that can be read."""
         record = _json(folder.record_file)
         epochs = [row for row in folder.metrics() if row.get("kind", "epoch") == "epoch" and "epoch" in row]
-        mistakes = _json(folder.samples / "mistakes.json")
+        seeing = _json(folder.samples / "seeing.json")
         return cls(
             folder=folder,
             record=record if isinstance(record, dict) else {},
             epochs=epochs,
             evaluation=_evaluation(folder.evaluation_file),
-            mistakes=[entry for entry in mistakes if isinstance(entry, dict)] if isinstance(mistakes, list) else [],
+            mistakes=_entries(folder.samples / "mistakes.json"),
+            by_class=_entries(folder.samples / "by_class.json"),
+            seeing=seeing if isinstance(seeing, dict) else {},
         )
 
     def at(self, *keys: str) -> Any:
@@ -113,6 +117,11 @@ def _json(path: Path) -> Any:
     with suppress(OSError, ValueError):
         return json.loads(path.read_bytes())
     return None
+
+
+def _entries(path: Path) -> list[dict[str, Any]]:
+    found = _json(path)
+    return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
 
 
 def _evaluation(path: Path) -> Evaluation | None:

@@ -1,0 +1,98 @@
+"""`netwright study`: a named question that many trainings answer together."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from netwright.cli import _options as options
+from netwright.cli._columns import columns
+from netwright.core.spec import Spec, literal
+
+
+def study(
+    name: Annotated[str, typer.Argument(help="transferability or continual; see `netwright list studies`.")],
+    path: Annotated[str, typer.Argument(help="A folder of photos, an .npz, or digits.")],
+    model: options.Model = None,
+    weights: options.Weights = None,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="Splits or orders of the classes. [default: by study]")
+    ] = None,
+    base: Annotated[
+        str | None, typer.Option(metavar="N", help="continual: classes to begin with, or a share. [default: 0.5]")
+    ] = None,
+    step: Annotated[
+        str | None, typer.Option(metavar="N", help="continual: classes that come at a time, or a share. [default: 1]")
+    ] = None,
+    memory: Annotated[
+        int | None, typer.Option(min=0, help="continual: pictures of each older class that stay. [default: 0]")
+    ] = None,
+    strategies: Annotated[
+        str | None, typer.Option(help="continual: of finetune,frozen,distilled,joint. [default: all]")
+    ] = None,
+    per_class: Annotated[
+        int | None, typer.Option(min=1, help="Training pictures of each class. [default: all]")
+    ] = None,
+    recipe: Annotated[str | None, typer.Option(help="The protocol. [default: digits for digits, else history]")] = None,
+    optimizer: options.Optimizer = None,
+    with_: options.With = None,
+    without: options.Without = None,
+    set_: options.Set = None,
+    epochs: options.Epochs = None,
+    batch_size: options.BatchSize = None,
+    lr: options.Rate = None,
+    image_size: options.ImageSize = None,
+    seed: Annotated[int | None, typer.Option(help="The first seed.")] = None,
+    device: options.Device = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder for the result. [default: the study's name]")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")] = False,
+) -> None:
+    """Answer a named question on your own pictures: which features transfer, what is forgotten of earlier classes.
+
+    The same command goes on where it was stopped, and trainings that are finished are not repeated.
+    """
+    of_study = {"seeds": seeds, "base": _number(base), "step": _number(step), "memory": memory}
+    of_study["strategies"] = None if strategies is None else tuple(part.strip() for part in strategies.split(","))
+    spec = Spec.parse(name).with_options(**{key: value for key, value in of_study.items() if value is not None})
+    fields = ("optimizer", "model", "weights", "epochs", "batch_size", "lr", "image_size", "seed", "device")
+    given = (optimizer, model, weights, epochs, batch_size, lr, image_size, seed, device)
+    changes = options.changes(dict(zip(fields, given, strict=True)), set_)
+    if recipe is None:
+        changes = {"model": "auto", "batch_size": "auto"} | changes
+    chosen = recipe or ("digits" if path == "digits" else "history")
+    protocol = options.chosen_recipe(path, chosen, changes, with_, without)
+
+    from netwright.lab.studies._study import study as run_study
+
+    folder = output or Path(spec.name)
+    told = _silent if as_json else typer.echo
+    found = run_study(spec, protocol, per_class=per_class, output=folder, told=told)
+    if as_json:
+        typer.echo(json.dumps(found, ensure_ascii=False))
+    else:
+        _conclude(found, folder)
+
+
+def _number(text: str | None) -> Any:
+    """A number as it was written; other words are refused by the study, which knows what is allowed."""
+    return None if text is None else literal(text)
+
+
+def _silent(words: str) -> None:
+    """JSON alone is printed."""
+
+
+def _conclude(found: dict[str, Any], folder: Path) -> None:
+    """What can be said, the short tables, and where the rest is."""
+    from netwright.report.study import rows_of
+
+    for each in found["tables"]:
+        if not each.get("long"):
+            for line in ["", each["caption"], *columns(rows_of(each))]:
+                typer.echo(line)
+    for line in ["", *found["said"]]:
+        typer.echo(line)
+    typer.echo(f"tables, picture and page: {folder / 'study.html'}")

@@ -1,0 +1,180 @@
+"""Trials: what a run reached, remembered, and run anew as soon as anything that decides it is another."""
+
+import json
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from netwright.core.errors import Interrupted, NetwrightError
+from netwright.data import Data, from_arrays
+from netwright.data.subset import some_of_each
+from netwright.lab import trial as lab
+from netwright.lab.trial import Trial, Trials, measured
+from netwright.models import create_model
+from netwright.recipes._fit import fit
+from netwright.recipes._recipe import Recipe, recipe
+from netwright.tasks import TASKS
+
+NAME = "resnet20(width=4)"
+
+
+def squares(*sides: str) -> Data:
+    """Bright or dark squares in noise."""
+    draw, given = np.random.default_rng(0), {}
+    for side, n in (("train", 48), ("val", 20), ("test", 24)):
+        labels = np.arange(n) % 2
+        images = draw.integers(0, 120, (n, 16, 16, 3)).astype(np.uint8)
+        images[labels == 1, 4:12, 4:12] += 100
+        given[side] = (images, labels)
+    return from_arrays(**{side: given[side] for side in sides}, classes=("dark", "bright"))
+
+
+@pytest.fixture
+def data() -> Data:
+    return squares("train", "val", "test")
+
+
+def small(**values: object) -> Recipe:
+    how = {"data": "", "model": NAME, "epochs": 2, "batch_size": 16, "device": "cpu", "threads": 1}
+    return recipe("modern", **how | values)
+
+
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> list[Recipe]:
+    """The recipes that were trained rather than remembered."""
+    trained: list[Recipe] = []
+
+    def counted(recipe: Recipe, *args: object, **given: object) -> object:
+        trained.append(recipe)
+        return measured(recipe, *args, **given)
+
+    monkeypatch.setattr(lab, "measured", counted)
+    return trained
+
+
+def same(one: Trial, other: Trial) -> bool:
+    return np.array_equal(one.guesses, other.guesses) and np.array_equal(one.labels, other.labels)
+
+
+def test_it_says_of_every_picture_what_was_guessed(data: Data) -> None:
+    found = Trials().run(small(), data)
+    assert found.labels.tolist() == data.splits["test"].labels.tolist()
+    assert found.correct.tolist() == (found.guesses == found.labels).astype(float).tolist()
+    assert found.accuracy == pytest.approx(found.correct.mean())
+    assert found.seconds > 0 and found.images_per_second > 0
+
+
+def test_it_reaches_what_fit_reaches(data: Data, tmp_path: Path) -> None:
+    run = fit(small(), data=data, output=tmp_path)
+    found = Trials().run(small(), data)
+    assert found.accuracy == pytest.approx(run.accuracy)
+
+
+def test_what_is_remembered_is_not_run_again(data: Data, tmp_path: Path, runs: list[Recipe]) -> None:
+    first = Trials(tmp_path).run(small(), data)
+    again = Trials(tmp_path).run(small(), data)
+    assert len(runs) == 1
+    assert same(first, again)
+    assert (first.seconds, first.images_per_second) == (again.seconds, again.images_per_second)
+    assert again.correct.tolist() == first.correct.tolist()
+    Trials().run(small(), data)
+    assert len(runs) == 2, "without a folder nothing is remembered"
+
+
+def test_whatever_decides_a_result_is_part_of_what_is_remembered(
+    data: Data, tmp_path: Path, runs: list[Recipe]
+) -> None:
+    trials = Trials(tmp_path)
+    trials.run(small(), data)
+    for number, (recipe_, data_, given) in enumerate(
+        [
+            (small(seed=1), data, {}),
+            (small(lr=1e-4), data, {}),
+            (small(), some_of_each(data, 8), {}),
+            (small(), data, {"split": "val"}),
+            (small(), data, {"made_from": "other weights"}),
+        ],
+        2,
+    ):
+        trials.run(recipe_, data_, **given)
+        assert len(runs) == len(list(tmp_path.glob("*.json"))) == number
+    trials.run(small(workers=1), data)
+    assert len(runs) == 6, "how fast it is computed changes nothing"
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", "null", '{"guesses": [0]}', '{"guesses": "x", "labels": [1]}'])
+def test_what_cannot_be_read_is_run_again(data: Data, tmp_path: Path, runs: list[Recipe], text: str) -> None:
+    Trials(tmp_path).run(small(epochs=1), data)
+    place = next(tmp_path.glob("*.json"))
+    place.write_text(text)
+    found = Trials(tmp_path).run(small(epochs=1), data)
+    assert len(runs) == 2
+    assert json.loads(place.read_text())["guesses"] == found.guesses.tolist()
+
+
+def test_without_a_test_split_it_is_validation(tmp_path: Path) -> None:
+    whole = squares("train", "val", "test")
+    data = replace(whole, splits={side: whole.splits[side] for side in ("train", "val")})
+    found = Trials(tmp_path).run(small(epochs=1), data)
+    assert found.labels.tolist() == data.splits["val"].labels.tolist()
+
+
+def test_a_network_of_ones_own_is_trained(data: Data) -> None:
+    built: list[nn.Module] = []
+
+    def network() -> nn.Module:
+        built.append(create_model(NAME, classes=2))
+        return built[-1]
+
+    before = create_model(NAME, classes=2).state_dict()
+    _, parts = measured(small(), data, network=network)
+    assert parts.run.model is built[0]
+    assert any(not torch.equal(parts.run.model.state_dict()[name], before[name]) for name in before)
+
+
+def test_a_task_of_ones_own_is_used(data: Data) -> None:
+    asked: list[int] = []
+
+    class Counting(TASKS.load("classification")):
+        def loss(self, output: object, target: torch.Tensor) -> torch.Tensor:
+            asked.append(len(target))
+            return super().loss(output, target)
+
+    measured(small(epochs=1), data, task=Counting(classes=2))
+    assert asked.count(16) >= 3
+
+
+def test_threads_are_given_back(data: Data) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        Trials().run(small(epochs=1), data)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_signal_stops_it_and_nothing_half_is_remembered(
+    data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killing(TASKS.load("classification")):
+        def loss(self, output: object, target: torch.Tensor) -> torch.Tensor:
+            os.kill(os.getpid(), signal.SIGINT)
+            monkeypatch.setattr(Killing, "loss", TASKS.load("classification").loss)
+            return super().loss(output, target)
+
+    with pytest.raises(Interrupted):
+        Trials(tmp_path).run(small(), data, task=Killing(classes=2))
+    assert not list(tmp_path.glob("*.json"))
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_users_mistakes_are_told(data: Data) -> None:
+    with pytest.raises(NetwrightError, match="at least 32x32"):
+        Trials().run(small().changed(model="resnet18"), data)
