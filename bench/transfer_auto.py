@@ -1,9 +1,12 @@
 """Does `--transfer auto` pick what turns out better? Its pick beside whole runs on the test split.
 
-    python bench/transfer_auto.py --clothing photos/ --squeezenet FILE --cifar cifar10.npz --mnist raw/ --resnet20 FILE
+    OMP_NUM_THREADS=2 python bench/transfer_auto.py --clothing photos/ --squeezenet squeezenet1_0.pth \\
+        --cifar cifar10.npz --mnist raw/ --resnet20 resnet20.th --threads 2
 
-Each case is a data set of some size with some weights. The truth is the difference of whole fine-tunes and whole heads
-on features, a run each a seed, paired by test picture. `auto` sees training pictures only.
+Each case is a data set of some size with some weights; those whose files are not named are left out, and all together
+are meant to take some twelve minutes on two quiet cores. The truth is the difference of whole fine-tunes and whole
+heads on features, a run each a seed, paired by test picture. `auto` sees training pictures only. `--long` adds all the
+photos, of which a whole fine-tune takes minutes.
 """
 
 import argparse
@@ -11,6 +14,7 @@ import gzip
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -18,8 +22,8 @@ from _measure import machine
 
 from netwright.data import Data, from_arrays, open_data
 from netwright.data.subset import some_of_each
-from netwright.lab.transfer_auto import auto
-from netwright.lab.transfer_words import points
+from netwright.lab.transfer_auto import Auto, auto
+from netwright.lab.transfer_words import odd, picked, points, skipped, transfer
 from netwright.lab.trial import Trials
 from netwright.recipes._recipe import Recipe
 from netwright.recipes._transfer import transfer_recipe
@@ -51,23 +55,26 @@ def cases(given: argparse.Namespace) -> Iterator[Case]:
     """Those for which there is data."""
     if given.clothing and given.squeezenet:
         photos = open_data(given.clothing, image_size=96)
-        for size in (5, 20, 100):
-            yield Case(f"clothing, {size} a class", sized(photos, size), "squeezenet1_0", given.squeezenet)
+        for size in (5, None) if given.long else (5,):
+            name = "clothing, " + ("all" if size is None else f"{size} a class")
+            yield Case(name, sized(photos, size), "squeezenet1_0", given.squeezenet)
     if given.cifar and given.resnet20:
         pictures = open_data(given.cifar)
         yield Case("CIFAR-10, its own weights, 20 a class", sized(pictures, 20), "resnet20", given.resnet20)
     if given.mnist and given.resnet20:
         digits = mnist(given.mnist)
-        for size in (5, 20, 50):
+        for size in (20, 50, 100):
             yield Case(f"MNIST, CIFAR's weights, {size} a class", sized(digits, size), "resnet20", given.resnet20)
     if given.cifar and given.squeezenet:
         pictures = open_data(given.cifar, image_size=64)
-        yield Case("CIFAR-10 at 64 pixels, 100 a class", sized(pictures, 100), "squeezenet1_0", given.squeezenet)
+        for size in (10, 20):
+            name = f"CIFAR-10 at 64 pixels, ImageNet's weights, {size} a class"
+            yield Case(name, sized(pictures, size), "squeezenet1_0", given.squeezenet)
 
 
-def sized(data: Data, per_class: int) -> Data:
-    """So many training pictures of each class, no validation split, and at most 1000 to test on."""
-    part = some_of_each(data, per_class)
+def sized(data: Data, per_class: int | None) -> Data:
+    """So many training pictures of each class or all, no validation split, and at most 1000 to test on."""
+    part = data if per_class is None else some_of_each(data, per_class)
     test = part.splits["test"]
     places = np.linspace(0, len(test) - 1, min(TESTED, len(test))).astype(np.int64)
     fewer: dict[str, Any] = {"labels": test.labels[places], "ids": test.ids[places]}
@@ -101,11 +108,25 @@ def truth(case: Case, seeds: int, threads: int, trials: Trials) -> Interval:
 
 
 def verdict(pick: str, resolved: bool, true: Interval) -> str:
-    """Whether the pick is the better one, where it is known."""
+    """Whether the pick is the better one, where it is known; `auto` may have said that it does not know."""
     if not (true.low > 0 or true.high < 0):
-        return "truth not resolved"
-    right = pick == ("finetune" if true.low > 0 else "features")
-    return f"{'right' if right else 'wrong'}{'' if resolved else ', and said not resolved'}"
+        return "not resolved in truth"
+    right = "right" if pick == ("finetune" if true.low > 0 else "features") else "wrong"
+    return right if resolved else f"{right}, as auto's default where it said not resolved"
+
+
+def report(case: Case, found: Auto, true: Interval, seconds: float) -> str:
+    """A case in lines."""
+    plan = found.plan
+    return "\n".join(
+        [
+            f"{case.name}: {verdict(found.way, found.resolved, true)}",
+            f"  truth, fine-tune − features: {points(true)}, whole runs in {seconds:.0f} s",
+            f"  auto: {points(found.difference)} on {len(found.features.correct)} pictures, "
+            f"{plan.epochs} of {plan.full} epochs, in {found.seconds:.0f} s; takes {found.way}",
+            *(f"    {line}" for line in (*picked(found), *transfer(found), *odd(found), *skipped(found))),
+        ]
+    )
 
 
 def main() -> None:
@@ -114,7 +135,8 @@ def main() -> None:
     for name in ("clothing", "squeezenet", "cifar", "mnist", "resnet20"):
         parser.add_argument(f"--{name}")
     parser.add_argument("--only", default="", help="part of a case's name")
-    parser.add_argument("--budget", type=float, default=60)
+    parser.add_argument("--long", action="store_true", help="also all photos")
+    parser.add_argument("--budget", type=float, default=40)
     parser.add_argument("--seeds", type=int, default=2, help="of the truth")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--remember", type=Path, help="folder that whole runs are remembered in")
@@ -125,15 +147,9 @@ def main() -> None:
         if given.only not in case.name:
             continue
         found = auto(case.recipe_of(0, given.threads), case.data, budget=given.budget)
-        plan = found.plan
-        print(
-            f"{case.name}: auto measured {points(found.difference)} on {len(found.features.correct)} pictures, "
-            f"{plan.epochs} of {plan.full} epochs, {found.seconds:.0f} s; over random {points(found.over_random)}; "
-            f"takes {found.way}{'' if found.resolved else ' (not resolved)'}",
-            flush=True,
-        )
+        begun = perf_counter()
         true = truth(case, given.seeds, given.threads, trials)
-        print(f"  whole runs: {points(true)}: {verdict(found.way, found.resolved, true)}", flush=True)
+        print(report(case, found, true, perf_counter() - begun), flush=True)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from netwright import NetwrightError, fit, recipe
+from netwright.bundle import embedder as module
 from netwright.bundle.embed import blobs_of, embed, listed_pictures
 from netwright.bundle.embedder import Embedder, digest_of, headless, make_embedder, remade
 from netwright.models import create_model
@@ -60,7 +61,7 @@ def test_without_its_head_a_network_gives_what_one_built_without_gives(name: str
     bare.load_state_dict({**held, **{key: value for key, value in whole.state_dict().items() if key in held}})
     channels = next(p for p in whole.parameters() if p.dim() > 1).shape[1] if name == "lenet5" else 3
     x = values(1, 32 if "20" in name or name.startswith(("lenet", "mlp", "densenet40")) else 64, channels)
-    assert torch.equal(headless(whole)(x).flatten(1), bare(x).flatten(1))  # type: ignore[operator]
+    assert torch.equal(headless(whole)(x).flatten(1), bare(x).flatten(1))
 
 
 @torch.inference_mode()
@@ -82,7 +83,7 @@ def test_a_stage_is_pooled() -> None:
     embedder.features.network.load_state_dict(network.state_dict())
     for stage, kind in ((0, "avg"), (-1, "max"), (1, "avg_max")):
         features = replace_stage(embedder, stage, kind)
-        assert torch.equal(features(x), pooled(maps[stage], kind))  # type: ignore[arg-type]
+        assert torch.equal(features(x), pooled(maps[stage], kind))
 
 
 def replace_stage(embedder: Embedder, stage: int, kind: Any) -> nn.Module:
@@ -163,13 +164,87 @@ def test_weights_that_have_moved_are_taken_from_where_they_are(run: Path, tmp_pa
     assert remade(vectors, model=str(tmp_path / "moved.pth"), device="cpu").meta["digest"] == vectors.meta["digest"]
 
 
-@pytest.mark.parametrize("lost", ["model", "weights", "stage", "pool", "preprocess", "precision"])
+@pytest.mark.parametrize("lost", ["model", "weights", "stage", "pool", "preprocess", "precision", "digest", "data"])
 @pytest.mark.parametrize("value", [7.5, ["x"], {"a": 1}])
 def test_forged_facts_are_told(lost: str, value: Any) -> None:
     vectors = Vectors(["a"], np.ones((1, 16), np.float32), [""], [""], [""], {**made().meta, lost: value})
     with pytest.raises(NetwrightError) as told:
         remade(vectors, device="cpu")
     assert told.value.fix
+
+
+@pytest.mark.parametrize(
+    ("facts", "says"),
+    [
+        ({"precision": "fp4"}, "precision cannot be 'fp4'"),
+        ({"precision": "auto"}, "precision cannot be 'auto'"),
+        ({"pool": "mean"}, "pool cannot be 'mean'"),
+        ({"stage": True}, "stage cannot be True"),
+        ({"image_size": 2_000_000, "stored_size": 2_000_000}, "image_size cannot be 2000000"),
+        ({"stored_size": 2_000_000}, "stored_size cannot be 2000000"),
+        ({"std": [0.0, 1.0, 1.0]}, "std cannot be"),
+        ({"fit": "bend"}, "bend"),
+        ({"channels": 1, "mean": [0.5], "std": [0.5]}, "3 channels"),
+        ({"data": {"name": 3}}, "data.lacks"),
+        ({"data": {"name": 3, "source": "x", "classes": []}}, "data.name cannot be 3"),
+    ],
+)
+def test_facts_that_no_file_of_ours_has_are_told(facts: dict[str, Any], says: str) -> None:
+    meta = made(image_size=32).meta
+    prepared = {name: value for name, value in facts.items() if name in meta["preprocess"]}
+    rest = {name: value for name, value in facts.items() if name not in prepared}
+    forged = {**meta, **rest, "preprocess": {**meta["preprocess"], **prepared}}
+    with pytest.raises(NetwrightError) as told:
+        remade(Vectors(["a"], np.ones((1, 16), np.float32), [""], [""], [""], forged), device="cpu")
+    assert says in told.value.problem
+    assert "damaged or forged" in told.value.fix
+
+
+def test_only_a_user_may_ask_for_weights_of_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def fetched(network: nn.Module, weights: str) -> Any:
+        asked.append(weights)
+        raise NetwrightError("no network", "none")
+
+    monkeypatch.setattr(module, "load_weights", fetched)
+    meta = {**made().meta, "weights": "hf-hub:nobody/none"}
+    vectors = Vectors(["a"], np.ones((1, 16), np.float32), [""], [""], [""], meta)
+    with pytest.raises(NetwrightError, match="anybody may have made") as told:
+        remade(vectors, device="cpu")
+    assert "--model hf-hub:nobody/none" in told.value.fix
+    assert asked == []
+    with pytest.raises(NetwrightError, match="no network"):
+        remade(vectors, model="hf-hub:nobody/none", device="cpu")
+    assert asked == ["hf-hub:nobody/none"]
+
+
+def test_a_place_longer_than_any_path_is_nowhere() -> None:
+    far = {"name": "a", "source": "x" * 5000, "classes": []}
+    assert blobs_of(Vectors(["a"], np.ones((1, 2), np.float32), [""], [""], [""], {"data": far}), None) is None
+    meta = {**made().meta, "model": "x" * 5000, "weights": None}
+    with pytest.raises(NetwrightError):
+        remade(Vectors(["a"], np.ones((1, 2), np.float32), [""], [""], [""], meta), device="cpu")
+
+
+def test_a_precision_and_a_size_that_no_file_may_have_are_refused_at_once() -> None:
+    for wrong in ({"precision": "fp4"}, {"image_size": 2_000_000}, {"image_size": 0}):
+        with pytest.raises(NetwrightError, match="cannot be"):
+            made(**wrong)
+
+
+def test_splits_are_those_that_the_data_has(tmp_path: Path) -> None:
+    for name, colour in COLOURS.items():
+        for i in range(12):
+            photo(tmp_path / "plain" / name / f"{i}.png", colour, seed=i)
+            photo(tmp_path / "divided" / ("test" if i % 4 == 0 else "train") / name / f"{i}.png", colour, seed=i)
+    vectors, notes = embed(made(image_size=32), [str(tmp_path / "plain")])
+    assert set(vectors.splits) == {""}
+    assert sorted(set(vectors.labels)) == sorted(COLOURS)
+    assert not any("split" in note for note in notes)
+    vectors, notes = embed(made(image_size=32), [str(tmp_path / "divided")])
+    assert [name.split("/")[0] for name in vectors.names] == list(vectors.splits)
+    assert not any("held out" in note for note in notes)
 
 
 def test_a_file_cannot_ask_for_a_network_that_fills_the_memory() -> None:

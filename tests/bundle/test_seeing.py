@@ -15,6 +15,8 @@ from netwright import NetwrightError, fit, load, recipe
 from netwright.bundle import seeing
 from netwright.bundle.predictor import Predictor
 from netwright.models import create_model
+from netwright.recipes._samples import keep_picture
+from netwright.records.folder import RunFolder
 from tests.conftest import COLOURS, photo
 
 NAME = "resnet20(width=4)"
@@ -57,6 +59,43 @@ class TestReportOfARun:
         text = (run / "report.html").read_text()
         assert "could not be drawn" not in text
         assert "Where it looked when it was right" in text
+
+    def test_occlusion_dreams_and_a_test_of_a_map_are_kept(self, run: Path) -> None:
+        kept = json.loads((run / "samples" / "seeing.json").read_text())
+        saved = np.load(run / "evaluation.npz", allow_pickle=False)
+        guess = saved["probabilities"].argmax(1)
+        wrong = int((guess != saved["labels"]).sum())
+        occlusion, dreams, tested = kept["occlusion"], kept["dreams"], kept["faithful"]
+        assert occlusion["wrong"] == bool(wrong)
+        assert occlusion["size"] == occlusion["side"] // 4 == 8
+        assert 1 <= len(occlusion["rows"]) <= 4
+        files = [row[key] for row in occlusion["rows"] for key in ("file", "heat")] + [
+            r["file"] for r in dreams["rows"]
+        ]
+        assert all((run / "samples" / file).is_file() for file in files)
+        assert all(row["fall"] <= row["confidence"] + 1e-5 for row in occlusion["rows"])
+        assert [row["class"] for row in dreams["rows"]] == list(COLOURS)[:3] or wrong
+        assert all(row["steps"] == 24 for row in dreams["rows"])
+        assert len(tested["moved_deletion"]) == 19
+        sure = int(np.flatnonzero(saved["names"] == tested["name"])[0])
+        right = saved["probabilities"].max(1)[guess == saved["labels"]]
+        assert saved["probabilities"][sure].max() == right.max()
+        text = (run / "report.html").read_text()
+        for told in ("What covering a place costs", "What it looks for", "19 random places"):
+            assert told in text
+
+    def test_what_costs_too_much_is_left_to_the_command_line(
+        self, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("netwright.recipes._seeing.BUDGET", 1)
+        monkeypatch.setattr("netwright.recipes._seeing.COVERING", 1)
+        chosen = recipe("modern", model=NAME, epochs=1, batch_size=12, device="cpu", image_size=32, lr=0.01)
+        made = fit(chosen, data=str(photos), output=tmp_path / "runs").path
+        kept = json.loads((made / "samples" / "seeing.json").read_text())
+        assert [each["what"] for each in kept["left_out"]] == ["a test of a map", "occlusion", "feature visualisation"]
+        assert all("netwright explain does it" in each["why"] for each in kept["left_out"])
+        assert not {"occlusion", "dreams", "faithful"} & set(kept)
+        assert kept["right"]
 
     def test_right_pictures_are_those_it_was_surest_of(self, run: Path) -> None:
         kept = json.loads((run / "samples" / "seeing.json").read_text())
@@ -174,6 +213,8 @@ def test_sheets_of_every_method(predictor: Predictor, red: str, tmp_path: Path) 
         (["RED"], "gradcam(stage=9)", None, "there is no 9"),
         (["none.png"], "gradcam", None, "none of the pictures could be read"),
         ([], "dream", None, "something to look for"),
+        ([], "filters", "red", "the same for every class"),
+        ([], "dream(channel=0)", "red", "the same for every class"),
     ],
 )
 def test_mistakes(predictor: Predictor, red: str, files: list[str], method: str, label: str | None, words: str) -> None:
@@ -236,3 +277,13 @@ def test_published_weights_look_at_the_animal(real_data: Path) -> None:
         row, column = np.unravel_index(int(found.heat.argmax()), found.heat.shape)
         assert abs(int(column) - x) < 32
         assert abs(int(row) - y) < 32
+
+
+@pytest.mark.parametrize(("side", "kind"), [(32, "png"), (160, "jpg"), (300, "jpg")])
+def test_only_small_pictures_are_kept_to_the_pixel(tmp_path: Path, side: int, kind: str) -> None:
+    """A report of sixty photos as wide as a thumbnail would take five megabytes as PNG."""
+    folder = RunFolder.create(tmp_path, "one")
+    file = keep_picture(folder, "one", np.random.default_rng(0).integers(0, 255, (side, side, 3), dtype=np.uint8))
+    assert file == f"one.{kind}"
+    with Image.open(folder.samples / file) as kept:
+        assert kept.size == (160, 160)

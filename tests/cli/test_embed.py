@@ -1,30 +1,16 @@
 """The verbs about vectors as a user types them: embed, search, neighbours, map."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from netwright.cli import main
-from netwright.cli.embed import embed
 from netwright.cli.main import code_of
-from netwright.cli.map import map_
-from netwright.cli.neighbours import neighbours
-from netwright.cli.search import search
-from netwright.records.vectors import Vectors, write_vectors
+from netwright.records.vectors import Vectors, read_vectors, write_vectors
 
 SMALL = ["resnet20(width=4)", "--weights", "random", "--image-size", "32", "--device", "cpu"]
-VERBS: dict[str, Any] = {"embed": embed, "search": search, "neighbours": neighbours, "map": map_}
-
-
-@pytest.fixture(autouse=True)
-def verbs() -> None:
-    known = {command.name or getattr(command.callback, "__name__", "") for command in main.app.registered_commands}
-    for name, verb in VERBS.items():
-        if name not in known:
-            main.app.command(name)(verb)
 
 
 @pytest.fixture
@@ -132,3 +118,38 @@ def test_mistakes_are_told(vectors: Path, photos: Path, tmp_path: Path, capsys: 
     assert "--weights random" in told(capsys, "embed", SMALL[0], str(photos), "-o", str(tmp_path / "w.npz"))
     assert ".parquet" in told(capsys, "embed", *SMALL[:3], str(photos), "-o", str(tmp_path / "w.parqet"))
     assert "does not exist" in told(capsys, "embed", *SMALL[:3], str(tmp_path / "none"), "-o", str(tmp_path / "w.npz"))
+    (tmp_path / "nothing").mkdir()
+    (tmp_path / "nothing" / ".hidden").touch()
+    for more in ([], ["--plain"]):
+        said = told(capsys, "embed", *SMALL[:3], str(tmp_path / "nothing"), "-o", str(tmp_path / "w.npz"), *more)
+        assert "is empty" in said
+        assert "one folder for each class" not in said
+
+
+def test_two_queries_say_nothing_of_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A difference of 100 points over two queries: an interval of no width would say that it is sure."""
+    n, sides = 12, ["train"] * 10 + ["test"] * 2
+    labels, names = ["ant", "bee"] * 6, [str(row) for row in range(n)]
+    good = np.eye(2, dtype=np.float32)[np.arange(n) % 2] + 1e-3 * np.arange(n)[:, None].astype(np.float32)
+    for name, matrix in (("good", good), ("bad", np.vstack([good[:10], good[10:][::-1]]))):
+        write_vectors(tmp_path / f"{name}.npz", Vectors(names, matrix, sides, labels, [""] * n))
+    command = ["neighbours", str(tmp_path / "good.npz"), "--against", str(tmp_path / "bad.npz"), "--no-probe"]
+    page = tmp_path / "n.html"
+    assert code_of([*command, "--page", str(page)]) == 0
+    for printed in (capsys.readouterr().out, page.read_text("utf-8")):
+        assert "+100.0 (no interval: 2 queries)" in printed
+        assert "nan" not in printed
+    assert code_of([*command, "--json"]) == 0
+    for each in json.loads(capsys.readouterr().out)["measures"]:
+        assert each["difference"]["low"] is None
+        assert each["resolved"] is False
+
+
+def test_weights_of_the_hub_that_a_file_asks_for_are_not_fetched(
+    vectors: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    held = read_vectors(vectors)
+    write_vectors(vectors, replace(held, meta={**held.meta, "weights": "hf-hub:nobody/none"}))
+    said = told(capsys, "search", str(vectors), str(photos / "test" / "red" / "0.jpg"))
+    assert "anybody may have made" in said
+    assert "--model hf-hub:nobody/none" in said

@@ -6,13 +6,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from netwright.cli import main
-from netwright.cli.explain import explain
 from netwright.cli.main import code_of
 from tests.conftest import COLOURS, photo
-
-if not [each for each in main.app.registered_commands if each.callback is explain]:
-    main.app.command()(explain)
 
 QUICK = ["--model", "resnet20(width=4)", "--epochs", "2", "--batch-size", "12", "--image-size", "32", "--device", "cpu"]
 
@@ -87,6 +82,11 @@ def test_a_picture_that_cannot_be_read(run: Path, red: str, tmp_path: Path, caps
         (["resnet20", "RED"], "--weights FILE"),
         (["resnet20", "RED", "--weights", "none.pth"], "there is no weights file"),
         (["RUN", "RED", "-o", "no/such/folder/map.png"], "no/such/folder"),
+        (["RUN", "--method", "filters", "--class", "red"], "leave out the class 'red'"),
+        (["RUN", "--method", "dream(channel=0)", "--class", "red"], "leave out the class 'red'"),
+        (["RUN", "--method", "dream", "--stage", "1", "--class", "red"], "stage 1 is that of a channel"),
+        (["RUN", "--method", "filters", "--shuffled"], "leave out --shuffled"),
+        (["RUN", "RED", "--method", "occlusion(size=1, stride=2)"], "give stride=1"),
     ],
 )
 def test_mistakes(
@@ -103,3 +103,30 @@ def test_mistakes(
     assert code_of(["explain", *given]) == 2
     assert words in capsys.readouterr().err
     assert not list(tmp_path.glob("*.gif"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["MANY", "-o", "sheet.webp"], "45 pictures do not fit in one .webp file"),
+        (["MANY", "-o", "no/such/folder/sheet.png"], "there is no folder no/such/folder"),
+        (["MANY", "-o", "."], "is a folder"),
+        (["MANY", "-o", "sheet.png", "--method", "activations"], "sheets of 45 pictures do not fit"),
+        (["MANY", "-o", "sheet.png", "--method", "filters"], "leave the files out"),
+        (["-o", "sheet.png", "--method", "filters", "--class", "red"], "the same for every class"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused_before_anything_is_opened(
+    arguments: list[str],
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The run does not even exist: were it opened first, that would be the complaint."""
+    monkeypatch.chdir(tmp_path)
+    for n in range(45):
+        photo(tmp_path / "many" / f"{n}.png", COLOURS["red"], seed=n)
+    given = ["many" if each == "MANY" else each for each in arguments]
+    assert code_of(["explain", "no-run-here", *given]) == 2
+    assert words in capsys.readouterr().err

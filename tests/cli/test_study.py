@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from netwright.cli.main import app, code_of
-from netwright.cli.study import study
+from netwright.cli.main import code_of
 
 
 @pytest.fixture
@@ -20,13 +19,6 @@ def pictures(tmp_path: Path) -> Path:
         arrays |= {f"x_{split}": images, f"y_{split}": labels}
     np.savez(tmp_path / "pictures.npz", **arrays)
     return tmp_path / "pictures.npz"
-
-
-@pytest.fixture(autouse=True)
-def registered() -> None:
-    """Until the command line knows the verb."""
-    if not any(command.callback is study for command in app.registered_commands):
-        app.command()(study)
 
 
 def command(*words: object) -> list[str]:
@@ -66,4 +58,30 @@ def test_mistakes_are_told(
     name, *flags = words
     assert code_of([*command(name, pictures, "-o", tmp_path / "out"), *flags]) == 2
     assert problem in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("place", ["file", "file/deeper"])
+def test_a_folder_that_cannot_be_is_told_before_training(
+    pictures: Path, tmp_path: Path, place: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    assert code_of(command("continual", pictures, "-o", tmp_path / place)) == 2
+    said = capsys.readouterr()
+    assert f"{tmp_path / 'file'} is no folder" in said.err and "--output FOLDER" in said.err
+    assert said.out == "", "nothing was trained"
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_classes_without_a_test_picture_are_named_before_training(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arrays = dict(np.load(pictures))
+    left = arrays["y_test"] != 2
+    np.savez(pictures, **arrays | {"x_test": arrays["x_test"][left], "y_test": arrays["y_test"][left]})
+    # In one order or another class 2 comes by itself, and then nothing of it could be measured.
+    assert code_of(command("continual", pictures, "--base", 2, "--seeds", 9, "-o", tmp_path / "out")) == 2
+    said = capsys.readouterr()
+    assert "class 2 has no test picture" in said.err and "give one in test" in said.err
+    assert said.out == ""
     assert not (tmp_path / "out").exists()

@@ -1,16 +1,19 @@
 """`--transfer auto` from the command line: options are checked first, each way gets what the user asked for."""
 
+import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from netwright.cli import _transfer
+from netwright.cli import _transfer, train
 from netwright.cli._transfer import auto_recipe, budget, is_auto, recipes
-from netwright.core.errors import NetwrightError
-from netwright.lab import transfer_auto
+from netwright.core.errors import Interrupted, NetwrightError
+from netwright.lab import transfer_auto, trial
 from netwright.lab.transfer_auto import Auto, Measured, Plan
+from netwright.recipes._recipe import recipe
 
 
 @pytest.mark.parametrize(
@@ -25,7 +28,17 @@ class TestOptions:
         assert budget("auto(budget=30)") == 30
         assert budget("auto") is None
 
-    @pytest.mark.parametrize("given", ["auto(budget=0)", "auto(budget=-1)", "auto(budget='long')", "auto(budget=True)"])
+    @pytest.mark.parametrize(
+        "given",
+        [
+            "auto(budget=0)",
+            "auto(budget=-1)",
+            "auto(budget='long')",
+            "auto(budget=True)",
+            "auto(budget=1e400)",
+            f"auto(budget=1{'0' * 400})",
+        ],
+    )
     def test_a_budget_that_is_none(self, given: str) -> None:
         with pytest.raises(NetwrightError, match="budget cannot be"):
             budget(given)
@@ -71,11 +84,33 @@ def test_the_recipe_that_is_picked_comes_back_and_what_was_measured(
         return Auto(Plan(100, 5, 5, 10, 20), *ways)
 
     monkeypatch.setattr(transfer_auto, "auto", known)
-    monkeypatch.setattr(transfer_auto, "opened", lambda recipe: None)
+    monkeypatch.setattr(trial, "data_of", lambda recipe: None)
     chosen, document = auto_recipe("photos", {"weights": "w.pt"}, None, None, "auto(budget=7)", as_json=as_json)
     assert (chosen.name, document["picked"], document["resolved"]) == ("finetune", "finetune", True)
     told = capsys.readouterr().out
     assert told == "" if as_json else "in 7 s" in told and "the fine-tune is better and is taken" in told
+
+
+@pytest.mark.parametrize("ending", [None, Interrupted("stopped"), NetwrightError("no room")])
+def test_what_was_measured_is_kept_however_the_run_ends(
+    ending: Exception | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "runs" / "run"
+
+    def trained(*_: Any) -> Path:
+        if ending:
+            raise ending
+        run.mkdir()
+        return run
+
+    monkeypatch.setattr(train, "auto_recipe", lambda *_, **__: (recipe("digits"), {"picked": "features"}))
+    monkeypatch.setattr(train, "run_to_the_end", trained)
+    with pytest.raises(type(ending)) if ending else nullcontext():
+        train.train_measured("digits", None, {}, None, None, "auto", tmp_path / "runs", False)
+    beside = list((tmp_path / "runs").glob("auto-*.json"))
+    (place,) = beside if ending else [run / "auto.json"]
+    assert json.loads(place.read_text()) == {"picked": "features"}
+    assert bool(beside) == bool(ending)
 
 
 WAYS = {"features": 60, "random_features": 30, "finetune": 80}

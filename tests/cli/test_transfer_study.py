@@ -82,7 +82,7 @@ def test_flags_reach_every_way(weights: str) -> None:
         ([], "has nothing to transfer"),
         (["--arms", "fetures"], "did you mean 'features'"),
         (["--arms", "scratch", "--sizes", "5,x"], "'x' is no number of pictures"),
-        (["--arms", "scratch(last=2)"], "unknown option of scratch"),
+        (["--arms", "scratch(last=2)"], "unknown option of head"),
         (["--arms", "partial(lst=2)", "--weights", "w"], "last"),
         (["--arms", "scratch", "--per-class", "3"], "add --cases"),
         (["--arms", "scratch", "--set", "weights=w"], "give --weights instead"),
@@ -94,12 +94,38 @@ def test_flags_reach_every_way(weights: str) -> None:
         (["--arms", "scratch", "-b", "largest"], "cannot be found by trying"),
         (["--arms", "scratch", "--model", "resnet19"], "resnet18"),
         (["--cases", "--far", "nowhere"], "nowhere"),
+        (["--arms", "scratch,auto"], "unknown way to transfer 'auto'"),
     ],
 )
 def test_mistakes_are_told(command: list[str], given: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main.code_of([*command, *given]) == 2
     told = capsys.readouterr().err
     assert said in told and "fix:" in told
+
+
+def test_auto_is_not_named_as_what_would_do() -> None:
+    with pytest.raises(NetwrightError) as told:
+        recipes("photos", ["auto"], "w", ({}, None, None))
+    assert "auto" not in told.value.fix.replace("--arms", "") and "finetune" in told.value.fix
+
+
+def test_a_way_that_does_not_fit_is_told_before_others_train(
+    command: list[str], weights: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command += ["--arms", "scratch,partial(last=99)", "--weights", weights]
+    assert main.code_of(command) == 2
+    said = capsys.readouterr()
+    assert "last cannot be 99" in said.err and said.out == ""
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_cannot_be_is_told_before_training(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "out").write_text("mine")
+    assert main.code_of([*command, "--arms", "scratch"]) == 2
+    said = capsys.readouterr()
+    assert "is no folder" in said.err and said.out == ""
 
 
 def test_a_missing_weight_names_the_other_ways_out() -> None:

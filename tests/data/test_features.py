@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from netwright.data import features as features_module
 from netwright.data.features import FeatureSource
 from netwright.engine.augment import prepare
 from netwright.engine.device import Profile
@@ -79,7 +80,7 @@ def test_another_run_finds_them_on_disk(network: Headed, tmp_path: Path, monkeyp
     passed: list[int] = []
     network.backbone.register_forward_hook(lambda _, args, output: passed.append(len(args[0])))
     assert torch.equal(source(network, pictures, made_by="resnet20").held.image, first)
-    assert passed == [1]  # one picture, for the number of features
+    assert passed == [1]  # one picture, for the number of features and what no name tells
     more = Pictures(26)
     more.images[:20] = pictures.images
     found = source(network, more, made_by="resnet20").held.image
@@ -87,15 +88,20 @@ def test_another_run_finds_them_on_disk(network: Headed, tmp_path: Path, monkeyp
     assert passed == [1, 1, 8]
 
 
-@pytest.mark.parametrize("change", ["weights", "buffers", "made_by", "normalise", "precision", "batch_size", "stage"])
+CHANGES = ("weights", "buffers", "made_by", "normalise", "precision", "batch_size", "stage")
+SHAPE, PROBE = (8, 8, 3), np.zeros(64, np.float32)
+
+
+@pytest.mark.parametrize("change", [*CHANGES, "threads", "shape", "probe", "version"])
 def test_whatever_changes_features_has_others(
     network: Headed, change: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NETWRIGHT_CACHE", str(tmp_path))
     pictures = Pictures(8)
     before = source(network, pictures, made_by="resnet20")
-    digest = before._digest("resnet20")
-    made_by = "resnet20"
+    digest = before._digest("resnet20", SHAPE, PROBE)
+    assert before._digest("resnet20", SHAPE, PROBE) == digest
+    made_by, shape, probe = "resnet20", SHAPE, PROBE
     with torch.no_grad():
         match change:
             case "weights":
@@ -112,7 +118,43 @@ def test_whatever_changes_features_has_others(
                 before.batch_size = 4
             case "stage":
                 network.stage = 0
-    assert before._digest(made_by) != digest
+            case "threads":
+                before.profile = Profile(torch.device("cpu"), "test", "fp32", channels_last=False, threads=2)
+            case "shape":
+                shape = (4, 16, 3)
+            case "probe":
+                probe = np.nextafter(PROBE, 1, dtype=np.float32)
+            case "version":
+                monkeypatch.setattr(features_module, "_version", lambda: "9.9")
+    assert before._digest(made_by, shape, probe) != digest
+
+
+def test_what_no_name_tells_of_a_network_shows_in_other_features(
+    network: Headed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the code of a layer was changed, or another processor rounds otherwise."""
+    monkeypatch.setenv("NETWRIGHT_CACHE", str(tmp_path))
+    pictures = Pictures(20)
+    first = source(network, pictures, made_by="resnet20").held.image
+    with torch.no_grad():
+        hook = network.backbone.register_forward_hook(lambda _, __, output: output * (1 + 2**-20))
+        other = source(network, pictures, made_by="resnet20").held.image
+        assert torch.equal(other, source(network, pictures).held.image)
+        assert not torch.equal(other, first)
+        hook.remove()
+    assert torch.equal(source(network, pictures, made_by="resnet20").held.image, first)
+
+
+def test_pictures_of_the_same_bytes_and_another_shape_have_other_features(
+    network: Headed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NETWRIGHT_CACHE", str(tmp_path))
+    pictures = Pictures(8)
+    square = source(network, pictures, made_by="resnet20").held.image
+    pictures.images = pictures.images.reshape(8, 4, 16, 3)
+    found = source(network, pictures, made_by="resnet20").held.image
+    assert torch.equal(found, source(network, pictures).held.image)
+    assert not torch.equal(found, square)
 
 
 def test_pictures_that_differ_in_a_byte_have_other_features(

@@ -9,7 +9,7 @@ from PIL import Image
 
 from netwright.core.errors import NetwrightError
 from netwright.explain._colour import blurred, coloured, enlarged, overlaid, rgb, scaled
-from netwright.explain._figure import KINDS, Row, heat_figure, sheets_figure, suffix_of
+from netwright.explain._figure import KINDS, LINES, TALLEST, Row, heat_figure, most_rows, sheets_figure, suffix_of
 from netwright.explain._method import Sheet
 
 PICTURE = np.random.default_rng(0).integers(0, 255, (32, 32, 3), dtype=np.uint8)
@@ -89,3 +89,22 @@ def test_any_number_of_channels_becomes_three(channels: int) -> None:
     seen = rgb(picture)
     assert seen.shape == (2, 2, 3)
     assert (seen[..., 0] == picture[..., 0]).all()
+
+
+def test_as_many_as_are_promised_fit_in_a_file_and_more_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The most talkative of rows, in a format with room for four."""
+    assert TALLEST[".webp"] == 2**14 - 1  # the format has 14 bits for it
+    monkeypatch.setitem(TALLEST, ".webp", 2500)
+    row = Row(PICTURE[:8, :8], PICTURE[:8, :8], "title", [f"line {n}" for n in range(LINES)])
+    assert most_rows(".webp") == 4
+    drawn = Image.open(io.BytesIO(heat_figure([row] * 4, "x", ".webp")))
+    assert 2000 < drawn.height <= 2500
+    with pytest.raises(NetwrightError, match=r"taller than a \.webp holds") as told:
+        heat_figure([row] * 5, "x", ".webp")
+    assert ".png" in told.value.fix
+
+
+@pytest.mark.parametrize("suffix", KINDS)
+def test_every_kind_has_room_for_a_folder_of_pictures(suffix: str) -> None:
+    assert 20 < most_rows(suffix) < 200
+    assert TALLEST[suffix] < 2**16  # beyond which matplotlib has no canvas

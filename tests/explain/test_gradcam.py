@@ -7,16 +7,23 @@ from torch import Tensor, nn
 from netwright.core.errors import NetwrightError
 from netwright.explain import METHODS
 from netwright.explain._colour import enlarged
-from netwright.explain._maps import passed
+from netwright.explain._maps import gradient_at, passed
 from netwright.explain._method import Subject
 from netwright.explain.gradcam import Gradcam, cam
 from netwright.explain.gradcam_plus_plus import cam_plus_plus
-from netwright.models import create_model
+from netwright.models import _class_of, create_model, summaries
 from netwright.nn.headed import Headed
 from netwright.tricks import TRICKS
 from tests.explain.networks import Cam, plain
 
 TARGET = torch.tensor([2, 0])
+# The variant with the fewest weights of every family whose networks keep places apart, which `mlp` does not. Those of
+# more than 50 million weights take a second each to draw.
+FAMILIES = {
+    _class_of(name): name
+    for name, _ in sorted(summaries().items(), key=lambda row: -row[1].params)
+    if not name.startswith("mlp") and summaries()[name].params < 50_000_000
+}
 
 
 @pytest.fixture(autouse=True)
@@ -81,6 +88,43 @@ def test_families(name: str, stage: int) -> None:
     assert heat.shape == (2, 40, 40)
     assert heat.min() >= 0
     assert "maps" not in vars(network)
+
+
+@pytest.mark.parametrize("name", sorted(FAMILIES.values()))
+def test_of_small_pictures_the_last_map_with_places_is_read(name: str) -> None:
+    """Many families' last map is a single place there, which would be "most" everywhere."""
+    network = create_model(name, classes=3, in_channels=3)
+    side = max(32, network.smallest)
+    subject, image = Subject(network), pictures(side)
+    seen = passed(subject, image)
+    map_, _ = gradient_at(seen, TARGET, -1)
+    sizes = [each.shape[2:].numel() for each in seen.maps]
+    assert map_.shape[2:].numel() == [size for size in sizes if size > 1][-1]
+    if sizes[-1] == 1:
+        with pytest.raises(NetwrightError, match="is 1x1"):
+            gradient_at(seen, TARGET, len(sizes) - 1)
+
+
+def test_heat_of_a_small_picture_is_not_the_same_everywhere() -> None:
+    network = create_model("mobilenet_v1_025", classes=3)
+    for method in ("gradcam", "gradcam_plus_plus"):
+        heat = METHODS.build(method).heat(Subject(network), pictures(32, 4), torch.tensor([0, 1, 2, 0]))
+        spread = heat.flatten(1).amax(1) - heat.flatten(1).amin(1)
+        assert spread.max() > 0
+        assert ((spread > 0) | (heat.flatten(1).amax(1) == 0)).all()
+
+
+def test_where_no_map_with_places_leads_to_the_scores() -> None:
+    class Aside(Cam):
+        """Its maps have places; its scores come from the picture's mean."""
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.maps(x)
+            return self.head(x.mean((2, 3)).repeat(1, 2)[:, :5])
+
+    with pytest.raises(NetwrightError, match="no feature map with more than one place") as told:
+        Gradcam().heat(Subject(Aside()), pictures(), TARGET)
+    assert "occlusion" in told.value.fix
 
 
 def test_a_timm_model_is_read_at_the_layers_that_give_its_maps() -> None:

@@ -12,8 +12,8 @@ from netwright.engine.normalise import Normalise
 from netwright.explain import METHODS
 from netwright.explain._method import Subject, What, Where
 from netwright.explain.activations import Activations, strongest
-from netwright.explain.dream import Dream, developed, total_variation
-from netwright.explain.filters import Filters, alikeness, first_kernels
+from netwright.explain.dream import Dream, _Adam, course_of, developed, total_variation
+from netwright.explain.filters import Filters, alikeness, first_kernels, judged
 from netwright.models import create_model
 from tests.explain.networks import Cam, plain
 
@@ -56,6 +56,15 @@ class TestFilters:
         (trained,) = Filters().sheets(Subject(network))
         assert "are alike" in trained.note
         assert trained.facts["neighbour_correlation"]["low"] > 0
+
+    def test_kernels_that_alternate_are_trained_as_well(self) -> None:
+        """Discrete Laplacians: neighbours oppose each other, which chance does not do."""
+        laplace = torch.tensor([[0.0, -1.0, 0.0], [-1.0, 4.0, -1.0], [0.0, -1.0, 0.0]])
+        noise = 0.05 * torch.randn(16, 3, 3, 3, generator=torch.Generator().manual_seed(0))
+        note, facts = judged(laplace + noise)
+        assert facts["neighbour_correlation"]["high"] < 0
+        assert "untrained" not in note
+        assert "oppose each other" in note
 
     def test_a_dense_layer_is_shown_as_large_as_its_picture(self) -> None:
         network = create_model("mlp", classes=3, in_channels=1)
@@ -141,6 +150,31 @@ class TestDream:
         assert float(asked.probabilities(torch.randn(1, 3, 32, 32)).amax()) == pytest.approx(1 / 3)
         _, course = Dream(steps=16, size=32).painted(asked, 0)
         assert course[-1] > course[0]
+
+    def test_its_steps_are_adams(self) -> None:
+        random = torch.Generator().manual_seed(0)
+        mine = torch.randn(9, dtype=torch.double, generator=random)
+        theirs = mine.clone().requires_grad_()
+        ours, torchs = _Adam(mine, 0.05), torch.optim.Adam([theirs], lr=0.05)
+        for _ in range(5):
+            theirs.grad = torch.randn(9, dtype=torch.double, generator=random)
+            ours.step(theirs.grad)
+            torchs.step()
+        torch.testing.assert_close(mine, theirs.detach(), rtol=1e-12, atol=1e-12)
+
+    def test_a_step_is_told_in_as_many_digits_as_it_has(self) -> None:
+        assert "rose from 0.0321 to 0.0389" in course_of(0.0321, 0.0389, 8)
+        assert "rose from 0.032101 to 0.032104" in course_of(0.0321010, 0.0321042, 8)
+        assert "fell from 0.0389 to 0.0321" in course_of(0.0389, 0.0321, 8)
+        assert "stayed at 0" in course_of(0.0, 0.0, 8)
+
+    def test_a_class_and_a_channel_are_not_both_painted(self) -> None:
+        assert Dream().wants_class
+        assert not Dream(channel=1).wants_class
+        with pytest.raises(NetwrightError, match="paints one of them"):
+            Dream(channel=1, size=16).sheets(subject(), target=0)
+        with pytest.raises(NetwrightError, match="stage 0 is that of a channel"):
+            Dream(stage=0, size=16).sheets(subject(), target=0)
 
     def test_total_variation_in_closed_form(self) -> None:
         ramp = torch.arange(4.0).expand(1, 1, 4, 4)

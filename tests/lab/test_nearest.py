@@ -34,6 +34,32 @@ def test_far_from_the_origin_near_ones_are_still_told_apart() -> None:
     np.testing.assert_allclose(scores[0], offsets[:5], rtol=1e-9)
 
 
+@pytest.mark.parametrize("size", [1e25, 3e38, 1e-30])
+def test_numbers_whose_squares_float32_cannot_hold(size: float) -> None:
+    gallery, queries = DRAW.normal(size=(60, 6)) / 9, DRAW.normal(size=(4, 6)) / 9
+    expected, distances = nearest(queries, gallery, 5, metric="l2")
+    found, scores = nearest((queries * size).astype(np.float32), (gallery * size).astype(np.float32), 5, metric="l2")
+    assert (found == expected).all()
+    np.testing.assert_allclose(scores, distances * size, rtol=1e-6)
+
+
+@pytest.mark.parametrize("size", [1e21, 1e22, 1e25])
+def test_a_huge_query_does_not_hide_what_is_near_a_small_one(size: float) -> None:
+    """Beside it the squares of the others are too small for float32, or have a digit or two."""
+    gallery = DRAW.normal(size=(400, 6))
+    queries = np.vstack([np.full(6, size), DRAW.normal(size=(20, 6))])
+    found, _ = nearest(queries, gallery, 5, metric="l2")
+    assert found[1:].tolist() == nearest(queries[1:], gallery, 5, metric="l2")[0].tolist()
+    assert found[0].shape == (5,)
+
+
+def test_equal_and_tiny_vectors_are_equally_near() -> None:
+    for gallery in (np.ones((4, 2)), np.full((4, 2), 5e-324)):
+        found, scores = nearest(gallery[:1], gallery, 4, metric="l2")
+        assert found.tolist() == [[0, 1, 2, 3]]
+        assert scores.tolist() == [[0.0] * 4]
+
+
 def test_ties_go_by_name_also_where_they_exceed_k() -> None:
     gallery = np.tile(DRAW.normal(size=(1, 64)), (40, 1)).astype(np.float32)
     names = [f"{(7 * row) % 40:02}" for row in range(40)]

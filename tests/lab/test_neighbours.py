@@ -8,8 +8,10 @@ import pytest
 from sklearn.neighbors import KNeighborsClassifier
 
 from netwright.core.errors import NetwrightError
+from netwright.lab.few import bounded_mean, share_mean
 from netwright.lab.neighbours import Evaluation, Measure, evaluate, vote
 from netwright.lab.protocol import likeness, paired, protocol_for, queries_named
+from netwright.records.intervals import wilson
 from netwright.records.vectors import Vectors
 
 CLASSES = ("ant", "bee", "cow")
@@ -85,9 +87,65 @@ def test_vectors_against_themselves_are_not_resolved() -> None:
     assert [each.name for each in found.measures][-1] == "linear probe"
     for each in found.measures:
         assert each.difference is not None
-        assert (each.difference.low, each.difference.value, each.difference.high) == (0, 0, 0)
+        # That none of 20 differed does not say that none would.
+        assert each.difference.low == pytest.approx(-wilson(0, each.interval.n).high)
+        assert each.difference.value == 0
+        assert each.difference.high == pytest.approx(wilson(0, each.interval.n).high)
         assert not each.resolved
         assert each.to_json()["resolved"] is False
+
+
+def test_few_and_equal_values_are_not_sure() -> None:
+    for values in ([1.0, 1.0], [0.4] * 9):
+        found = bounded_mean(np.array(values), -1.0)
+        assert (found.value, found.n) == (pytest.approx(values[0]), len(values))
+        assert np.isnan([found.low, found.high]).all()
+    ones = bounded_mean(np.ones(30), 0.0)
+    assert (ones.low, ones.high) == (pytest.approx(wilson(30, 30).low), 1)
+    half, bound = bounded_mean(np.full(30, 0.4), 0.0), wilson(0, 30).high
+    assert (half.low, half.high) == (pytest.approx(0.4 - 0.4 * bound), pytest.approx(0.4 + 0.6 * bound))
+    assert bounded_mean(np.array([0.0, 1.0] * 10), -1.0).method == "bca"
+    assert share_mean(np.ones(2)).method == "wilson"
+    assert share_mean(np.full(20, 0.4)).high > 0.4
+
+
+def test_two_queries_resolve_nothing() -> None:
+    """One query that all neighbours of one file answer rightly, and none of the other's, is one query."""
+    vectors = clusters(60, apart=9.0)
+    few = vectors.chosen([*vectors.having("train"), *vectors.having("test")[:2]])
+    labels = few.matrix[few.having("test")][:, ::-1]
+    turned = few.matrix.copy()
+    turned[few.having("test")] = labels
+    found = evaluate(few, against=replace(few, matrix=turned))
+    for each in found.measures:
+        assert each.difference is not None
+        assert np.isnan(each.difference.low)
+        assert not each.resolved
+
+
+def test_what_nothing_could_have_spoken_for_is_not_odd() -> None:
+    """A class of one picture, and pictures whose neighbours have no label."""
+    vectors = clusters(90, apart=9.0, splits=False)
+    labels = list(vectors.labels)
+    labels[0] = "dog"
+    assert evaluate(replace(vectors, labels=labels), with_probe=False).odd == ()
+    labels = [label if row < 3 or label == "bee" else "" for row, label in enumerate(vectors.labels)]
+    labels[3] = "cow"
+    # 0 and 3 lie among ants, which have lost their labels but for these two.
+    labels[0] = "cow"
+    assert evaluate(replace(vectors, labels=labels), k=5, with_probe=False).odd == ()
+    labels[4] = "cow"  # among bees, which have theirs
+    found = evaluate(replace(vectors, labels=labels), k=5, with_probe=False)
+    assert [place for place, _, _ in found.odd] == [4]
+
+
+def test_a_runs_own_pictures_are_warned_of() -> None:
+    vectors = clusters(splits=False)
+    for weights, warned in ((None, True), ("imagenet", False)):
+        found = evaluate(replace(vectors, meta={"weights": weights}), with_probe=False)
+        assert any("was trained on" in note for note in found.notes) == warned
+    split = evaluate(replace(clusters(), meta={"weights": None}), with_probe=False)
+    assert not any("was trained on" in note for note in split.notes)
 
 
 def test_good_vectors_are_told_from_noise() -> None:

@@ -1,5 +1,7 @@
 """The linear probe: scikit-learn's own pipeline, and rotations that change nothing."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
@@ -58,6 +60,27 @@ def test_the_penalty_is_chosen_on_validation_and_test_is_not_looked_at() -> None
     assert other.c == found.c
 
 
+def test_the_penalty_is_chosen_on_pictures_with_labels() -> None:
+    """Whose label nobody says has the number 0 as class 0 has: it may not count as one of these."""
+    vectors = clusters(90, apart=3.0)
+    val = vectors.having("val")
+    labels = numbered(list(vectors.labels))
+    lost = val[labels[val] != 0]
+    names = ["" if place in lost else name for place, name in enumerate(vectors.labels)]
+    zeros = np.where(np.isin(np.arange(90), lost), 0, labels)
+    found = probe(replace(vectors, labels=names), vectors.having("test"), zeros, crossed=False)
+    kept = vectors.chosen(np.setdiff1d(np.arange(90), lost))
+    alone = probe(kept, kept.having("test"), np.delete(labels, lost), crossed=False)
+    assert isinstance(found, Probe)
+    assert isinstance(alone, Probe)
+    assert found.chosen_on == alone.chosen_on == "chosen on 10 validation pictures"
+    assert found.c == alone.c
+    none = ["" if place in val else name for place, name in enumerate(vectors.labels)]
+    found = probe(replace(vectors, labels=none), vectors.having("test"), labels, crossed=False)
+    assert isinstance(found, Probe)
+    assert found.chosen_on == "chosen by cross-validation"
+
+
 def test_without_splits_every_picture_is_answered_by_a_probe_that_has_not_seen_it() -> None:
     """Random labels cannot be told: a probe that had seen them would be right far more often than one in three."""
     vectors = clusters(60, splits=False)
@@ -71,6 +94,7 @@ def test_without_splits_every_picture_is_answered_by_a_probe_that_has_not_seen_i
 def test_what_cannot_be_probed_says_why() -> None:
     vectors = clusters(12, splits=False)
     assert "single picture" in str(probe(vectors, np.arange(12), np.arange(12), crossed=True))
+    assert "12 pictures have one class" in str(probe(vectors, np.arange(12), np.zeros(12, int), crossed=True))
     split = clusters(12)
     zeros = np.zeros(12, int)
     assert "one class" in str(probe(split, split.having("test"), zeros, crossed=False))

@@ -10,6 +10,7 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import trustworthiness
 
 from netwright.core.errors import NetwrightError
+from netwright.lab import projection as module
 from netwright.lab.projection import believed, principal, project
 
 DRAW = np.random.default_rng(0)
@@ -73,6 +74,22 @@ def test_what_is_said_of_a_map() -> None:
     first, second = project(DRAW.normal(size=(30, 6))).says()
     assert "% of the variance" in first
     assert "95 % intervals over 30 pictures" in second
+
+
+def test_of_many_pictures_it_is_said_among_which(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "JUDGED", 20)
+    _, said = project(DRAW.normal(size=(1500, 3))).says()
+    assert "5 nearest of each picture, among 20 of the 1,500, evenly chosen, the map keeps" in said
+    assert "over 20 pictures" in said
+
+
+def test_few_pictures_have_no_interval() -> None:
+    _, said = project(np.eye(4) + 0.1 * DRAW.normal(size=(4, 4))).says()
+    assert "4 are too few for intervals" in said
+    assert "nan" not in said
+    flat = np.zeros((12, 7))
+    flat[:, :2] = DRAW.normal(size=(12, 2))
+    assert project(flat, metric="l2").trustworthiness.low < 1
 
 
 def test_an_unknown_method_and_a_missing_extra_are_told(monkeypatch: pytest.MonkeyPatch) -> None:

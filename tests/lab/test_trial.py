@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
-from netwright.core.errors import Interrupted, NetwrightError
+from netwright.core.errors import EXIT_INTERRUPTED, Interrupted, NetwrightError
 from netwright.data import Data, from_arrays
 from netwright.data.subset import some_of_each
 from netwright.lab import trial as lab
-from netwright.lab.trial import Trial, Trials, measured
+from netwright.lab.trial import Trial, Trials, contents, measured
 from netwright.models import create_model
 from netwright.recipes._fit import fit
 from netwright.recipes._recipe import Recipe, recipe
@@ -108,6 +109,53 @@ def test_whatever_decides_a_result_is_part_of_what_is_remembered(
     assert len(runs) == 6, "how fast it is computed changes nothing"
 
 
+def test_what_weights_hold_is_part_of_what_is_remembered_and_not_where_they_lie(
+    data: Data, tmp_path: Path, runs: list[Recipe]
+) -> None:
+    def file(name: str, seed: int) -> str:
+        torch.manual_seed(seed)
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        save_file(create_model(NAME, classes=2).state_dict(), tmp_path / name)
+        return str(tmp_path / name)
+
+    trials = Trials(tmp_path / "trials")
+    trials.run(small(epochs=1, weights=file("one.safetensors", 0)), data)
+    trials.run(small(epochs=1, weights=file("copy.safetensors", 0)), data)
+    assert len(runs) == 1
+    trials.run(small(epochs=1, weights=file("one.safetensors", 1)), data)
+    assert len(runs) == 2, "the same name, and other tensors"
+    file("bundle/model.safetensors", 0)
+    for mean in (0.4, 0.5):
+        card = {"model": {"spec": NAME}, "preprocess": {"mean": [mean] * 3, "std": [0.2] * 3}}
+        (tmp_path / "bundle" / "bundle.json").write_text(json.dumps(card))
+        trials.run(small(epochs=1, weights=str(tmp_path / "bundle")), data)
+    assert len(runs) == 4, "the same tensors, and a card with other moments"
+
+
+def test_what_is_fetched_goes_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "imagenet").write_text("a file of this name is not what is meant")
+    assert [contents(name) for name in (None, "imagenet", "hf-hub:a/b", "gone.pt")] == [
+        "",
+        "imagenet",
+        "hf-hub:a/b",
+        "gone.pt",
+    ]
+
+
+def test_a_network_or_task_of_its_own_has_to_say_what_it_is_made_from(
+    data: Data, tmp_path: Path, runs: list[Recipe]
+) -> None:
+    trials = Trials(tmp_path)
+    for given in (
+        {"network": lambda: create_model(NAME, classes=2)},
+        {"task": TASKS.load("classification")(classes=2)},
+    ):
+        with pytest.raises(ValueError, match="made_from"):
+            trials.run(small(epochs=1), data, **given)
+    assert not runs
+
+
 @pytest.mark.parametrize("text", ["", "{", "[1]", "null", '{"guesses": [0]}', '{"guesses": "x", "labels": [1]}'])
 def test_what_cannot_be_read_is_run_again(data: Data, tmp_path: Path, runs: list[Recipe], text: str) -> None:
     Trials(tmp_path).run(small(epochs=1), data)
@@ -123,6 +171,15 @@ def test_without_a_test_split_it_is_validation(tmp_path: Path) -> None:
     data = replace(whole, splits={side: whole.splits[side] for side in ("train", "val")})
     found = Trials(tmp_path).run(small(epochs=1), data)
     assert found.labels.tolist() == data.splits["val"].labels.tolist()
+
+
+def test_a_split_that_is_not_there_is_told(data: Data) -> None:
+    for sides, asked in ((("train", "test"), "val"), (("train",), "test")):
+        less = replace(data, splits={side: data.splits[side] for side in sides})
+        for run in (Trials().run, measured):
+            with pytest.raises(NetwrightError, match=f"has no {asked} split") as told:
+                run(small(epochs=1), less, split=asked)
+            assert ("test" if asked == "val" else "val_fraction") in told.value.fix
 
 
 def test_a_network_of_ones_own_is_trained(data: Data) -> None:
@@ -169,10 +226,16 @@ def test_a_signal_stops_it_and_nothing_half_is_remembered(
             monkeypatch.setattr(Killing, "loss", TASKS.load("classification").loss)
             return super().loss(output, target)
 
-    with pytest.raises(Interrupted):
-        Trials(tmp_path).run(small(), data, task=Killing(classes=2))
+    killing = Killing.loss
+    with pytest.raises(Interrupted, match="those that were finished are kept"):
+        Trials(tmp_path).run(small(), data, task=Killing(classes=2), made_from="Killing")
     assert not list(tmp_path.glob("*.json"))
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    monkeypatch.undo()
+    monkeypatch.setattr(Killing, "loss", killing)
+    with pytest.raises(Interrupted, match="nothing of what was measured is kept") as told:
+        Trials().run(small(), data, task=Killing(classes=2), made_from="Killing")
+    assert told.value.exit_code == EXIT_INTERRUPTED
 
 
 def test_users_mistakes_are_told(data: Data) -> None:

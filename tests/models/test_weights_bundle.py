@@ -9,12 +9,17 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from netwright import fit, recipe
+from netwright.bundle.embedder import make_embedder
 from netwright.core.errors import NetwrightError
 from netwright.models import create_model
+from netwright.models._bundled import UNKNOWN, Said, with_own_norms
 from netwright.models._family import Family
 from netwright.models._weights import Loaded, load_weights, model_of
 from netwright.nn.headed import Headed
+from netwright.recipes._transfer import transfer_recipe
 from netwright.tricks import TRICKS
+from tests.conftest import COLOURS, photo
 
 NAME = "resnet20(width=4)"
 ANIMALS = ["cat", "dog", "eel"]
@@ -130,12 +135,72 @@ def test_a_head_of_its_own_is_left_over(tmp_path: Path) -> None:
 def test_other_norms_want_the_same_trick(tmp_path: Path) -> None:
     trained = TRICKS.build(GROUPS).model(donor())
     made = bundle(tmp_path, trained, ANIMALS, [GROUPS])
-    with pytest.raises(NetwrightError, match="were trained with norm, which changed") as caught:
+    with pytest.raises(NetwrightError, match="were trained with norm, which changed"):
         taken(made, ANIMALS)
-    assert caught.value.fix == 'give the same: --with "norm"'
     model, _ = taken(made, ANIMALS, tricks=[GROUPS])
     again = TRICKS.build(GROUPS).model(model)
     assert all(torch.equal(tensor, again.state_dict()[name]) for name, tensor in trained.state_dict().items())
+
+
+@pytest.mark.parametrize("kind", ["group", "layer", "instance"])
+def test_norms_that_a_trick_made_are_an_option_of_the_model(kind: str, tmp_path: Path) -> None:
+    """So that tricks that freeze, with which the trick norm does not go, take such weights."""
+    trick = str(TRICKS.build(f"norm(kind='{kind}')").spec)
+    trained = TRICKS.build(trick).model(donor())
+    made = bundle(tmp_path, trained, ANIMALS, [trick])
+    option = f"resnet20(norm='{kind}', width=4)"
+    assert model_of(str(made)) == option
+    with pytest.raises(NetwrightError) as caught:
+        taken(made, ANIMALS)
+    assert caught.value.fix == f'name the model that has them of its own: --model "{option}"'
+    own = create_model(option, classes=3)
+    load_weights(own, made, classes=ANIMALS)
+    x = torch.rand(2, 3, 12, 12)
+    with torch.inference_mode():
+        assert torch.equal(own.eval()(x), trained.eval()(x))
+
+
+def test_every_family_with_the_option_has_the_norms_of_the_trick() -> None:
+    assert TRICKS.build("norm").kind == "group"  # what a card means by it
+    for name in ("vgg11_bn", "resnet18", "mobilenet_v2", "densenet40_k12(layers=(2, 2, 2))", "inception_v3"):
+        spec = with_own_norms(Said(name, (), ("norm",), UNKNOWN))
+        assert spec is not None and "norm='group'" in spec, name
+    for name, trick in (
+        ("resnet20", "norm(kind='batch_channel')"),  # no option
+        ("resnet20", "norm(kind='none')"),  # the option adds biases
+        ("inception_v3", "norm(kind='instance')"),  # the option reaches a head whose norms the trick leaves
+        ("timm/resnet18", "norm"),
+        ("resnet20(width='wide')", "norm"),
+        (None, "norm"),
+        ("resnet20", "head"),
+    ):
+        assert with_own_norms(Said(name, (), (trick,), UNKNOWN)) is None, (name, trick)
+
+
+def test_norms_of_another_kind_are_not_taken_for_their_like(tmp_path: Path) -> None:
+    """Layer and group norms have tensors of the same names and shapes."""
+    layers = "norm(kind='layer')"
+    made = bundle(tmp_path, TRICKS.build(layers).model(donor()), ANIMALS, [layers])
+    groups = create_model("resnet20(norm='group', width=4)", classes=3)
+    with pytest.raises(NetwrightError, match=r"were trained with norm\(kind='layer'\)"):
+        load_weights(groups, made)
+    assert load_weights(groups, made, strict=False).loaded
+
+
+def test_norms_that_no_option_makes_say_what_they_go_with(tmp_path: Path) -> None:
+    trick = "norm(kind='batch_channel')"
+    made = bundle(tmp_path, TRICKS.build(trick).model(donor()), ANIMALS, [trick])
+    assert model_of(str(made)) == NAME
+    with pytest.raises(NetwrightError) as caught:
+        taken(made, ANIMALS)
+    assert f'--with "{trick}"' in caught.value.fix
+    assert "not with features or partial" in caught.value.fix
+
+
+def test_a_card_with_a_norm_that_is_not_is_refused(tmp_path: Path) -> None:
+    made = bundle(tmp_path, donor(), ANIMALS, ["norm(kind='none such')"])
+    with pytest.raises(NetwrightError, match="names a norm that is not: 'none such'"):
+        taken(made, ANIMALS)
 
 
 def test_norms_of_the_same_names_and_shapes_need_no_trick(tmp_path: Path) -> None:
@@ -144,13 +209,81 @@ def test_norms_of_the_same_names_and_shapes_need_no_trick(tmp_path: Path) -> Non
     assert torch.equal(model.state_dict()["bn1.weight"], ghosts.state_dict()["bn1.weight"])
 
 
-def test_standardised_filters_are_not_taken_for_plain_ones(tmp_path: Path) -> None:
-    """Names and shapes are the same, and yet the network would compute something else."""
-    made = bundle(tmp_path, donor(), ANIMALS, ["weight_standardisation"])
-    with pytest.raises(NetwrightError, match="were trained with weight_standardisation"):
+def standard_donor(eps: float) -> tuple[Family, str]:
+    trick = TRICKS.build(f"weight_standardisation(eps={eps})")
+    torch.manual_seed(1)
+    plain = create_model("squeezenet1_1", classes=3)  # whose head is a convolution
+    return trick.model(plain), str(trick.spec)
+
+
+@pytest.mark.parametrize("strict", [True, False])
+@pytest.mark.parametrize("eps", [1e-5, 0.5])
+def test_standardised_filters_are_not_taken_for_plain_ones(eps: float, strict: bool, tmp_path: Path) -> None:
+    """Names and shapes are the same; what is computed is, since filters come as they were in use."""
+    trained, trick = standard_donor(eps)
+    model = create_model("squeezenet1_1", classes=3)
+    loaded = load_weights(model, bundle(tmp_path, trained, ANIMALS, [trick]), classes=ANIMALS, strict=strict)
+    x = torch.rand(2, 3, 48, 48)
+    with torch.inference_mode():
+        assert torch.equal(model.eval()(x), trained.eval()(x))
+        grey = create_model("squeezenet1_1", classes=3, in_channels=1)
+        load_weights(grey, tmp_path)
+        g = x[:, :1]
+        torch.testing.assert_close(grey.eval()(g), trained(g.expand(-1, 3, -1, -1)), rtol=1e-4, atol=1e-5)
+    assert f"; filters are as {trick} made them, in plain convolutions; the head is that of" in str(loaded)
+
+
+def test_filters_stay_raw_where_the_trick_follows(tmp_path: Path) -> None:
+    trained, trick = standard_donor(1e-5)
+    model = create_model("squeezenet1_1", classes=3)
+    loaded = load_weights(model, bundle(tmp_path, trained, ANIMALS, [trick]), classes=ANIMALS, tricks=[trick])
+    assert all(torch.equal(tensor, model.state_dict()[name]) for name, tensor in trained.state_dict().items())
+    assert loaded.filters == ""
+
+
+@pytest.mark.parametrize("eps", ["0", "-1.0", "1e999", "'small'"])
+def test_a_card_with_an_eps_that_cannot_be_is_refused(eps: str, tmp_path: Path) -> None:
+    made = bundle(tmp_path, donor(), ANIMALS, [f"weight_standardisation(eps={eps})"])
+    with pytest.raises(NetwrightError, match="cannot be right"):
         taken(made, ANIMALS)
-    for more in ({"tricks": ["weight_standardisation"]}, {"strict": False}):
-        taken(made, ANIMALS, **more)
+
+
+def test_groups_and_standardised_filters_together(tmp_path: Path) -> None:
+    """The usual pair."""
+    tricks = [GROUPS, "weight_standardisation"]
+    trained: nn.Module = donor()
+    for trick in tricks:
+        trained = TRICKS.build(trick).model(trained)
+    made = bundle(tmp_path, trained, ANIMALS, tricks)
+    named = model_of(str(made))
+    assert named is not None
+    model = create_model(named, classes=3)
+    load_weights(model, made)
+    x = torch.rand(2, 3, 12, 12)
+    with torch.inference_mode():
+        assert torch.equal(model.eval()(x), trained.eval()(x))
+
+
+HEADS = {
+    "the same": (["cat", "dog", "eel"], "a new head takes its place (head), for the same 3 classes"),
+    "in another order": (["eel", "cat", "dog"], "a new head takes its place (head), for the same 3 classes"),
+    "renamed": (["cat", "dog", "seal"], "a new head takes its place (head); the weights' classes are others: "
+        "1 new (seal), 1 gone (eel)"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", HEADS)
+def test_a_head_that_follows_is_told(how: str, tmp_path: Path) -> None:
+    classes, said = HEADS[how]
+    _, loaded = taken(bundle(tmp_path, donor(), ANIMALS), classes, tricks=["head(norm='batch', power=0.5)"])
+    assert loaded.head == said
+    assert str(loaded).endswith(f"; {said}")
+
+
+def test_a_head_that_follows_a_plain_file(tmp_path: Path) -> None:
+    torch.save(donor().state_dict(), tmp_path / "w.pt")
+    _, loaded = taken(tmp_path / "w.pt", ANIMALS, tricks=["head"])
+    assert loaded.head == "a new head takes its place (head)"
 
 
 def test_averaged_views_are_only_wrapped(tmp_path: Path) -> None:
@@ -162,3 +295,28 @@ def test_averaged_views_are_only_wrapped(tmp_path: Path) -> None:
 def test_moments_of_a_users_own_dataset_are_not_known(tmp_path: Path) -> None:
     _, loaded = taken(bundle(tmp_path, donor(), ANIMALS, preprocess=None), ANIMALS)
     assert loaded.moments == ((), (), "nobody's")
+
+
+def test_a_network_for_a_users_own_dataset_embeds_no_pictures(tmp_path: Path) -> None:
+    made = bundle(tmp_path, donor(), ANIMALS, preprocess=None)
+    with pytest.raises(NetwrightError, match="trained on your own dataset") as caught:
+        make_embedder(NAME, weights=str(made), device="cpu")
+    assert "prepare a tensor as your dataset does" in caught.value.fix
+
+
+def test_features_of_exchanged_norms_and_standardised_filters(tmp_path: Path) -> None:
+    """From a run with both tricks to one that freezes, which goes with neither."""
+    for side, n in (("train", 8), ("val", 4), ("test", 4)):
+        for place, (name, colour) in enumerate(COLOURS.items()):
+            for i in range(n):
+                photo(tmp_path / "photos" / side / name / f"{i}.png", colour, seed=1000 * place + 100 * len(side) + i)
+    data = str(tmp_path / "photos")
+    first = recipe("modern", model=NAME, epochs=1, batch_size=12, device="cpu", image_size=32, lr=0.01)
+    first = first.with_("norm").with_("weight_standardisation").without("ema")
+    source = fit(first, data=data, output=tmp_path / "runs").path
+    again = transfer_recipe("features", str(source)).changed("user", epochs=1, device="cpu", image_size=32)
+    record = json.loads((fit(again, data=data, output=tmp_path / "runs").path / "record.json").read_text())
+    assert record["recipe"]["model"] == "resnet20(norm='group', width=4)"
+    notes = " ".join(record["data"]["notes"])
+    assert "; filters are as weight_standardisation made them, in plain convolutions; " in notes
+    assert "a new head takes its place (head), for the same 3 classes" in notes

@@ -51,6 +51,13 @@ def half(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:2000])
 
 
+def damaged(path: Path) -> None:
+    """One value of a tensor is another; torch reads such a file without a word."""
+    torch.save(STATE, path)
+    path.write_bytes(path.read_bytes().replace(STATE["w"].numpy().tobytes(), torch.arange(1, 5.0).numpy().tobytes()))
+    assert torch.load(path, weights_only=True)["w"][0] == 1
+
+
 PAGE = b"\n <!DOCTYPE html><html><head><title>404:\n Not Found</title>" + bytes(8)
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:12fc\nsize 5011511\n"
 CUT = save({"w": torch.ones(100)})
@@ -70,6 +77,7 @@ STRANGERS: dict[str, tuple[str, Callable[[Path], Any], str, str]] = {
     "arrays": ("w.pth", arrays, "a zip archive, but not one that torch", "it holds w.npy: unpack"),
     "cut short": ("w.pth", half, "whose end is missing", "broke off"),
     "cut short, mapped": ("w.safetensors", bytes_(CUT[:-40]), f"{len(CUT) - 40:,} of the {len(CUT):,} bytes", "again"),
+    "damaged": ("w.pth", damaged, "parts are not what was written (checksums)", "it is damaged: fetch it again"),
     "safetensors by another name": ("w.pth", bytes_(CUT), "safetensors file under another name", "to w.safetensors"),
     "torch's by another name": ("w.safetensors", torch_file(STATE), "one of torch's, a pickle", "called .pt"),
     "an optimiser": ("w.pt", torch_file(optimiser()), "state of an optimiser, not of a network", "model.state_dict()"),
@@ -92,6 +100,16 @@ def test_what_is_no_weights_is_called_what_it_is(name: str, tmp_path: Path) -> N
         read(tmp_path / file)
     assert problem in caught.value.problem
     assert fix in caught.value.fix
+
+
+def test_files_that_were_saved_without_checksums_are_read(tmp_path: Path) -> None:
+    before = torch.serialization.get_crc32_options()
+    try:
+        torch.serialization.set_crc32_options(False)
+        torch.save(STATE, tmp_path / "w.pth")
+    finally:
+        torch.serialization.set_crc32_options(before)
+    assert torch.equal(read(tmp_path / "w.pth")["w"], STATE["w"])
 
 
 NESTED: dict[str, Any] = {

@@ -1,13 +1,17 @@
 """A head of our own on a backbone: what it sees, from which stage, and how maps become vectors."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 
 from netwright.core.errors import NetwrightError
 from netwright.models import create_model
+from netwright.nn.depth import depths
 from netwright.nn.headed import Headed, pooled, stage_of
-from netwright.tricks.head import Head, Power
+from netwright.tricks import TRICKS
+from netwright.tricks.head import Head, Power, last_layer
 
 IMAGES = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
@@ -69,6 +73,70 @@ def test_a_users_own_network_gives_its_last_linear_layer_away() -> None:
     assert headed(IMAGES).shape == (2, 3)
     with pytest.raises(NetwrightError, match="does not show its feature maps"):
         headed.stages(IMAGES)
+
+
+class Small(nn.Module):
+    """A user's network for pictures of 32 × 32, with two linear layers, or three."""
+
+    def __init__(self, *, side: bool = False) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 4, 3, stride=2, padding=1), nn.ReLU(), nn.Flatten())
+        self.hidden = nn.Linear(4 * 16 * 16, 6)
+        self.scores = nn.Linear(6, 3)
+        self.side = nn.Linear(6, 3) if side else None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.scores(self.hidden(self.body(x)).relu())
+
+
+def test_a_network_made_for_one_size_gives_the_last_linear_layer_that_it_registers() -> None:
+    headed = Head().model(Small())
+    assert isinstance(headed.backbone.scores, nn.Identity)
+    assert headed.features(IMAGES).shape == (2, 6)
+    assert headed(IMAGES).shape == (2, 3)
+    assert not headed.backbone.hidden._forward_hooks
+
+
+def test_the_layer_whose_output_is_the_networks_is_the_head_wherever_it_is_registered() -> None:
+    own = nn.Sequential()
+    own.scores = nn.Linear(4, 3)
+    own.hidden = nn.Linear(4, 4)
+    own.body = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    own.forward = lambda x: own.scores(own.hidden(own.body(x)).relu())
+    assert last_layer(own)[0] == "scores"
+
+
+@pytest.mark.parametrize("pool", ["avg", "max"])
+@pytest.mark.parametrize(("name", "classes"), [("resnet20", 4), ("squeezenet1_0", 3), ("convnext_tiny", 3)])
+def test_what_lies_beyond_a_heads_stage_does_not_train(name: str, classes: int, pool: Any) -> None:
+    torch.manual_seed(0)
+    network = create_model(name, classes=classes)
+    of = depths(network).of
+    before = {key for key, _ in network.named_parameters()}
+    headed = Head(stage=1, pool=pool).model(network)
+    trained = {key for key, parameter in headed.backbone.named_parameters() if parameter.requires_grad}
+    assert trained == {key for key in before if of[key] <= 1}
+    assert 0 < len(trained) < len(before) - 2
+    headed(torch.rand(2, 3, 32, 32)).sum().backward()
+    wanting = {key for key, parameter in headed.named_parameters() if parameter.requires_grad}
+    assert {key for key, parameter in headed.named_parameters() if parameter.grad is not None} == wanting
+
+
+def test_without_a_stage_all_of_the_backbone_trains() -> None:
+    assert all(parameter.requires_grad for parameter in Head().model(create_model("resnet20")).parameters())
+
+
+def test_what_is_frozen_below_a_stage_stays_so() -> None:
+    network = create_model("resnet20")
+    network.get_parameter("conv1.weight").requires_grad_(False)
+    headed = Head(stage=0).model(network)
+    assert not headed.backbone.conv1.weight.requires_grad
+
+
+def test_too_many_stages_are_told_of_the_backbone() -> None:
+    headed = Head().model(create_model("resnet20"))
+    with pytest.raises(NetwrightError, match="last cannot be 9, since ResNetCifar has 3 stages"):
+        TRICKS.build("freeze(last=9)").model(headed)
 
 
 def test_what_cannot_be_is_refused() -> None:

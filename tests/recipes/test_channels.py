@@ -67,8 +67,31 @@ def test_floats_of_any_number_of_channels_train_from_coloured_weights(
     data = result.record["data"]
     assert (data["channels"], data["mean"], data["std"]) == (channels, [0.0] * channels, [1.0] * channels)
     assert any("1 adapted (conv1.weight)" in note for note in data["notes"])
-    assert any("these pictures'" in note for note in data["notes"])
+    assert any("not normalised again" in note for note in data["notes"])
+    assert not any("mean and deviation" in note for note in data["notes"])
     assert load(result.path).model(torch.zeros(1, channels, SIZE, SIZE)).shape == (1, 2)
+
+
+def test_floats_of_colours_are_used_as_they_are_and_bytes_are_not(weights: Path, tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    pictures = [draw.integers(0, 256, (SIZE, SIZE, 3)).astype(np.uint8) for _ in range(8)]
+    prepared = [torch.from_numpy((each.transpose(2, 0, 1) / 255 - 0.4) / 0.2).float() for each in pictures]
+    seen: list[torch.Tensor] = []
+    said: list[str] = []
+    for kind, held in (
+        ("floats", prepared),
+        ("bytes", pictures),
+        ("deep", [each.astype(np.uint16) * 257 for each in pictures]),
+    ):
+        result = trained((Pictures(list(held)), Pictures(list(held))), weights, tmp_path / kind)
+        moments = result.record["data"]["mean"]
+        seen.append(torch.tensor(moments))
+        said.append(next(note for note in result.record["data"]["notes"] if "pictures are" in note))
+    assert seen[0].tolist() == [0.0, 0.0, 0.0]
+    assert seen[1].tolist() == seen[2].tolist() == pytest.approx([0.485, 0.456, 0.406])
+    assert said[0] == "pictures are floats of your own dataset, and are not normalised again"
+    assert said[1] == said[2] != said[0]
+    assert "pictures are normalised with" in said[1]
 
 
 @pytest.mark.parametrize("channels", [None, 1, 2, 13])
@@ -109,8 +132,20 @@ def test_sixteen_bits_are_scaled_whatever_holds_them(kind: str) -> None:
 
 
 def test_channels_last_of_sixteen_bits() -> None:
-    picture = np.zeros((3, 9, 7), np.uint16)  # three rows, not channels: whole numbers are H W C
-    assert as_tensor(picture).shape == (7, 3, 9)
+    picture = np.zeros((6, 9, 7), np.uint16)  # six rows, not channels: whole numbers are H W C
+    assert as_tensor(picture).shape == (7, 6, 9)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, ">u2"])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_whole_numbers_with_channels_first_are_refused(kind: Any, channels: int) -> None:
+    picture = np.zeros((channels, 64, 64), kind)
+    with pytest.raises(NetwrightError, match=rf"shape \({channels}, 64, 64\): 64 channels") as caught:
+        as_tensor(picture)
+    assert "np.moveaxis(x, 0, -1)" in caught.value.fix
+    assert channels in (moved := as_tensor(np.moveaxis(picture, 0, -1))).shape
+    assert moved.shape == ((64, 64, channels) if kind == np.uint8 else (channels, 64, 64))
+    assert as_tensor(np.zeros((channels, 64, 3), kind)).numel() == channels * 64 * 3  # a strip of few rows
 
 
 def test_more_than_sixteen_bits_are_refused() -> None:

@@ -30,6 +30,8 @@ def test_the_page_is_self_contained_and_escapes_names() -> None:
     assert page.count(URI) == 15
     assert "<code>netwright neighbours</code>" in page
     assert "prefers-color-scheme: dark" in page
+    assert "<input " in page
+    assert "</input>" not in page
     for number in range(3):
         assert f"&lt;script&gt;{number}" in page
 

@@ -76,3 +76,44 @@ def test_only_pictures_in_the_folder_are_shown(run: RunFolder, fields: dict[str,
     page = written(run)
     assert "passwd" not in page
     assert "data:application" not in page
+
+
+def test_occlusion_dreams_and_the_test_of_a_map_are_shown(run: RunFolder) -> None:
+    kept = json.loads((run.samples / "seeing.json").read_text())
+    file, heat = kept["right"][0]["file"], kept["right"][0]["heat"]
+    entry = {
+        "file": file,
+        "heat": heat,
+        "name": "7.jpg",
+        "truth": "<b>a",
+        "guess": "b",
+        "confidence": 0.9,
+        "fall": 0.25,
+    }
+    dream = {"file": file, "class": "<b>a", "note": "Its mean answer rose from 1 to 2 in 24 steps."}
+    changed(
+        run,
+        occlusion={"rows": [entry, {**entry, "guess": "<b>a"}], "wrong": True, "size": 8, "side": 32},
+        dreams={"rows": [dream], "classes": 3, "wrong": True},
+        faithful={"name": "7.jpg", "truth": "<b>a", "verdict": "the map is better than chance"},
+    )
+    page = written(run)
+    text = text_of(page)
+    for told in (
+        "What covering a place costs In its worst mistakes. A square of 8 pixels",
+        "<b>a taken for b",
+        "90.0 % sure, 25.0 points less at the worst place",
+        "1 class of 3, those with the most mistakes first.",
+        "rose from 1 to 2",
+        ": the map is better than chance. One picture was tested",
+    ):
+        assert told in text, told
+    assert "<b>a" not in page
+
+
+@pytest.mark.parametrize("value", [None, 1, "x", [], {}, {"rows": None}, {"rows": [1, {}]}, {"rows": [{"fall": "x"}]}])
+@pytest.mark.parametrize("name", ["occlusion", "dreams", "faithful"])
+def test_what_is_broken_in_them_costs_nothing_else(run: RunFolder, name: str, value: Any) -> None:
+    changed(run, **{name: value})
+    page = written(run)
+    assert "could not be drawn" not in page

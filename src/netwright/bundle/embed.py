@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from netwright.bundle.embedder import BATCH, Embedder
 from netwright.core.errors import NetwrightError, listed
 from netwright.data.assign import SPLITS
 from netwright.data.files import EXTENSIONS, located, pictures_in
-from netwright.data.folder import UNKNOWN, unlabelled
+from netwright.data.folder import IGNORED, UNKNOWN, unlabelled
 from netwright.data.kinds import listing_of
 from netwright.data.listing import NOBODY, Blobs, Files, Listing
 from netwright.data.ready import digests_of, looked_at, split_of
@@ -28,6 +29,8 @@ def embed(
 ) -> tuple[Vectors, list[str]]:
     """Every picture of some data as a vector, and what a user should know.
 
+    Splits are those that the data has; none is drawn, as it would be for training.
+
     Args:
         embedder: the network.
         paths: one that `open_data` takes, also without labels; or pictures.
@@ -41,7 +44,7 @@ def embed(
     listing = listed_pictures(paths, plain=plain)
     prepared = embedder.preprocess
     wanted = Wanted(prepared.image_size, prepared.stored_size, prepared.fit, prepared.channels)
-    examined, found, _, notes = looked_at(listing, wanted)
+    _, found, _, notes = looked_at(replace(listing, classes=()), wanted)  # nothing to divide by class
     bad = [f"{listing.blobs.names[place]}: {reason}" for place, reason in sorted(found.unreadable.items())]
     good = np.array([place for place in range(len(listing)) if place not in found.unreadable], np.int64)
     if not len(good):
@@ -57,7 +60,7 @@ def embed(
     vectors = Vectors(
         [listing.blobs.names[int(place)] for place in good],
         rows[order],
-        [SPLITS[side] if side != NOBODY else "" for side in examined.sides[good].tolist()],
+        [SPLITS[side] if side != NOBODY else "" for side in listing.sides[good].tolist()],
         [_label(listing, place, mark) for place in good.tolist()],
         [row.tobytes().hex() for row in ids],
         {**embedder.meta, **_described(paths, listing), **({"separator": mark} if mark else {})},
@@ -74,12 +77,18 @@ def listed_pictures(paths: Sequence[str], *, plain: bool = False) -> Listing:
     if not paths:
         raise NetwrightError("no pictures are named", "give a folder, a table or pictures")
     if len(paths) == 1 and not _is_picture(paths[0]):
+        _refuse_empty(located(paths[0]))
         return unlabelled(paths[0]) if plain else listing_of(paths[0], "any")
     files = sorted({file.absolute() for file in pictures_in(located(path) for path in paths)})
     root = Path(os.path.commonpath([file.parent for file in files]))
     names = [file.relative_to(root).as_posix() for file in files]
     labels, sides = np.full(len(names), UNKNOWN, np.int64), np.full(len(names), NOBODY, np.int8)
     return Listing(root.name, str(root), (), Files(root, names), labels, sides)
+
+
+def _refuse_empty(folder: Path) -> None:
+    if folder.is_dir() and all(entry.name.startswith(".") or entry.name in IGNORED for entry in folder.iterdir()):
+        raise NetwrightError(f"{folder} is empty", f"put pictures in it: they end in {' '.join(EXTENSIONS)}")
 
 
 def blobs_of(vectors: Vectors, pictures: str | None) -> tuple[Blobs, dict[str, int]] | None:
@@ -95,7 +104,7 @@ def blobs_of(vectors: Vectors, pictures: str | None) -> tuple[Blobs, dict[str, i
     said = vectors.meta.get("data")
     source = said.get("source") if isinstance(said, dict) else None
     # A file from elsewhere may name anything; only what lies here is looked at without being asked to.
-    here = isinstance(source, str) and (source == "digits" or Path(source).exists())
+    here = isinstance(source, str) and bool(source) and (source == "digits" or _exists(source))
     if pictures is None and not here:
         return None
     plain = isinstance(said, dict) and said.get("classes") == []
@@ -107,6 +116,13 @@ def blobs_of(vectors: Vectors, pictures: str | None) -> tuple[Blobs, dict[str, i
         problem = f"{pictures} has none of the pictures that were embedded, as {listed(vectors.names[:2])}"
         raise NetwrightError(problem, "give the folder or table that `netwright embed` was given")
     return listing.blobs, places
+
+
+def _exists(source: str) -> bool:
+    try:
+        return Path(source).exists()
+    except OSError:  # longer than any path
+        return False
 
 
 def _label(listing: Listing, place: int, mark: str) -> str:

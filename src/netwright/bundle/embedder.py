@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from netwright import __version__
+from netwright.bundle._made import Asked, ImageSize, Made, forged, how_made
 from netwright.bundle.predictor import find_bundle, load
 from netwright.bundle.rebuild import _no_larger_than
 from netwright.core.errors import NetwrightError, unknown
+from netwright.core.options import value_of
 from netwright.core.spec import Spec
 from netwright.data.decode import UnreadableImage
 from netwright.data.preprocess import Preprocess
@@ -144,9 +146,12 @@ def make_embedder(
         precision: "auto", "fp32" or "bf16".
 
     Raises:
-        NetwrightError: no such run or model, no weights, weights that do not fit, no such stage.
+        NetwrightError: no such run or model, no weights, weights that do not fit, no such stage or precision.
     """
     kind = _pool(pool)
+    value_of("precision", Asked, precision)
+    if image_size is not None:
+        value_of("image_size", ImageSize, image_size)
     if stage is None and pool != "avg":
         problem = f"there is nothing to pool by {pool}: the network's own embedding is a vector already"
         raise NetwrightError(problem, f"name the stage whose map is to be pooled: --stage -1 --pool {pool}")
@@ -178,33 +183,29 @@ def remade(vectors: Vectors, *, model: str | None = None, device: str = "auto") 
 
     Args:
         vectors: as read from a file.
-        model: where its run, bundle or weights lie now, if not where the file says.
+        model: where its run, bundle or weights lie now, if not where the file says; weights of the hub, which a
+            file's word is not enough to fetch.
         device: where to compute.
 
     Raises:
-        NetwrightError: the file does not say, the network has moved, or it is another one.
+        NetwrightError: the file does not say or says what cannot be, the network has moved, or it is another one.
     """
-    meta = vectors.meta
-    if not meta and model is None:
+    said = how_made(vectors.meta)
+    if said is None and model is None:
         problem = "these vectors do not say which network made them"
         raise NetwrightError(problem, "give the run or bundle that did: --model RUN")
-    named, weights = _said(meta, "model", str), _said(meta, "weights", str | None)
-    chosen: tuple[str, str | None] = named, weights
-    if model is not None:
-        moved = weights is not None and Path(model).is_file()
-        chosen = (named, model) if moved else (model, None)
-    elif weights is None and not Path(named).is_dir():
-        raise NetwrightError(f"the run that made these vectors is not at {named}", "say where it is: --model RUN")
-    preprocess = _said(meta, "preprocess", dict)
-    made = _built(chosen, meta, device)
-    if preprocess is not None:
-        made = replace(made, preprocess=Preprocess.from_json(preprocess))
-    if meta and made.meta["digest"] != meta.get("digest"):
-        where = model or weights or named
+    chosen = said.chosen(model) if said is not None else (str(model), None)
+    made = _built(chosen, said, device)
+    if said is None:
+        return made
+    if made.meta["digest"] != said.digest:
+        where = model or said.weights or said.model
         problem = f"the network at {where} is not the one that made these vectors (its weights have another digest)"
         fix = "say where that one is (--model RUN), or make the vectors anew with this one: netwright embed"
         raise NetwrightError(problem, fix)
-    return made
+    if said.preprocess.channels != made.preprocess.channels:
+        raise forged(f"its network takes pictures of {made.preprocess.channels} channels")
+    return replace(made, preprocess=said.preprocess)
 
 
 def digest_of(network: nn.Module) -> str:
@@ -280,6 +281,14 @@ def _of_name(name: str, weights: str | None) -> tuple[nn.Module, Preprocess, dic
         torch.manual_seed(SEED)
         network = create_model(spec, classes=0, in_channels=channels)
     mean, std, _ = IMAGENET if weights == RANDOM else load_weights(network, weights).moments
+    if not mean:
+        problem = (
+            f"{weights} was trained on your own dataset, so netwright does not know how to prepare pictures for it"
+        )
+        fix = (
+            "prepare a tensor as your dataset does and call `Features(headless(load(...).model), None, 'avg')(tensor)`"
+        )
+        raise NetwrightError(problem, f"{fix}, both of netwright.bundle.embedder")
     configured = network.configured if isinstance(network, TimmModel) else {}
     size = configured.get("input_size", (0, USUAL_SIZE))[1] if timm else variant(spec.name).image_size
     if len(mean) != channels:  # weights of colour pictures, summed over the colours for grey ones
@@ -299,19 +308,18 @@ def _macs(features: Features, preprocess: Preprocess) -> int | None:
         return None
 
 
-def _built(chosen: tuple[str, str | None], meta: Mapping[str, Any], device: str) -> Embedder:
+def _built(chosen: tuple[str, str | None], said: Made | None, device: str) -> Embedder:
     """The network that a file asks for, within reason: it may come from anywhere."""
-    given: dict[str, Any] = {
-        "stage": _said(meta, "stage", int | None),
-        "pool": _said(meta, "pool", str | None) or "avg",
-        "precision": _said(meta, "precision", str | None) or "auto",
-    }
+    model, weights = chosen
     try:
         with _no_larger_than(MOST_BYTES):
-            return make_embedder(chosen[0], weights=chosen[1], device=device, **given)
+            if said is None:
+                return make_embedder(model, weights=weights, device=device)
+            facts: dict[str, Any] = {"stage": said.stage, "pool": said.pool or "avg", "precision": said.precision}
+            return make_embedder(model, weights=weights, device=device, **facts)
     except (RuntimeError, ValueError, TypeError, ArithmeticError, AssertionError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise NetwrightError(f"no network is {chosen[0]}: {reason[:200]}", "make the vectors anew") from None
+        raise NetwrightError(f"no network is {model}: {reason[:200]}", "make the vectors anew") from None
 
 
 def _pool(name: str | None) -> Pool:
@@ -325,11 +333,3 @@ def _pool(name: str | None) -> Pool:
         if name in (None, kind):
             return kind
     raise unknown("pooling", str(name), kinds)
-
-
-def _said(meta: Mapping[str, Any], name: str, kind: Any) -> Any:
-    value = meta.get(name)
-    if meta and not isinstance(value, kind):
-        problem = f"what the vectors say of their {name} ({str(value)[:80]!r}) cannot be"
-        raise NetwrightError(problem, "the file is damaged or forged: make it anew with `netwright embed`")
-    return value

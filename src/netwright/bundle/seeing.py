@@ -17,7 +17,7 @@ from netwright.engine.device import profile
 from netwright.explain import METHODS
 from netwright.explain._colour import overlaid, pixels
 from netwright.explain._faithful import Faithful, faithful
-from netwright.explain._figure import Row, heat_figure, sheets_figure, suffix_of
+from netwright.explain._figure import KINDS, Row, heat_figure, most_rows, sheets_figure, suffix_of
 from netwright.explain._method import Sheet, Subject, What, Where
 from netwright.explain._randomised import Randomised, randomised
 from netwright.models import TIMM, create_model, list_models, variant
@@ -200,14 +200,9 @@ def explain(
         NetwrightError: an unknown method, option or class, no picture that can be read, a picture too many or too few,
             or a network that has nothing to show.
     """
-    made: Where | What = METHODS.build(method)
+    made = _fitting(method, len(files), label=label, shuffled=shuffled)
     subject, target = subject_of(predictor), class_number(predictor, label)
-    wants = isinstance(made, Where) or made.wants_picture
-    if files and not wants:
-        raise NetwrightError(f"{Spec.parse(method).name} shows the network itself, not pictures", "leave the files out")
-    if wants and not files:
-        raise NetwrightError(f"{Spec.parse(method).name} looks at pictures, and none was named", "name at least one")
-    if isinstance(made, What) and not wants:
+    if isinstance(made, What) and not made.wants_picture:
         return Seen(str(Spec.parse(method)), [], _named(made.sheets(subject, None, target), target, label))
     explanations: list[Explanation] = []
     unreadable: list[dict[str, str]] = []
@@ -226,6 +221,44 @@ def explain(
         problems = listed((each["problem"] for each in unreadable), 3)
         raise NetwrightError(f"none of the pictures could be read: {problems}", "give others")
     return Seen(str(Spec.parse(method)), explanations, unreadable=unreadable)
+
+
+def refuse_unfitting(
+    method: str | Spec, pictures: int, path: Path, *, label: str | None = None, shuffled: bool = False
+) -> None:
+    """Told before a model is opened and pictures are looked at, which may take minutes.
+
+    Raises:
+        NetwrightError: an unknown kind of file, a method or option that does not go with the rest, or more pictures
+            than a file of that kind holds.
+    """
+    suffix = suffix_of(str(path))
+    made = _fitting(method, pictures, label=label, shuffled=shuffled)
+    if isinstance(made, What) and pictures > 1:
+        raise _too_many_sheets(pictures)
+    if pictures > most_rows(suffix):
+        room = max(KINDS, key=most_rows)
+        more = f", or let the file end in {room}, which holds {most_rows(room)}" if most_rows(room) >= pictures else ""
+        problem = f"{pictures} pictures do not fit in one {suffix} file, which holds at most {most_rows(suffix)}"
+        raise NetwrightError(problem, f"give fewer, or explain them one by one{more}")
+
+
+def _fitting(method: str | Spec, pictures: int, *, label: str | None, shuffled: bool) -> Where | What:
+    """The method, if pictures, class and tests go with it."""
+    made: Where | What = METHODS.build(method)
+    name = Spec.parse(method).name
+    wants = isinstance(made, Where) or made.wants_picture
+    if pictures and not wants:
+        raise NetwrightError(f"{name} shows the network itself, not pictures", "leave the files out")
+    if wants and not pictures:
+        raise NetwrightError(f"{name} looks at pictures, and none was named", "name at least one")
+    if isinstance(made, Where):
+        return made
+    if label is not None and not made.wants_class:
+        raise NetwrightError(f"{Spec.parse(method)} shows the same for every class", f"leave out the class '{label}'")
+    if shuffled:
+        raise NetwrightError(f"{name} draws no heat map to compare with others", "leave out --shuffled")
+    return made
 
 
 def class_number(predictor: Predictor, label: str | None) -> int | None:
@@ -282,10 +315,14 @@ def _named(sheets: list[Sheet], target: int | None, label: str | None) -> list[S
 
 def _sheets_of(explanations: Sequence[Explanation], suffix: str) -> bytes:
     if len(explanations) > 1:
-        raise NetwrightError(f"sheets of {len(explanations)} pictures do not fit in one file", "name one picture")
+        raise _too_many_sheets(len(explanations))
     one = explanations[0]
     before = Row(one.picture, one.picture, f"{Path(one.name).name}: {one.title}", ())
     return sheets_figure(one.sheets, suffix, before)
+
+
+def _too_many_sheets(pictures: int) -> NetwrightError:
+    return NetwrightError(f"sheets of {pictures} pictures do not fit in one file", "name one picture")
 
 
 def _sheet_json(sheet: Sheet) -> dict[str, Any]:

@@ -35,8 +35,8 @@ def tell(found: "Evaluation", against: str | None) -> None:
 def _tell_odd(found: "Evaluation") -> None:
     names, labels = found.vectors.names, found.vectors.labels
     k = found.everyone.places.shape[1]
-    typer.echo(f"\nperhaps labelled wrongly: {len(found.odd)} pictures whose {k} nearest of all have other labels")
+    typer.echo(f"\nperhaps labelled wrongly: {len(found.odd)}; none of the {k} nearest of each has its label")
     for place, label, times in found.odd[:MOST_ODD]:
-        typer.echo(f"  {names[place]} ({labels[place]}): {times} of {k} are {label or 'without a label'}")
+        typer.echo(f"  {names[place]} ({labels[place]}): {times} of {k} are {label}")
     if len(found.odd) > MOST_ODD:
         typer.echo(f"  and {len(found.odd) - MOST_ODD} more; --json has all")

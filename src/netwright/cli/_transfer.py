@@ -1,6 +1,11 @@
 """`--transfer auto`: measures, says what it found, and gives the recipe to train with."""
 
+import json
+import os
+import sys
 from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -14,6 +19,7 @@ if TYPE_CHECKING:
     from netwright.recipes._recipe import Recipe
 
 AUTO, BUDGET, CONTROL = "auto", "budget", "random_features"
+FILE = "auto.json"
 
 
 def is_auto(transfer: str | None) -> bool:
@@ -51,14 +57,15 @@ def auto_recipe(
     recipe_of("finetune")  # refuses what is wrong before anything heavy is loaded
 
     from netwright.lab.transfer_auto import BUDGET as USUAL
-    from netwright.lab.transfer_auto import auto, opened
+    from netwright.lab.transfer_auto import auto
     from netwright.lab.transfer_words import words
+    from netwright.lab.trial import data_of
 
     def told(sentence: str) -> None:
         if not as_json:
             typer.echo(f"auto: {sentence}")
 
-    found: Auto = auto(recipe_of, opened(recipe_of("features")), budget=seconds or USUAL, told=told)
+    found: Auto = auto(recipe_of, data_of(recipe_of("features")), budget=seconds or USUAL, told=told)
     if not as_json:
         typer.echo("\n".join(["", *words(found), ""]))
     return recipe_of(found.way), found.to_json()
@@ -75,9 +82,37 @@ def budget(transfer: str) -> float | None:
         if name != BUDGET:
             raise unknown("option of auto", name, [BUDGET])
     given = options.get(BUDGET)
-    if given is not None and (isinstance(given, bool) or not isinstance(given, int | float) or not given > 0):
-        raise NetwrightError(f"budget cannot be {given!r}", "give seconds, as in --transfer 'auto(budget=60)'")
+    if given is None:
+        return None
+    if isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given <= sys.float_info.max:
+        raise NetwrightError(f"budget cannot be {given!r:.40}", "give seconds, as in --transfer 'auto(budget=60)'")
     return given
+
+
+def kept(measured: dict[str, Any], output: Path) -> Path:
+    """Put what was measured in a file in the output folder, since there is no run yet; whatever ends that, it stays.
+
+    Raises:
+        NetwrightError: it cannot be written.
+    """
+    from netwright.records.atomic import disk_errors, write_atomic
+
+    try:
+        place = output.expanduser() / f"auto-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}.json"
+    except RuntimeError:
+        raise NetwrightError(f"{output.parts[0]} is nobody's home folder", "write --output in full") from None
+    with disk_errors(place):
+        place.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(place, json.dumps(measured, indent=1))
+    return place
+
+
+def moved(place: Path, run: Path) -> None:
+    """Put it into the folder of the run that came to its end."""
+    from netwright.records.atomic import disk_errors
+
+    with disk_errors(run / FILE):
+        place.replace(run / FILE)
 
 
 def recipes(

@@ -31,18 +31,16 @@ def explain(
 
     Pictures that cannot be read are named on stderr; the others are explained, and the exit code is 2.
     """
+    from netwright.bundle.seeing import explain as explained
+    from netwright.bundle.seeing import opened, refuse_unfitting
+    from netwright.cli.check import refuse_unwritable
     from netwright.core.spec import Spec
     from netwright.data.files import pictures_in
-    from netwright.explain import METHODS
-    from netwright.explain._figure import suffix_of
 
-    suffix_of(str(output))
+    refuse_unwritable(output, "output")
     spec = Spec.parse(method) if stage is None else Spec.parse(method).with_options(stage=stage)
-    METHODS.build(spec)
     files = list(pictures_in(images or []))
-    from netwright.bundle.seeing import explain as explained
-    from netwright.bundle.seeing import opened
-
+    refuse_unfitting(spec, len(files), output, label=label, shuffled=shuffled)
     seen = explained(opened(run, weights, device), files, spec, label=label, orders=orders, shuffled=shuffled)
     written = seen.save(output)
     for each in seen.unreadable:

@@ -129,6 +129,8 @@ def _bundle(path: Path) -> tuple[str, list[tuple[str, Any, str]]]:
 def _named(name: str) -> tuple[str, list[tuple[str, Any, str]]]:
     from netwright.core.spec import Spec
     from netwright.data import summaries as data_kinds
+    from netwright.explain import METHODS
+    from netwright.lab.studies import STUDIES
     from netwright.models import TIMM, list_models, model_options
     from netwright.optim import OPTIMIZERS, SCHEDULES
     from netwright.recipes import RECIPES
@@ -142,7 +144,8 @@ def _named(name: str) -> tuple[str, list[tuple[str, Any, str]]]:
         return f"recipe {plain}: {RECIPES.summary(plain)}", recipe_rows(
             found.model_dump(mode="json"), dict(found.sources)
         )
-    for registry in (TRICKS, OPTIMIZERS, SCHEDULES, TASKS):
+    registries = (TRICKS, OPTIMIZERS, SCHEDULES, TASKS, METHODS, STUDIES)
+    for registry in registries:
         if plain in registry.names():
             make = registry.load(plain)
             return _described(registry.kind, plain, make), _option_rows(options_of(make).values())
@@ -152,9 +155,9 @@ def _named(name: str) -> tuple[str, list[tuple[str, Any, str]]]:
         return _timm(plain), []
     if plain in data_kinds():
         return f"data {plain}: {data_kinds()[plain]}", []
-    every = [*RECIPES.names(), *TRICKS.names(), *OPTIMIZERS.names(), *SCHEDULES.names(), *TASKS.names(), *list_models()]
-    every += data_kinds()
-    raise unknown("name", name, every, see="netwright list models|tricks|optimizers|schedules|tasks|recipes|data")
+    every = [known for registry in (RECIPES, *registries) for known in registry.names()]
+    kinds = "models|tricks|optimizers|schedules|tasks|recipes|methods|studies|data"
+    raise unknown("name", name, [*every, *list_models(), *data_kinds()], see=f"netwright list {kinds}")
 
 
 def _timm(name: str) -> str:

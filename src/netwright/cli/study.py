@@ -2,13 +2,16 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from netwright.cli import _options as options
 from netwright.cli._columns import columns
 from netwright.core.spec import Spec, literal
+
+if TYPE_CHECKING:
+    from netwright.recipes._recipe import Recipe
 
 
 def study(
@@ -54,9 +57,9 @@ def study(
 
     The same command goes on where it was stopped, and trainings that are finished are not repeated.
     """
-    of_study = {"seeds": seeds, "base": _number(base), "step": _number(step), "memory": memory}
-    of_study["strategies"] = None if strategies is None else tuple(part.strip() for part in strategies.split(","))
-    spec = Spec.parse(name).with_options(**{key: value for key, value in of_study.items() if value is not None})
+    spec = _spec(
+        name, seeds=seeds, base=_number(base), step=_number(step), memory=memory, strategies=_parts(strategies)
+    )
     fields = ("optimizer", "model", "weights", "epochs", "batch_size", "lr", "image_size", "seed", "device")
     given = (optimizer, model, weights, epochs, batch_size, lr, image_size, seed, device)
     changes = options.changes(dict(zip(fields, given, strict=True)), set_)
@@ -64,16 +67,28 @@ def study(
         changes = {"model": "auto", "batch_size": "auto"} | changes
     chosen = recipe or ("digits" if path == "digits" else "history")
     protocol = options.chosen_recipe(path, chosen, changes, with_, without)
+    _run(spec, protocol, per_class, output or Path(spec.name), as_json)
 
+
+def _run(spec: Spec, protocol: "Recipe", per_class: int | None, folder: Path, as_json: bool) -> None:
+    """Train, and print what was found."""
     from netwright.lab.studies._study import study as run_study
 
-    folder = output or Path(spec.name)
     told = _silent if as_json else typer.echo
     found = run_study(spec, protocol, per_class=per_class, output=folder, told=told)
     if as_json:
         typer.echo(json.dumps(found, ensure_ascii=False))
     else:
         _conclude(found, folder)
+
+
+def _spec(name: str, **given: Any) -> Spec:
+    """The study with the options that were given."""
+    return Spec.parse(name).with_options(**{key: value for key, value in given.items() if value is not None})
+
+
+def _parts(text: str | None) -> tuple[str, ...] | None:
+    return None if text is None else tuple(part.strip() for part in text.split(","))
 
 
 def _number(text: str | None) -> Any:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from netwright.cli import _options as options
-from netwright.cli._transfer import auto_recipe, is_auto
+from netwright.cli._transfer import auto_recipe, is_auto, kept, moved
 from netwright.core.errors import NetwrightError, unknown
 
 if TYPE_CHECKING:
@@ -63,27 +63,51 @@ def train(
         "workers": workers,
     }
     changes = options.changes(values, set_)
-    if resume is not None and (recipe or transfer or with_ or without):
+    if resume is not None:
+        refuse_another_run(changes, recipe, transfer, with_, without)
+        asked = {"resume": run_to_resume(resume, output), "extend": extend, "data": path, **changes}
+        run_to_the_end(None, asked, output, as_json)
+        return
+    if extend is not None:
+        raise NetwrightError("only a run that exists can be extended", "name it: --resume RUN --extend EPOCHS")
+    if is_auto(transfer):
+        train_measured(path, recipe, changes, with_, without, transfer, output, as_json)
+    else:
+        train_new(options.chosen_recipe(path, recipe, changes, with_, without, transfer), output, as_json)
+
+
+def train_new(chosen: "Recipe", output: Path, as_json: bool) -> Path:
+    """Say what is trained, and train it; the run's folder."""
+    if not as_json:
+        typer.echo(announced(chosen))
+    return run_to_the_end(chosen, {}, output, as_json)
+
+
+def train_measured(
+    path: str | None,
+    recipe: str | None,
+    changes: dict[str, Any],
+    added: list[str] | None,
+    removed: list[str] | None,
+    transfer: str | None,
+    output: Path,
+    as_json: bool,
+) -> None:
+    """Measure which way of transfer suits, train that way, and put the measurement into the run's folder."""
+    options.refuse_two_recipes(recipe, transfer)
+    chosen, measured = auto_recipe(path, changes, added, removed, transfer or "", as_json=as_json)
+    place = kept(measured, output)
+    if not as_json:
+        typer.echo(f"what was measured is in {place} until the run has ended, then in its folder")
+    moved(place, train_new(chosen, output, as_json))
+
+
+def refuse_another_run(changes: dict[str, Any], *others: Any) -> None:
+    """Refuse what would make another run of one that is resumed."""
+    if any(others):
         fix = "leave out --recipe, --transfer, --with and --without"
         raise NetwrightError("--resume goes on with a run as it is", fix)
-    if resume is None and extend is not None:
-        raise NetwrightError("only a run that exists can be extended", "name it: --resume RUN --extend EPOCHS")
-    if resume is not None:
-        refuse_unknown_fields(changes)
-    measured: dict[str, Any] | None = None
-    if resume is not None:
-        chosen = None
-    elif transfer is not None and is_auto(transfer):
-        options.refuse_two_recipes(recipe, transfer)
-        chosen, measured = auto_recipe(path, changes, with_, without, transfer, as_json=as_json)
-    else:
-        chosen = options.chosen_recipe(path, recipe, changes, with_, without, transfer)
-    if chosen and not as_json:
-        typer.echo(announced(chosen))
-    asked = {} if chosen else {"resume": run_to_resume(resume, output), "extend": extend, "data": path, **changes}
-    run = run_to_the_end(chosen, asked, output, as_json)
-    if measured is not None:
-        (run / "auto.json").write_text(json.dumps(measured, indent=1), "utf-8")
+    refuse_unknown_fields(changes)
 
 
 def refuse_unknown_fields(changes: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ import typer
 
 from netwright.cli import _options as options
 from netwright.cli._columns import columns
-from netwright.core.errors import NetwrightError
+from netwright.core.errors import NetwrightError, unknown
 
 if TYPE_CHECKING:
     from netwright.recipes._recipe import Recipe
@@ -84,16 +84,37 @@ def _run(
     how: dict[str, Any],
 ) -> tuple[dict[str, Any], Path]:
     """The result and its page; torch is imported here, after everything that can be refused without it."""
+    from netwright.lab.studies._output import refuse_unwritable
     from netwright.lab.transfer_cases import transfer_cases
     from netwright.lab.transfer_study import transfer_study as run_study
     from netwright.lab.transfer_study import whole, write
     from netwright.lab.trial import Trials
 
+    refuse_unwritable(output)
+    if curves:
+        refuse_unfit(curves)
     how |= {"trials": Trials(output / "trials")}
     study = run_study(curves, sizes=sizes, **how) if curves else None
     cases = transfer_cases(table, **tasks, output=output, **how) if table else None
     found = whole(study, cases)
     return found, write(found, output)
+
+
+def refuse_unfit(curves: "dict[str, Recipe]") -> None:
+    """Build every way's network with its tricks, so that what does not fit is told before any of them trains.
+
+    Raises:
+        NetwrightError: whatever a trick says to the network, as of stages that it does not have, or unusable data.
+    """
+    from netwright.engine.trick import Tricks
+    from netwright.lab.transfer_study import named, opened
+    from netwright.models import create_model
+    from netwright.tricks import TRICKS
+
+    data = opened(next(iter(curves.values())))
+    for recipe in named(curves, data).values():
+        network = create_model(recipe.model, classes=len(data.classes), in_channels=data.preprocess.channels)
+        Tricks(TRICKS.build(spec) for spec in recipe.tricks).through("model", network)
 
 
 def refuse(per_class: int | None, cases: bool, changes: dict[str, Any]) -> None:
@@ -122,7 +143,10 @@ def recipes(path: str, arms: list[str], weights: str | None, flags: Flags) -> "d
     from netwright.recipes._transfer import WAYS, WITHOUT_WEIGHTS, transfer_recipe
 
     changes, added, removed = flags
-    reusing = [arm for arm in arms if (name := Spec.parse(arm).name) in WAYS and name not in WITHOUT_WEIGHTS]
+    for arm in arms:
+        if (way := Spec.parse(arm).name) not in WAYS:
+            raise unknown("way to transfer", way, [*WAYS])  # auto, which chooses one, is none to compare
+    reusing = [arm for arm in arms if Spec.parse(arm).name not in WITHOUT_WEIGHTS]
     if reusing and weights is None:
         fix = "give --weights FILE, a bundle, hf-hub:NAME or imagenet; or --arms scratch,random_features; or --cases, "
         raise NetwrightError(f"{reusing[0]} has nothing to transfer", f"{fix}which trains a network to hand on")

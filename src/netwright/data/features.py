@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from hashlib import sha256
+from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 import torch
@@ -83,23 +84,25 @@ class FeatureSource:
 
     def _computed(self) -> Raw:
         """Every picture through the network."""
-        parts = [Raw(self._features(raw), raw.label, raw.id) for raw in self._read(np.arange(len(self)))]
+        parts = [Raw(self._features(raw.image), raw.label, raw.id) for raw in self._read(np.arange(len(self)))]
         image, label, id_ = (torch.cat([getattr(raw, name) for raw in parts]) for name in ("image", "label", "id"))
         return Raw(image[: len(self)], label[: len(self)], id_[: len(self)])
 
     def _remembered(self, made_by: str) -> Raw:
         """Those that were computed before from the disk, the others through the network."""
-        network = self._digest(made_by)
+        one = next(iter(self.pictures.batches([np.zeros(1, np.int64)]))).image
+        if one.dtype != torch.uint8:
+            return self._computed()
+        probe = self._probe(one)
+        network, width = self._digest(made_by, tuple(one.shape[1:]), probe), len(probe)
         digests: list[bytes] = []
         labels: list[Tensor] = []
         ids: list[Tensor] = []
         for raw in self.pictures.batches(np.array_split(np.arange(len(self)), -(-len(self) // HASHED))):
-            if raw.image.dtype != torch.uint8:
-                return self._computed()
             digests += [sha256(network + picture.tobytes()).digest() for picture in raw.image.cpu().numpy()]
             labels.append(raw.label)
             ids.append(raw.id)
-        keys, width = as_keys(digests), self._width()
+        keys = as_keys(digests)
         folder = cache_folder() / "features"
         kept = Segments(folder / network.hex()[:16] if writable(folder) else None, np.float32, (width,))
         missing = kept.find(keys) == ABSENT
@@ -111,7 +114,7 @@ class FeatureSource:
         return Raw(torch.from_numpy(found).to(self.profile.device), torch.cat(labels), torch.cat(ids))
 
     def _features_of(self, places: NDArray[np.int64]) -> NDArray[np.float32]:
-        parts = [self._features(raw).cpu().numpy() for raw in self._read(places)]
+        parts = [self._features(raw.image).cpu().numpy() for raw in self._read(places)]
         return np.concatenate(parts)[: len(places)]
 
     def _read(self, places: NDArray[np.int64]) -> Iterator[Raw]:
@@ -120,25 +123,39 @@ class FeatureSource:
         filled = np.resize(places, -(-len(places) // size) * size)
         return self.pictures.batches(list(filled.reshape(-1, size)))
 
-    def _features(self, raw: Raw) -> Tensor:
+    def _features(self, image: Tensor) -> Tensor:
         """N F, float32."""
+        none = image.new_empty(0)
         with evaluating(self.network), self.profile.autocast():
-            return self.network.features(prepare(raw, self.normalise, self.profile))
+            return self.network.features(prepare(Raw(image, none, none), self.normalise, self.profile))
 
-    def _width(self) -> int:
-        one = next(iter(self.pictures.batches([np.zeros(1, np.int64)])))
-        return self._features(one).shape[1]
+    def _probe(self, like: Tensor) -> NDArray[np.float32]:
+        """The features of a picture of noise, always the same one of this shape. 1 H W C -> F."""
+        noise = np.random.default_rng(0).integers(0, 256, tuple(like.shape), dtype=np.uint8)
+        return self._features(torch.from_numpy(noise).to(like.device))[0].cpu().numpy()
 
-    def _digest(self, made_by: str) -> bytes:
-        """Of everything that decides what a picture's features are, but for the picture."""
-        found = sha256()
-        how = [made_by, self.network.stage, self.network.pool, asdict(self.normalise), self.batch_size]
-        where = [str(self.profile.device), self.profile.precision, self.profile.channels_last, torch.__version__]
-        found.update(json.dumps([LAYOUT, *how, *where]).encode())
+    def _digest(self, made_by: str, shape: tuple[int, ...], probe: NDArray[np.float32]) -> bytes:
+        """Of everything that decides what a picture's features are, but for the picture.
+
+        What no name tells, as another processor or code that was changed, shows in the features of the probe.
+        """
+        found = sha256(probe.tobytes())
+        how = [made_by, self.network.stage, self.network.pool, asdict(self.normalise), self.batch_size, shape]
+        profile, versions = self.profile, [torch.__version__, _version()]
+        where = [str(profile.device), profile.precision, profile.channels_last, profile.threads]
+        found.update(json.dumps([LAYOUT, *how, *where, *versions]).encode())
         for name, tensor in self.network.backbone.state_dict().items():
             found.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
             found.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
         return found.digest()
+
+
+def _version() -> str:
+    """Netwright's own."""
+    try:
+        return version("netwright")
+    except PackageNotFoundError:
+        return ""
 
 
 def _keep(kept: Segments, keys: Keys, rows: NDArray[np.float32]) -> None:

@@ -15,7 +15,7 @@ from netwright.core.errors import NetwrightError
 from netwright.data.split import Split
 from netwright.data.workers import Noted, Workers
 from netwright.engine.device import Profile
-from netwright.engine.plans import DataPlan, Raw
+from netwright.engine.plans import DataPlan, Raw, Source
 from netwright.engine.random import generator, key
 
 RESIDENT_BYTES = 2 << 30
@@ -117,6 +117,32 @@ class Seeded:
         return self.dataset[position]
 
 
+class First:
+    """The first samples of a source: enough to try something on.
+
+    Args:
+        source: of which.
+        most: how many, if there are as many.
+    """
+
+    def __init__(self, source: Source, most: int) -> None:
+        self.source = source
+        self.most = most
+
+    @property
+    def labels(self) -> np.ndarray | None:
+        """Theirs."""
+        labels = self.source.labels
+        return None if labels is None else labels[: self.most]
+
+    def __len__(self) -> int:
+        return min(self.most, len(self.source))
+
+    def batches(self, positions: Sequence[np.ndarray], *, stream: int = 0) -> Iterator[Raw]:
+        """One `Raw` for each array of positions."""
+        return self.source.batches(positions, stream=stream)
+
+
 class Loader:
     """Training batches; the last incomplete one of an epoch is left for another epoch's order."""
 
@@ -204,7 +230,8 @@ def as_tensor(image: Any) -> Tensor:
     arrays of whole numbers H W C; of an array of floats the equal sides are the picture's, or else the longer.
 
     Raises:
-        NetwrightError: a picture of mode I with values that 16 bits do not hold.
+        NetwrightError: an array of whole numbers that is C H W, or a picture of mode I with values that 16 bits do not
+            hold.
     """
     if isinstance(image, Tensor):
         image = image if image.dim() == 3 else image[None]
@@ -213,9 +240,12 @@ def as_tensor(image: Any) -> Tensor:
         return image.float() / DEEP if image.dtype == torch.uint16 else image.float()
     array = np.array(image)  # a copy: what PIL lends is read-only, and torch warns of that
     array = array if array.ndim == 3 else array[..., None]
+    deep = is_deep(image)
+    if (deep or array.dtype == np.uint8) and array.shape[0] in CHANNELS and array.shape[2] not in CHANNELS:
+        problem = f"a picture is an array of whole numbers of shape {array.shape}: {array.shape[2]} channels"
+        raise NetwrightError(problem, "move the channels last in your dataset: np.moveaxis(x, 0, -1)")
     if array.dtype == np.uint8:
         return torch.from_numpy(np.ascontiguousarray(array))
-    deep = is_deep(image)
     if deep and not 0 <= array.min() <= array.max() <= DEEP:
         problem = f"a picture of mode I has values from {array.min()} to {array.max()}, more than 16 bits hold"
         raise NetwrightError(problem, "scale them in your dataset, and give floats")

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netwright.core.errors import NetwrightError, unknown
+from netwright.data.loader import occurrences
 from netwright.data.split import Data, Split
 
 
@@ -29,7 +30,7 @@ def some_of_each(data: Data, per_class: int, seed: int = 0) -> Data:
     if per_class < 1:
         raise NetwrightError(f"{per_class} pictures of each class are none", "give at least 1")
     order = np.random.default_rng(seed).permutation(len(train))
-    rank = _rank(train.labels[order])
+    rank = occurrences(train.labels[order])
     places = np.sort(order[rank < per_class])
     return _changed(data, {"train": _taken(train, places)}, data.classes, f"{per_class} of each class, seed {seed}")
 
@@ -53,16 +54,6 @@ def of_classes(data: Data, classes: Sequence[str]) -> Data:
         part = _taken(split, np.flatnonzero(number[split.labels] >= 0))
         splits[side] = replace(part, labels=number[part.labels])
     return _changed(data, splits, tuple(classes), f"classes {', '.join(classes)}")
-
-
-def _rank(labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """For each place, how many of its label stand before it. N -> N."""
-    by_label = np.argsort(labels, kind="stable")
-    starts = np.r_[True, np.diff(labels[by_label]) != 0]
-    place = np.arange(len(labels))
-    rank = np.empty(len(labels), np.int64)
-    rank[by_label] = place - np.maximum.accumulate(np.where(starts, place, 0))
-    return rank
 
 
 def _taken(split: Split, places: NDArray[np.int64]) -> Split:

@@ -131,9 +131,9 @@ def _end_if_asked(run: Run, save: Saver) -> None:
         raise interruption(run)
 
 
-def interruption(run: Run) -> Interrupted:
-    """What a stopped run ends with."""
+def interruption(run: Run, then: str = "everything is saved") -> Interrupted:
+    """What a stopped run ends with, and in words what became of it."""
     signal = "SIGTERM or SIGUSR1" if run.interrupted == EXIT_TERMINATED else "Ctrl-C"
-    error = Interrupted(f"stopped by {signal} after step {run.step} of {run.steps}; everything is saved")
+    error = Interrupted(f"stopped by {signal} after step {run.step} of {run.steps}; {then}")
     error.exit_code = run.interrupted or EXIT_INTERRUPTED
     return error

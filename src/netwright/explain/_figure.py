@@ -1,6 +1,7 @@
 """Figures of explanations, as files: pictures beside their heat maps, and sheets of small pictures."""
 
 import io
+import math
 import warnings
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -27,6 +28,11 @@ SIDE = 2.3  # inches of one picture
 LINE = 0.145  # inches of one line of text
 TILE = 0.72  # inches of a tile in a sheet
 ACROSS = 8  # tiles in a row
+DOTS = 150  # pixels of an inch
+# What a kind of file can hold downwards, in pixels: WebP's and JPEG's own limits, matplotlib's for its canvas, and for
+# PDF the 200 inches that readers show.
+TALLEST = {".png": 65_000, ".jpg": 65_000, ".jpeg": 65_000, ".webp": 16_383, ".pdf": 200 * DOTS, ".svg": 65_000}
+LINES = 10  # below a picture at most: a long name, and what two tests say
 LETTERS = 92  # of a line below pictures that are as wide as a row
 LETTERS_A_PICTURE = 42
 
@@ -61,10 +67,15 @@ def suffix_of(name: str) -> str:
     return suffix
 
 
+def most_rows(suffix: str) -> int:
+    """How many pictures with their heat maps fit in a file of a kind, whatever is said of them."""
+    return int(TALLEST[suffix] / DOTS / _height(LINES))
+
+
 def heat_figure(rows: Sequence[Row], says: str, suffix: str) -> bytes:
     """Pictures beside their heat maps, one below the other, with a scale of colours. `says` is what it shows."""
     texts = [[part for line in row.lines for part in wrap(line, LETTERS)] for row in rows]
-    heights = [SIDE + (len(text) + 2.4) * LINE for text in texts]
+    heights = [_height(len(text)) for text in texts]
     with _drawing():
         figure = Figure(figsize=(2 * SIDE + 1.0, sum(heights) + 0.1))
         whole, top = figure.get_size_inches()[1], sum(heights) + 0.05
@@ -97,6 +108,11 @@ def sheets_figure(sheets: Sequence[Sheet], suffix: str, before: Row | None = Non
             _sheet(figure, sheet, (title, note), top, tile)
             top -= height
         return _saved(figure, suffix)
+
+
+def _height(lines: int) -> float:
+    """Of one picture with its lines, in inches."""
+    return SIDE + (lines + 2.4) * LINE
 
 
 def _row(figure: Figure, row: Row, text: list[str], says: str, top: float, whole: float) -> None:
@@ -165,8 +181,12 @@ def _drawing() -> Generator[None]:
 
 
 def _saved(figure: Figure, suffix: str) -> bytes:
+    high = math.ceil(figure.get_size_inches()[1] * DOTS)
+    if high > TALLEST[suffix]:
+        fix = "show fewer in one, or let the file end in .png"
+        raise NetwrightError(f"a figure of {high} pixels is taller than a {suffix} holds ({TALLEST[suffix]})", fix)
     file = io.BytesIO()
     FigureCanvasAgg(figure)
     metadata = {"Date": None} if suffix == ".svg" else {"CreationDate": None} if suffix == ".pdf" else None
-    figure.savefig(file, format=suffix[1:], dpi=150, metadata=metadata)
+    figure.savefig(file, format=suffix[1:], dpi=DOTS, metadata=metadata)
     return file.getvalue()

@@ -37,7 +37,7 @@ def passed(subject: Subject, image: Tensor, *, keep: bool = False) -> Pass:
     staged = [layer for layer in subject.network.modules() if isinstance(layer, Staged)]
     for look in (_shown, _placed) if staged else (_convolved,):
         scores, maps = look(subject.network, image)
-        if any(map_.shape[-2:].numel() > 1 for map_ in maps):
+        if any(_places(map_) > 1 for map_ in maps):
             return Pass(scores, maps)
     raise no_maps(subject.network)
 
@@ -45,19 +45,26 @@ def passed(subject: Subject, image: Tensor, *, keep: bool = False) -> Pass:
 def gradient_at(seen: Pass, target: Tensor, stage: int) -> tuple[Tensor, Tensor]:
     """A map and the gradient of the target classes' scores there: both N C h w.
 
-    Negative stages count back from the last map that the scores depend on: a head may read an earlier stage.
+    Negative stages count back from the last map with places that the scores depend on: a head may read an earlier one,
+    and of a small picture the last map may be a single place, which tells nothing from anything else.
 
     Raises:
-        NetwrightError: there is no such stage, or the scores do not depend on it.
+        NetwrightError: there is no such stage, it has one place, or the scores do not depend on it.
     """
     total = seen.scores.gather(1, target[:, None]).sum()
     maps = seen.maps
     if stage < 0:
-        while len(maps) > 1 and _gradient(total, maps[-1]) is None:
+        while maps and not (_places(maps[-1]) > 1 and _gradient(total, maps[-1]) is not None):
             maps = maps[:-1]
+        if not maps:
+            fix = "use occlusion, which asks any network"
+            raise NetwrightError("no feature map with more than one place leads to this network's scores", fix)
     if not -len(maps) <= stage < len(maps):
         fix = f"give stage=0 to stage={len(maps) - 1}, or -1 for the last"
         raise NetwrightError(f"{len(maps)} stages of this network can be looked at, and there is no {stage}", fix)
+    if _places(maps[stage]) <= 1:
+        fix = "choose an earlier stage, or -1 for the last with places, or give larger pictures"
+        raise NetwrightError(f"the map of stage {stage} is 1x1, so no place in it differs from another", fix)
     gradient = _gradient(total, maps[stage])
     if gradient is None:
         fix = "choose another stage; -1 is the last that counts"
@@ -70,6 +77,10 @@ def no_maps(network: nn.Module) -> NetwrightError:
     return NetwrightError(
         f"{type(network).__name__} has no feature maps that can be read", "use occlusion, which asks any network"
     )
+
+
+def _places(map_: Tensor) -> int:
+    return map_.shape[-2:].numel()
 
 
 def _gradient(total: Tensor, map_: Tensor) -> Tensor | None:

@@ -118,7 +118,11 @@ class What(ABC):
     """A method that shows what parts of a network look for, or what they make of one picture."""
 
     wants_picture: ClassVar[bool] = False
-    wants_class: ClassVar[bool] = False
+
+    @property
+    def wants_class(self) -> bool:
+        """Whether what it shows is about a class."""
+        return False
 
     @abstractmethod
     def sheets(self, subject: Subject, image: Tensor | None = None, target: int | None = None) -> list[Sheet]:

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
@@ -54,16 +54,25 @@ class Dream(What):
     smooth: Annotated[float, Between(0)] = 5.0
     seed: int = 0
 
-    wants_class: ClassVar[bool] = True
+    @property
+    def wants_class(self) -> bool:
+        """Where no channel is named."""
+        return self.channel is None
 
     def sheets(self, subject: Subject, image: Tensor | None = None, target: int | None = None) -> list[Sheet]:
         """One picture; see `What.sheets`."""
         if self.channel is None and target is None:
             raise NetwrightError("dream needs something to look for", "name a class, or give channel=…")
+        if self.channel is None and self.stage != -1:
+            fix = "give channel=… too, or leave out the stage"
+            raise NetwrightError(f"stage {self.stage} is that of a channel, and dream was asked for a class", fix)
+        if self.channel is not None and target is not None:
+            fix = "leave out the class, or channel=…"
+            raise NetwrightError("dream was asked for a channel and for a class, and paints one of them", fix)
         value, course = self.painted(subject, target)
         what = f"class {target}" if self.channel is None else f"channel {self.channel} of stage {self.stage}"
         first, last = (sum(part) / len(part) for part in (course[:SETTLED], course[-SETTLED:]))
-        note = f"Its mean answer rose from {first:.3g} to {last:.3g} in {self.steps} steps."
+        note = course_of(first, last, self.steps)
         facts = {"answer_first": first, "answer_last": last, "steps": self.steps, "seed": self.seed}
         return [Sheet(f"What {what} looks for", [pixels(value[0])], [""], note, facts)]
 
@@ -77,7 +86,7 @@ class Dream(What):
         random = torch.Generator().manual_seed(self.seed)
         spectrum = (0.01 * torch.randn(1, channels, side, side // 2 + 1, 2, generator=random)).to(device)
         spectrum.requires_grad_()
-        climber = torch.optim.Adam([spectrum], lr=self.lr)
+        climber = _Adam(spectrum, self.lr)
         course: list[float] = []
         with with_gradients():
             for _ in range(self.steps):
@@ -86,8 +95,7 @@ class Dream(What):
                 # Adam's steps do not depend on the answer's scale, but its balance with the regularisers would.
                 loss = -answer / (1 + answer.detach().abs()) + self.l2 * far_from_grey(value)
                 loss = loss + self.smooth * total_variation(value)
-                (spectrum.grad,) = torch.autograd.grad(loss, [spectrum])
-                climber.step()
+                climber.step(torch.autograd.grad(loss, [spectrum])[0])
                 course.append(float(answer.detach()))
         return developed(spectrum, side).detach(), course
 
@@ -107,6 +115,32 @@ class Dream(What):
         theta = torch.tensor([[[cos, -sin, reach * right], [sin, cos, reach * down]]], device=value.device)
         grid = F.affine_grid(theta, list(value.shape), align_corners=False)
         return F.grid_sample(value, grid, padding_mode="reflection", align_corners=False)
+
+
+class _Adam:
+    """Kingma & Ba 2015, for one tensor: torch's own loads its compiler first, which takes seconds."""
+
+    def __init__(self, value: Tensor, lr: float) -> None:
+        self.value, self.lr, self.steps = value, lr, 0
+        self.mean, self.square = torch.zeros_like(value), torch.zeros_like(value)
+
+    @torch.no_grad()
+    def step(self, gradient: Tensor) -> None:
+        """Move against a gradient."""
+        self.steps += 1
+        self.mean.lerp_(gradient, 0.1)
+        self.square.lerp_(gradient**2, 0.001)
+        spread = (self.square / (1 - 0.999**self.steps)).sqrt() + 1e-8
+        self.value -= self.lr / (1 - 0.9**self.steps) * self.mean / spread
+
+
+def course_of(first: float, last: float, steps: int) -> str:
+    """How the answer changed, with as many digits as tell its ends apart."""
+    digits = next((n for n in range(3, 8) if f"{first:.{n}g}" != f"{last:.{n}g}"), None)
+    if digits is None:
+        return f"Its mean answer stayed at {first:.3g} in {steps} steps: what was painted does not move it."
+    moved = "rose" if last > first else "fell"
+    return f"Its mean answer {moved} from {first:.{digits}g} to {last:.{digits}g} in {steps} steps."
 
 
 def developed(spectrum: Tensor, side: int) -> Tensor:

@@ -78,6 +78,9 @@ def judged(weight: Tensor) -> tuple[str, dict[str, object]]:
     facts: dict[str, object] = {"neighbour_correlation": found.to_json()}
     if found.low > 0:
         return f"Weights side by side are alike: correlation {said}, where kernels drawn at random have 0.", facts
+    if found.high < 0:
+        words = "Weights side by side oppose each other, as in kernels for edges and fine texture"
+        return f"{words}: correlation {said}, where kernels drawn at random have 0.", facts
     words = f"Weights side by side are no more alike than in kernels drawn at random (correlation {said}, random 0)"
     return f"{words}: these look untrained.", facts
 

@@ -18,7 +18,7 @@ class Gradcam(Where):
     """Channels of a feature map, weighted by how much the class's score rises with each.
 
     Attributes:
-        stage: whose map: 0 is the largest, -1 the last that the scores depend on.
+        stage: whose map: 0 is the largest, -1 the last of more than one place that the scores depend on.
     """
 
     stage: Stage = -1

@@ -16,7 +16,7 @@ class GradcamPlusPlus(Where):
     """Grad-CAM whose weights keep small objects from vanishing beside large ones of the same class.
 
     Attributes:
-        stage: whose map: 0 is the largest, -1 the last that the scores depend on.
+        stage: whose map: 0 is the largest, -1 the last of more than one place that the scores depend on.
     """
 
     stage: Stage = -1

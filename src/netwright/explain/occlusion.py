@@ -40,11 +40,14 @@ class Occlusion(Where):
         stride = self.stride or max(1, size // 2)
         if size > min(height, width):
             raise NetwrightError(
-                f"a square of {size} pixels does not fit in {height}x{width}", f"give size={min(height, width) // 4}"
+                f"a square of {size} pixels does not fit in {height}x{width}",
+                f"give size={max(1, min(height, width) // 4)}",
             )
         if stride > size:
-            raise NetwrightError(f"stride {stride} leaves gaps between squares of {size}", f"give stride={size // 2}")
-        corners = [(top, left) for top in _starts(height, size, stride) for left in _starts(width, size, stride)]
+            raise NetwrightError(
+                f"stride {stride} leaves gaps between squares of {size}", f"give stride={max(1, size // 2)}"
+            )
+        corners = _corners((height, width), size, stride)
         cover = self._cover(image)
         return torch.stack(
             [
@@ -57,6 +60,16 @@ class Occlusion(Where):
         if self.fill == "mean":
             return image.mean((2, 3), keepdim=True).expand_as(image)
         return blurred(image) if self.fill == "blur" else torch.zeros_like(image)
+
+
+def squares(sides: tuple[int, int], size: int, stride: int) -> int:
+    """How many squares cover a picture, H W."""
+    return len(_corners(sides, size, stride))
+
+
+def _corners(sides: tuple[int, int], size: int, stride: int) -> list[tuple[int, int]]:
+    """Upper left corners, row by row."""
+    return [(top, left) for top in _starts(sides[0], size, stride) for left in _starts(sides[1], size, stride)]
 
 
 def _starts(side: int, size: int, stride: int) -> list[int]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from netwright.data import Data
 from netwright.data.group import group_of, pattern_of
 from netwright.data.split import Split
+from netwright.data.subset import _changed, _taken
 
 Places = NDArray[np.intp]
 HASHED = 256  # pictures at a time
@@ -35,7 +36,7 @@ def pooled(data: Data, most: int, seed: int = 0) -> Data:
     ]
     names = [name for side in taken for name in side.names]
     images, ids = np.concatenate([np.asarray(s.images) for s in taken]), np.concatenate([s.ids for s in taken])
-    return _with(data, {"train": Split(images, labels[chosen], ids, names)}, f"{len(chosen)} pooled, seed {seed}")
+    return _only(data, {"train": Split(images, labels[chosen], ids, names)}, f"{len(chosen)} pooled, seed {seed}")
 
 
 def parts(data: Data, folds: int, *, seed: int = 0, group: str | None = None) -> list[Data]:
@@ -50,7 +51,7 @@ def parts(data: Data, folds: int, *, seed: int = 0, group: str | None = None) ->
     split = data.splits["train"]
     fold = dealt(split.labels, groups(split, group), folds, seed)
     return [
-        _with(
+        _only(
             data,
             {"train": _taken(split, np.flatnonzero(fold != k)), "test": _taken(split, np.flatnonzero(fold == k))},
             f"fold {k} of {folds}, seed {seed}, group {group}",
@@ -108,11 +109,6 @@ def _share_of_each(labels: NDArray[np.int64], most: int, seed: int) -> Places:
     return np.sort(np.concatenate(chosen))
 
 
-def _taken(split: Split, places: Places) -> Split:
-    names: list[str] = [split.names[int(place)] for place in places]
-    return Split(np.asarray(split.images[places]), split.labels[places], split.ids[places], names)
-
-
-def _with(data: Data, splits: dict[str, Split], how: str) -> Data:
-    fingerprint = sha256(f"{data.fingerprint} {how}".encode()).hexdigest()
-    return replace(data, splits=splits, fingerprint=fingerprint, examined=None)
+def _only(data: Data, splits: dict[str, Split], how: str) -> Data:
+    """The data with these splits and no others."""
+    return _changed(replace(data, splits={}), splits, data.classes, how)

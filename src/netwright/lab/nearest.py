@@ -1,5 +1,6 @@
 """Nearest neighbours by matrix products, exactly; ties go by name, so that the order of a file changes nothing."""
 
+import math
 from collections.abc import Sequence
 from typing import Literal, get_args
 
@@ -12,6 +13,7 @@ Metric = Literal["cosine", "l2"]
 Floats = NDArray[np.floating]
 BLOCK = 16_000_000  # scores held at once: 64 MB
 ROUNDING = float(np.finfo(np.float32).eps)  # for each number of a vector, what a float32 product may be off by
+SMALLEST = 4 * float(np.finfo(np.float32).tiny)  # the same where the product is too small for float32
 
 
 def nearest(
@@ -47,7 +49,7 @@ def nearest(
     if count < 1:
         raise NetwrightError("there is nothing to compare with", "give vectors of at least two pictures")
     ranks = _ranks(names, len(gallery))
-    one, other = _prepared(queries, gallery, metric)
+    one, other, scale = _prepared(queries, gallery, metric)
     places, scores = np.empty((len(one), count), np.intp), np.empty((len(one), count))
     products, squares = other.T.astype(np.float32), np.square(other).sum(1)
     step = max(1, BLOCK // len(other))
@@ -64,8 +66,9 @@ def nearest(
                 * one.shape[1]
                 * (1.0 if metric == "cosine" else float(squares.max() + np.square(one[row]).sum()))
             )
+            slack += SMALLEST * one.shape[1]
             places[row], scores[row] = _best(one[row], other, scored, count, slack, metric, ranks)
-    return places, (np.sqrt(-scores) if metric == "l2" else scores)
+    return places, (np.sqrt(-scores) / scale if metric == "l2" else scores)
 
 
 def _refuse(queries: Floats, gallery: Floats, k: int, metric: str) -> None:
@@ -88,12 +91,21 @@ def _ranks(names: Sequence[str] | None, n: int) -> NDArray[np.intp]:
     return ranks
 
 
-def _prepared(queries: Floats, gallery: Floats, metric: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Unit length for cosines; for distances about their own centre, where float32 loses the least."""
+def _prepared(queries: Floats, gallery: Floats, metric: str) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+    """Unit length for cosines; for distances about their own centre, where float32 loses the least.
+
+    Distances are scaled so that no number exceeds 1, whose squares float32 can hold: by a power of two, which rounds
+    nothing. It is returned as well.
+    """
     if metric == "cosine":
-        return unit(queries), unit(gallery)
+        return unit(queries), unit(gallery), 1.0
     centre = gallery.mean(0, dtype=np.float64)
-    return queries - centre, gallery - centre
+    one, other = queries - centre, gallery - centre
+    largest = max(float(np.abs(each).max(initial=0.0)) for each in (one, other))
+    scale = 2.0 ** -max(math.frexp(largest)[1], -1000)
+    one *= scale
+    other *= scale
+    return one, other, scale
 
 
 def unit(vectors: Floats) -> NDArray[np.float64]:

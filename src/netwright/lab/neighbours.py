@@ -13,13 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netwright.core.errors import NetwrightError
+from netwright.lab.few import bounded_mean, share_mean
 from netwright.lab.nearest import Metric, nearest
 from netwright.lab.probe import Probe, probe
-from netwright.lab.protocol import Flags, Protocol, Queries, likeness, paired, protocol_for
-from netwright.records.intervals import Interval, bootstrap_mean, of_values
+from netwright.lab.protocol import Flags, Protocol, Queries, label_set, likeness, paired, protocol_for
+from netwright.records.intervals import Interval, of_values
 from netwright.records.vectors import Vectors
 
 KNN = (1, 5, 20)
+OWN = "where this run was trained on some of these pictures, it knows them, and the numbers are too good"
 Values = NDArray[np.float64]
 
 
@@ -47,7 +49,7 @@ class Measure:
 
     @property
     def resolved(self) -> bool:
-        """Whether the difference is one that these queries can tell from none."""
+        """Whether the difference is one that these queries can tell from none; without an interval it is not."""
         found = self.difference
         return found is not None and (found.low > 0 or found.high < 0)
 
@@ -92,7 +94,7 @@ class Evaluation:
         metric: by which they are near.
         measures: the numbers; none where there are no labels.
         near: the neighbours of each query.
-        odd: pictures with labels that none of their neighbours, among all pictures, has; most agreed first.
+        odd: what `odd_ones` found among all pictures.
         probed: the linear probe, if there was one.
         notes: plain sentences that a user should see.
     """
@@ -180,6 +182,8 @@ def evaluate(
     if alike is None:
         notes.append("the pictures have no labels: neighbours are listed, and nothing is measured")
     else:
+        if protocol.left_out and vectors.meta and vectors.meta.get("weights") is None:
+            notes.append(OWN)
         measures, probed, told = _measured(vectors, protocol, k, metric, near, alike, with_probe=with_probe)
         notes += told
         if against is not None:
@@ -208,11 +212,17 @@ def neighbours(vectors: Vectors, protocol: Protocol, k: int, metric: Metric, ali
 
 
 def odd_ones(vectors: Vectors, near: Neighbourhood) -> tuple[tuple[int, str, int], ...]:
-    """Pictures none of whose neighbours has their label: place, the neighbours' commonest label, how many have it."""
+    """Pictures none of whose neighbours has their label: place, the neighbours' commonest label, how many have it.
+
+    Those whose label no other picture has, and those whose neighbours have no labels, are left out: nothing could
+    have spoken for them. Those on which most neighbours agree come first.
+    """
+    having = Counter(name for place in range(len(vectors)) for name in label_set(vectors, place))
     found: list[tuple[int, str, int, float]] = []
     for query, places, scores, share in zip(near.queries, near.places, near.scores, near.precision, strict=True):
-        if share == 0:
-            label, times = _commonest([vectors.labels[int(place)] for place in places])
+        told = [vectors.labels[int(place)] for place in places if vectors.labels[int(place)]]
+        if share == 0 and told and any(having[name] > 1 for name in label_set(vectors, int(query))):
+            label, times = _commonest(told)
             found.append((int(query), label, times, -float(scores[0])))
     found.sort(key=lambda each: (-each[2], each[3], vectors.names[each[0]]))
     return tuple(each[:3] for each in found)
@@ -240,7 +250,7 @@ def _measured(
     queries, gallery = alike[protocol.queries][known], alike[protocol.gallery]
     share = near.precision[known]
     chance = _chance(queries, gallery, left_out=protocol.left_out)
-    measures = [Measure(f"precision@{near.places.shape[1]}", share, of_values(share), chance, "any order")]
+    measures = [Measure(f"precision@{near.places.shape[1]}", share, share_mean(share), chance, "any order")]
     notes = [] if known.all() else [f"{int((~known).sum())} queries without a label are not counted"]
     if vectors.several:
         return (
@@ -277,7 +287,7 @@ def _chance(queries: Flags, gallery: Flags, *, left_out: bool) -> float:
 
 
 def _compared(ours: Measure, theirs: Measure) -> Measure:
-    difference = bootstrap_mean(ours.values - theirs.values)
+    difference = bounded_mean(ours.values - theirs.values, -1.0)
     return replace(ours, against=theirs.interval, difference=difference)
 
 

@@ -36,20 +36,21 @@ class Probe:
 def probe(vectors: Vectors, queries: NDArray[np.intp], labels: Labels, crossed: bool) -> Probe | str:
     """Multinomial logistic regression with an L2 penalty, on vectors standardised by those it learns from.
 
-    It learns from the training split; the penalty is chosen on the validation split, or, without one, by
-    cross-validation. Without a test split, each picture is classified by a probe that has not seen it: in each of 5
-    folds the penalty is chosen by cross-validation inside the rest.
+    It learns from the training split; the penalty is chosen on the labelled pictures of the validation split, or,
+    without any, by cross-validation. Without a test split, each picture is classified by a probe that has not seen it:
+    in each of 5 folds the penalty is chosen by cross-validation inside the rest.
 
     Args:
         vectors: of all pictures.
         queries: places of those that are classified. Q.
-        labels: class number of each picture. N.
+        labels: class number of each picture; any, where it has no label. N.
         crossed: whether there is no test split, so that queries are everything.
 
     Returns:
         The answers, or the reason why there are none.
     """
     train, val = vectors.having("train"), vectors.having("val")
+    val = val[np.array([bool(vectors.labels[int(place)]) for place in val], bool)]
     if crossed:
         return _crossed(vectors.matrix[queries], labels[queries])
     if len(np.unique(labels[train])) < 2:
@@ -107,6 +108,8 @@ def standardised(
 
 
 def _crossed(matrix: NDArray[np.floating], labels: Labels) -> Probe | str:
+    if len(np.unique(labels)) < 2:
+        return f"the {len(labels)} pictures have one class: there is nothing to probe"
     folds = _folds(labels)
     if folds is None:
         return "a class has a single picture: there is nothing to cross-validate the probe with"

@@ -1,5 +1,6 @@
 """Vectors as points in the plane, by principal components or UMAP, and how far such a map can be believed."""
 
+import math
 import warnings
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -9,8 +10,9 @@ from numpy.typing import NDArray
 
 from netwright.core.errors import NetwrightError, unknown
 from netwright.data.extras import optional
+from netwright.lab.few import bounded_mean, share_mean
 from netwright.lab.nearest import Metric, nearest, unit
-from netwright.records.intervals import Interval, bootstrap_mean, of_values
+from netwright.records.intervals import Interval
 
 Method = Literal["pca", "umap"]
 LEAST = 3  # pictures that make a map
@@ -31,7 +33,7 @@ class Projection:
         kept: the share of each picture's k nearest that are among its k nearest on the map.
         trustworthiness: 1 where all neighbours on the map are neighbours, about 0.5 for points at random.
         k: of these two.
-        judged: on how many pictures they were measured.
+        judged: on how many pictures, evenly chosen, they were measured, each among these.
     """
 
     points: NDArray[np.float64]
@@ -48,13 +50,18 @@ class Projection:
         if self.explained is not None:
             one, two = (f"{100 * share:.0f} %" for share in self.explained)
             first = f"Principal components: {one} of the variance of these vectors lies along the map, {two} across it"
-        trust = self.trustworthiness
+        kept, trust = self.kept, self.trustworthiness
+        many = len(self.points)
+        whom = f", among {self.judged:,} of the {many:,}, evenly chosen," if self.judged < many else ""
+        said = (f"{kept.percent()}", f"{trust.value:.2f} [{trust.low:.2f}, {trust.high:.2f}]")
+        sure = f"95 % intervals over {self.judged:,} pictures"
+        if math.isnan(trust.low):
+            said, sure = (f"{100 * kept.value:.1f} %", f"{trust.value:.2f}"), f"{self.judged} are too few for intervals"
         return [
             f"{first}.",
-            f"Of the {self.k} nearest of each picture the map keeps {self.kept.percent()}; its trustworthiness is "
-            f"{trust.value:.2f} [{trust.low:.2f}, {trust.high:.2f}], where "
-            f"1 is perfect and points at random have about 0.5 (95 % intervals over {self.judged} pictures). What is "
-            "close here need not be alike: ask `netwright neighbours`.",
+            f"Of the {self.k} nearest of each picture{whom} the map keeps {said[0]}; its trustworthiness is {said[1]}, "
+            f"where 1 is perfect and points at random have about 0.5 ({sure}). What is close here need not be alike: "
+            "ask `netwright neighbours`.",
         ]
 
 
@@ -83,7 +90,7 @@ def project(vectors: Floats, *, method: str = "pca", metric: Metric = "cosine", 
     chosen = np.linspace(0, len(points) - 1, min(JUDGED, len(points))).astype(int)
     count = max(1, min(K, (len(chosen) - 1) // 2))
     kept, trust = believed(scaled[chosen], points[chosen], count)
-    return Projection(points, kind, explained, of_values(kept), bootstrap_mean(trust), count, len(chosen))
+    return Projection(points, kind, explained, share_mean(kept), bounded_mean(trust, 0.0), count, len(chosen))
 
 
 def principal(vectors: Floats) -> tuple[NDArray[np.float64], tuple[float, float]]:

@@ -89,7 +89,7 @@ def search_for(
         problem = f"the query has {wanted.shape[1]} numbers, and the vectors have {vectors.dimension}"
         raise NetwrightError(problem, "give the network, stage and pooling that made them: --model RUN")
     graph = _graph(vectors, metric, notes) if approximate is None else None
-    if approximate:
+    if approximate and len(vectors) > 1:  # of one there is nothing to hold out
         graph = Graph(vectors.matrix, vectors.digest(), metric)
     if graph is None:
         places, scores = nearest(wanted, vectors.matrix, k, metric=metric, names=vectors.names)
@@ -98,7 +98,7 @@ def search_for(
         recall = graph.recall(places.shape[1])
         notes.append(
             f"by a graph, which finds {recall.percent()} of the true {places.shape[1]} nearest (95 % interval over "
-            f"{recall.n} of the vectors as queries); --exact compares all"
+            f"{recall.n} of the vectors as queries, which were held out of it); --exact compares all"
         )
     hits = (
         Hit(vectors.names[place], vectors.labels[place], vectors.splits[place], float(score))
@@ -127,5 +127,6 @@ def _graph(vectors: Vectors, metric: Metric, notes: list[str]) -> Graph | None:
     try:
         return Graph(vectors.matrix, vectors.digest(), metric)
     except NetwrightError as error:
-        notes.append(f"all {len(vectors):,} vectors were compared; a graph is faster: {error.fix}")
+        fix = error.fix.split("; or ")[0]  # what to do instead was for those who asked for a graph
+        notes.append(f"all {len(vectors):,} vectors were compared; a graph is faster: {fix}")
         return None

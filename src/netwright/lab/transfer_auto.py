@@ -4,27 +4,27 @@ Random features are the control of Saxe et al. 2011, On random weights and unsup
 """
 
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from netwright.core.errors import NetwrightError
+from netwright.core.errors import NetwrightError, listed
 from netwright.core.spec import Spec
-from netwright.data import Data, open_data
-from netwright.data.gate.quarantine import read_quarantine
+from netwright.data import Data
 from netwright.lab.domain_shift import DomainShift
 from netwright.lab.folds import parts as divided
 from netwright.lab.folds import pooled
 from netwright.lab.transfer_shift import Learnt, learnt, mended, shift_of
-from netwright.lab.trial import Trials
+from netwright.lab.transfer_ways import FEATURES, FINETUNE, RANDOM, RecipeOf, Ways, ways_for
+from netwright.lab.trial import Trials, contents
 from netwright.nn.depth import depths
 from netwright.nn.places import Staged
-from netwright.recipes._recipe import LARGEST, Recipe
+from netwright.recipes._recipe import Recipe
 from netwright.records.intervals import Interval, bootstrap_mean, of_values
 
 BUDGET = 120.0  # seconds
@@ -34,10 +34,24 @@ MOST = 3000  # pictures that are held in memory
 EACH = 10  # pictures of a class, at least, however short the budget
 LEAST = 50  # pictures that are held out: fewer would tell nothing
 PILOT = 128  # pictures on which the speed is measured
-PROBES = 0.25  # share of the budget that is left for everything but the fine-tune
-FEATURES, RANDOM, FINETUNE = "features", "random_features", "finetune"
+MENDING, STAGES = "statistics mended", "earlier stages"  # what may be looked into
+PROBES = 0.25  # share of the budget that is kept for looking into what is odd
 
-RecipeOf = Callable[[str], Recipe]
+
+Told = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Of this machine, on these pictures.
+
+    Attributes:
+        finetune: pictures a second while it trains.
+        probe: seconds that one probe takes for each of its pictures.
+    """
+
+    finetune: float
+    probe: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -102,6 +116,8 @@ class Auto:
         stages: heads on maps of each stage, where features are no better than random ones.
         shift: the network's statistics on these pictures.
         mended: features with statistics mended, by how; where they differ.
+        probes_without: tricks that change pictures, which the probes were measured without.
+        skipped: what is odd and was not looked into, since the budget is too short for it.
         seconds: everything together.
     """
 
@@ -112,6 +128,8 @@ class Auto:
     stages: tuple[Measured, ...] = ()
     shift: DomainShift | None = None
     mended: dict[str, Measured] = field(default_factory=dict[str, Measured])
+    probes_without: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
     seconds: float = 0.0
 
     @property
@@ -156,6 +174,8 @@ class Auto:
             "features_over_random": self.over_random.to_json(),
             "stages": [each.to_json() for each in self.stages],
             "mended": [each.to_json() | {"how": how} for how, each in self.mended.items()],
+            "probes_without": list(self.probes_without),
+            "skipped": list(self.skipped),
             "shift": self.shift and self.shift.to_json(),
             "seconds": self.seconds,
         }
@@ -168,7 +188,7 @@ def auto(
     budget: float = BUDGET,
     plan: Plan | None = None,
     trials: Trials | None = None,
-    told: Callable[[str], None] = lambda words: None,
+    told: Told = lambda words: None,
 ) -> Auto:
     """Measure on training and validation pictures alone, so that the test split stays unseen.
 
@@ -185,67 +205,66 @@ def auto(
     """
     begun = perf_counter()
     _refuse(data, budget)
-    trials = trials or Trials()
-    recipes = {way: _for_trial(recipe_of(way)) for way in (FEATURES, RANDOM, FINETUNE)}
-    seed, group = recipes[FEATURES].seed, recipes[FEATURES].group
-    some = pooled(data, MOST, seed)
+    trials, ways = trials or Trials(), ways_for(recipe_of, data)
+    first = ways(FEATURES)
+    known = learnt(first, data)  # whatever cannot be used is refused before anything is measured
+    if ways.left_out:
+        told(f"the probes go without {listed(ways.left_out)}: what changes pictures makes a probe cost a training")
+    some = pooled(data, MOST, first.seed)
     if plan is None:
-        told("measures how fast a fine-tune is")
-        rate = _speed(recipes[FINETUNE], some, trials)
+        told("measures how fast a fine-tune and a probe are")
+        speed = _speed(ways, some, trials)
         left = max(0.0, (1 - PROBES) * budget - (perf_counter() - begun))
-        plan = planned(len(some.splits["train"]), recipes[FINETUNE].epochs, rate, left, len(data.classes))
+        plan = planned(len(some.splits["train"]), ways(FINETUNE).epochs, speed, left, len(data.classes))
         plan = replace(plan, cut=plan.cut or len(some.splits["train"]) < _known(data))
-    some = pooled(some, plan.pictures, seed)
-    parts = divided(some, plan.folds, seed=seed, group=group)[: plan.parts]
+    some = pooled(some, plan.pictures, first.seed)
+    parts = divided(some, plan.folds, seed=first.seed, group=first.group)[: plan.parts]
     found: dict[str, Measured] = {}
-    for way in recipes:
+    for way in (FEATURES, RANDOM, FINETUNE):
         told(f"measures {way}: " + (f"{plan.epochs} of {plan.full} epochs" if way == FINETUNE else "a linear probe"))
-        recipe = recipes[way].changed(epochs=plan.epochs) if way == FINETUNE else recipes[way]
+        recipe = ways(way).changed(epochs=plan.epochs) if way == FINETUNE else ways(way)
         found[way] = _measured(way, recipe, parts, trials)
-    known = learnt(recipes[FEATURES], data)
-    shift = shift_of(known, some.splits["train"], data.preprocess, recipes[FEATURES].device)
-    result = Auto(plan, found[FEATURES], found[RANDOM], found[FINETUNE], shift=shift)
-    if shift is not None and (shift.inputs_differ or shift.norms_differ):
-        told("the pictures' statistics are not the pretraining's: measures features with them mended")
-        some_parts = first_parts(parts, result, len(shift.conditions) - 1, budget)
-        result = replace(result, mended=_mended(known, shift, recipes[FEATURES], some_parts, trials))
-    if not result.transfers:
-        told("features are no better than random ones: measures earlier stages")
-        some_parts = first_parts(parts, result, depths(known.network).stages, budget)
-        result = replace(result, stages=_stages(known, recipe_of, some_parts, trials))
+    shift = shift_of(known, some.splits["train"], data.preprocess, first.device)
+    result = Auto(plan, found[FEATURES], found[RANDOM], found[FINETUNE], shift=shift, probes_without=ways.left_out)
+    result = _looked_into(result, known, ways, parts, trials, budget, told)
     return replace(result, seconds=perf_counter() - begun)
 
 
-def opened(recipe: Recipe) -> Data:
-    """A recipe's data.
+def _looked_into(
+    found: Auto, known: Learnt, ways: Ways, parts: list[Data], trials: Trials, budget: float, told: Told
+) -> Auto:
+    """With what is odd looked into, as far as the budget allows."""
+    shift, stages = found.shift, depths(known.network).stages if isinstance(known.network, Staged) else 0
+    differ = shift is not None and (shift.inputs_differ or shift.norms_differ)
+    odd: dict[str, int] = {MENDING: len(shift.conditions) - 1} if shift is not None and differ else {}
+    odd |= {} if found.transfers or not stages else {STAGES: stages}
+    some = first_parts(parts, found, sum(odd.values()), budget) if odd else []
+    if not some:
+        return replace(found, skipped=tuple(odd))
+    if shift is not None and MENDING in odd:
+        told("the pictures' statistics are not the pretraining's: measures features with them mended")
+        found = replace(found, mended=_mended(known, shift, ways(FEATURES), some, trials))
+    if STAGES in odd:
+        told("features are no better than random ones: measures earlier stages")
+        names = [f"{FEATURES}(stage={stage})" for stage in range(stages)]
+        found = replace(found, stages=tuple(_measured(way, ways(way), some, trials) for way in names))
+    return found
 
-    Raises:
-        NetwrightError: they cannot be used.
-    """
-    return open_data(
-        recipe.data,
-        image_size=recipe.image_size,
-        fit=recipe.fit,
-        channels=recipe.channels,
-        fractions=(1 - recipe.val_fraction - recipe.test_fraction, recipe.val_fraction, recipe.test_fraction),
-        quarantine=read_quarantine(Path(recipe.quarantine).expanduser()) if recipe.quarantine else {},
-        group=recipe.group,
-    )
 
-
-def planned(n: int, epochs: int, rate: float, seconds: float, classes: int, folds: int = FOLDS) -> Plan:
-    """How much a fine-tune may learn from, how long, and on how many parts, at `rate` pictures a second.
+def planned(n: int, epochs: int, speed: Speed, seconds: float, classes: int, folds: int = FOLDS) -> Plan:
+    """How much a fine-tune may learn from, how long, and on how many parts, beside the two probes.
 
     As many parts as can have half of the full epochs, and 5; then as many epochs as there is time for. If one part
     takes too long, fewer pictures; but 10 of each class, and 50 that are held out, however long these take.
     """
-    passes, short = seconds * rate, min(epochs, max(FEWEST, math.ceil(SHORTEST * epochs)))
-    training = n * (folds - 1) / folds
+    short = min(epochs, max(FEWEST, math.ceil(SHORTEST * epochs)))
+    learning = (folds - 1) / folds  # of the pictures
     for parts in range(folds, _least_parts(n, folds) - 1, -1):
-        if (affordable := int(passes / (parts * training))) >= short:
-            return Plan(n, folds, parts, min(epochs, affordable), epochs)
-    fewer = int(passes / short * folds / (folds - 1))
-    pictures = min(n, max(fewer, EACH * classes, LEAST * folds))
+        affordable = speed.finetune * max(0.0, seconds / parts - 2 * n * speed.probe) / (learning * n)
+        if affordable >= short:
+            return Plan(n, folds, parts, min(epochs, int(min(affordable, epochs))), epochs)
+    fewer = seconds / (learning * short / speed.finetune + 2 * speed.probe)
+    pictures = min(n, max(int(min(fewer, n)), EACH * classes, LEAST * folds))
     return Plan(pictures, folds, _least_parts(pictures, folds), short, epochs, cut=pictures < n)
 
 
@@ -259,18 +278,22 @@ def _known(data: Data) -> int:
 
 
 def first_parts(parts: list[Data], found: Auto, kinds: int, budget: float) -> list[Data]:
-    """The first parts, as many as further probes of some kinds may take a quarter of the budget for."""
+    """The first parts, as many as further probes of some kinds may take a quarter of the budget for.
+
+    None where this holds fewer than 50 pictures out, and fewer than the ways had: they would tell nothing.
+    """
     each = kinds * found.features.seconds / len(parts)
-    least = _least_parts(found.plan.pictures, found.plan.folds)
-    return parts[: max(least, int(PROBES * budget / each) if each else len(parts))]
+    allowed = len(parts) if each * len(parts) <= PROBES * budget else int(PROBES * budget / each)
+    least = min(len(parts), _least_parts(found.plan.pictures, found.plan.folds))
+    return parts[:allowed] if allowed >= least else []
 
 
 def _refuse(data: Data, budget: float) -> None:
     if data.splits["train"].labels.ndim != 1:
         fix = "name a way: --transfer features or --transfer finetune"
         raise NetwrightError("auto compares ways by accuracy, and these pictures have several labels each", fix)
-    if not budget > 0:
-        raise NetwrightError(f"budget cannot be {budget:g}", f"give seconds, as in auto(budget={BUDGET:g})")
+    if not 0 < budget <= sys.float_info.max:
+        raise NetwrightError(f"budget cannot be {budget!r:.40}", f"give seconds, as in auto(budget={BUDGET:g})")
     counts = np.bincount(data.splits["train"].labels, minlength=len(data.classes))
     if counts.min() < 2:
         few = data.classes[int(counts.argmin())]
@@ -278,17 +301,12 @@ def _refuse(data: Data, budget: float) -> None:
         raise NetwrightError(problem, "give at least 2 of each class, or name a way: --transfer features")
 
 
-def _for_trial(recipe: Recipe) -> Recipe:
-    """Without what wants a validation split, or takes long to find out."""
-    stops = [spec.name for spec in map(Spec.parse, recipe.tricks) if spec.name == "early_stopping"]
-    recipe = recipe.without(*stops)
-    return recipe.changed("auto", batch_size="auto") if recipe.batch_size == LARGEST else recipe
-
-
-def _speed(recipe: Recipe, some: Data, trials: Trials) -> float:
-    """Training pictures a second, the median of three epochs of a few pictures: the first is slower."""
-    few = divided(pooled(some, PILOT, recipe.seed), 2)[0]
-    return trials.run(recipe.changed(epochs=3), few).images_per_second
+def _speed(ways: Ways, some: Data, trials: Trials) -> Speed:
+    """On a few pictures: of a fine-tune the median of three epochs, since the first is slower; and a whole probe."""
+    few = divided(pooled(some, PILOT, ways(FINETUNE).seed), 2)[0]
+    probe = trials.run(ways(FEATURES), few)
+    rate = trials.run(ways(FINETUNE).changed(epochs=3), few).images_per_second
+    return Speed(rate, probe.seconds / sum(map(len, few.splits.values())))
 
 
 def _measured(way: str, recipe: Recipe, parts: list[Data], trials: Trials, **given: Any) -> Measured:
@@ -301,26 +319,19 @@ def _mended(
 ) -> dict[str, Measured]:
     """Features under each mended condition, with the statistics of the pictures that the head learns from."""
     found: dict[str, Measured] = {}
+    structure = [Spec.parse(text).name for text in known.made_by]
     for how in [condition.name for condition in shift.conditions[1:]]:
         correct: list[NDArray[np.float64]] = []
         seconds = 0.0
         for part in parts:
             network, prepared = mended(known, how, part.splits["train"], part)
             trial = trials.run(
-                recipe.changed(weights=None),
+                recipe.changed(weights=None).without(*structure),
                 prepared,
                 network=lambda network=network: network,
-                made_from=f"{recipe.model} {recipe.weights} {how}",
+                made_from=f"{recipe.model} {contents(recipe.weights)} {known.made_by} {how}",
             )
             correct.append(trial.correct)
             seconds += trial.seconds
         found[how] = Measured(FEATURES, np.concatenate(correct), seconds)
     return found
-
-
-def _stages(known: Learnt, recipe_of: RecipeOf, parts: list[Data], trials: Trials) -> tuple[Measured, ...]:
-    """A linear probe on the pooled map of each stage, from the first."""
-    if not isinstance(known.network, Staged):
-        return ()
-    ways = [f"{FEATURES}(stage={stage})" for stage in range(depths(known.network).stages)]
-    return tuple(_measured(way, _for_trial(recipe_of(way)), parts, trials) for way in ways)

@@ -10,10 +10,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from safetensors.torch import save_file
 
-from netwright.core.document import parsed
 from netwright.core.errors import NetwrightError
 from netwright.data import Data
 from netwright.data.subset import of_classes
@@ -32,7 +30,7 @@ from netwright.lab.transfer_study import (
     prepared,
     run_one,
 )
-from netwright.lab.trial import Trial, Trials, measured
+from netwright.lab.trial import Trial, Trials, as_json, measured, remembered
 from netwright.models._published import IMAGENET
 from netwright.recipes._recipe import Recipe
 from netwright.records.atomic import replacing, write_atomic
@@ -158,29 +156,16 @@ def base_network(recipe: Recipe, data: Data, output: Path, updates: int) -> tupl
     recipe, part = prepared(recipe, data, None, updates)
     known = sha256(f"{recipe.key} {part.fingerprint} {part.preprocess.to_json()}".encode()).hexdigest()[:12]
     place = output / BASE / f"seed{recipe.seed}-{known}.safetensors"
-    remembered = place.with_suffix(".json")
-    if place.is_file() and (trial := _remembered(remembered)) is not None:
+    reached = place.with_suffix(".json")
+    if place.is_file() and (trial := remembered(reached)) is not None:
         return str(place), trial
     trial, parts = measured(recipe, part)
     place.parent.mkdir(parents=True, exist_ok=True)
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in parts.run.predictor().state_dict().items()}
     with replacing(place) as temporary:
         save_file(state, temporary)
-    kept = {"guesses": trial.guesses.tolist(), "labels": trial.labels.tolist()}
-    told = {"seconds": trial.seconds, "images_per_second": trial.images_per_second}
-    write_atomic(remembered, json.dumps(kept | told))
+    write_atomic(reached, json.dumps(as_json(trial)))
     return str(place), trial
-
-
-def _remembered(path: Path) -> Trial | None:
-    """None where nothing was kept, or it cannot be read."""
-    try:
-        held = parsed(path.read_bytes())
-        guesses, labels = np.array(held["guesses"], np.int64), np.array(held["labels"], np.int64)
-        correct = (guesses == labels).astype(np.float64)
-        return Trial(correct, guesses, labels, float(held["seconds"]), float(held["images_per_second"]))
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
 
 
 def _summary(

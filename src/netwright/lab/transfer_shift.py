@@ -14,12 +14,16 @@ from netwright.data.preprocess import Preprocess
 from netwright.data.split import Split
 from netwright.engine.device import profile
 from netwright.engine.normalise import Normalise
+from netwright.engine.random import key
+from netwright.engine.trick import Tricks
 from netwright.lab.domain_shift import OWN_MOMENTS, REFRESHED, DomainShift, domain_shift
 from netwright.models import create_model
 from netwright.models._weights import load_weights
 from netwright.nn.norm import refresh_
 from netwright.recipes._recipe import Recipe
+from netwright.tricks import TRICKS
 
+HEAD = "head"  # the trick that takes the place of the layer that the weights may have no rows for
 LOOKED_AT = 128  # pictures
 BATCH = 32
 
@@ -29,28 +33,39 @@ class Learnt:
     """A network as its weights make it.
 
     Attributes:
-        network: in float32.
+        network: in float32, under the tricks that its weights are meant for.
         wanted: mean and deviation that the weights were trained with; the pictures' own where nobody knows.
+        made_by: specs of these tricks: what trains this network has to leave them out.
     """
 
     network: nn.Module
     wanted: Normalise
+    made_by: tuple[str, ...] = ()
 
 
 def learnt(recipe: Recipe, data: Data) -> Learnt:
-    """A recipe's network and weights.
+    """A recipe's network and weights, as a run makes them but for the head: other kinds of norm are in their places.
+
+    Args:
+        recipe: with its network named.
+        data: whose classes and channels it is for.
 
     Raises:
-        NetwrightError: unknown names, or weights of another model.
+        NetwrightError: unknown names, or weights of another model or of other tricks.
     """
-    prepared = data.preprocess
-    network = create_model(recipe.model, classes=len(data.classes), in_channels=prepared.channels)
     if recipe.weights is None:
         raise NetwrightError("there are no weights to look at", "give them: --weights FILE")
-    mean, std, _ = load_weights(network, recipe.weights).moments
+    prepared = data.preprocess
+    tricks = [trick for trick in Tricks(TRICKS.build(text) for text in recipe.tricks) if trick.card.structure]
+    structure = [str(trick.spec) for trick in tricks]
+    torch.manual_seed(key(recipe.seed, "init"))
+    network = create_model(recipe.model, classes=len(data.classes), in_channels=prepared.channels)
+    mean, std, _ = load_weights(network, recipe.weights, classes=data.classes, tricks=structure).moments
     if len(mean) != prepared.channels:
         mean, std = prepared.mean, prepared.std
-    return Learnt(network, Normalise(mean, std, prepared.image_size))
+    dressing = Tricks(trick for trick in tricks if trick.name != HEAD)
+    made_by = tuple(str(trick.spec) for trick in dressing.at("model"))
+    return Learnt(dressing.through("model", network), Normalise(mean, std, prepared.image_size), made_by)
 
 
 def shift_of(known: Learnt, split: Split, prepared: Preprocess, device: str = "auto") -> DomainShift | None:

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from hashlib import sha256
 from itertools import combinations
 from pathlib import Path
 from statistics import fmean, stdev
@@ -14,18 +13,15 @@ from numpy.typing import NDArray
 
 from netwright.core.errors import NetwrightError
 from netwright.core.spec import Spec
-from netwright.data import Data, open_data
-from netwright.data.gate.quarantine import read_quarantine
+from netwright.data import Data
 from netwright.data.subset import some_of_each
 from netwright.engine.device import profile
 from netwright.lab.crossing import crossing
 from netwright.lab.transfer_plan import LONGEST, SEEDS, UPDATES, Size, epochs_for, sizes_of
-from netwright.lab.trial import Trial, Trials
+from netwright.lab.trial import Trial, Trials, data_of, network_for
 from netwright.lab.two_way import two_way
 from netwright.models import check_model
-from netwright.models._bundled import model_of, weights_file
-from netwright.recipes._choose import SMALL, batch_size_for
-from netwright.recipes._inputs import read_inputs
+from netwright.recipes._choose import batch_size_for
 from netwright.recipes._recipe import LARGEST, Recipe
 from netwright.records.atomic import write_atomic
 
@@ -86,18 +82,7 @@ def opened(recipe: Recipe, path: str | None = None, **wanted: Any) -> Data:
     Raises:
         NetwrightError: the data cannot be used, or pictures have several labels.
     """
-    if recipe.gate == "error":
-        read_inputs(recipe if path is None else recipe.changed(data=path), None, None)
-    told: dict[str, Any] = {
-        "image_size": recipe.image_size,
-        "fit": recipe.fit,
-        "channels": recipe.channels,
-        "group": recipe.group if path is None else None,
-        "fractions": (1 - recipe.val_fraction - recipe.test_fraction, recipe.val_fraction, recipe.test_fraction),
-    }
-    if recipe.quarantine and path is None:
-        told["quarantine"] = read_quarantine(Path(recipe.quarantine).expanduser())
-    data = open_data(recipe.data if path is None else path, **told | wanted)
+    data = data_of(recipe, path, **wanted)
     if data.splits["train"].labels.ndim != 1:
         raise NetwrightError(f"the pictures of {data.name} have several labels each", "give data with one class each")
     return data
@@ -110,8 +95,7 @@ def named(arms: Mapping[str, Recipe], data: Data) -> dict[str, Recipe]:
         NetwrightError: no such network, or a batch size that only a trial would tell.
     """
     size = data.preprocess.image_size
-    of_weights = next((model_of(recipe.weights) for recipe in arms.values() if recipe.weights), None)
-    model = of_weights or ("resnet20" if size <= SMALL else "resnet18")
+    model = network_for(next((recipe.weights for recipe in arms.values() if recipe.weights), None), data)
     found: dict[str, Recipe] = {}
     for name, recipe in arms.items():
         if recipe.batch_size == LARGEST:
@@ -127,7 +111,7 @@ def run_one(
 ) -> Trial:
     """A recipe on so many pictures of each class, drawn by its seed; None means all."""
     recipe, part = prepared(recipe, data, per_class, updates)
-    return trials.run(recipe, part, made_from=f"{made_from} {contents(recipe.weights)}".strip())
+    return trials.run(recipe, part, made_from=made_from)
 
 
 def prepared(recipe: Recipe, data: Data, per_class: int | None, updates: int) -> tuple[Recipe, Data]:
@@ -148,14 +132,6 @@ def class_counts(data: Data) -> list[int]:
 def batch_of(recipe: Recipe, n: int) -> int:
     """Pictures for one update: the recipe's, or what is chosen for n pictures."""
     return min(n, recipe.batch_size if isinstance(recipe.batch_size, int) else batch_size_for(n))
-
-
-def contents(weights: str | None) -> str:
-    """A hash of what a weights file holds, so that another file under its name is not taken for it."""
-    if weights is None:
-        return ""
-    path = weights_file(Path(weights).expanduser())
-    return sha256(path.read_bytes()).hexdigest() if path.is_file() else weights
 
 
 def summary(

@@ -2,6 +2,7 @@
 
 import math
 
+from netwright.core.errors import listed
 from netwright.lab.domain_shift import AS_WANTED, FAR, OWN_MOMENTS, WIDE, Condition, DomainShift
 from netwright.lab.transfer_auto import Auto, Measured
 from netwright.records.intervals import Interval
@@ -16,7 +17,7 @@ OUT_OF_SCALE = 4.0
 
 def words(found: Auto) -> list[str]:
     """Lines for a terminal."""
-    return [*measured(found), "", *picked(found), *transfer(found), *odd(found)]
+    return [*measured(found), "", *picked(found), *transfer(found), *odd(found), *skipped(found)]
 
 
 def measured(found: Auto) -> list[str]:
@@ -29,6 +30,8 @@ def measured(found: Auto) -> list[str]:
         + "; test pictures stay unseen",
         f"the fine-tune had {plan.epochs} of its {plan.full} epochs; {found.seconds:.0f} s in all",
     ]
+    if found.probes_without:
+        lines.append(f"all but the fine-tune went without {listed(found.probes_without)}, which would change pictures")
     ways = [found.features, found.random, found.finetune]
     return lines + [f"  {NAMES[each.way]:31}{each.accuracy.percent():>23}{each.seconds:>8.1f} s" for each in ways]
 
@@ -77,6 +80,14 @@ def odd(found: Auto) -> list[str]:
         best = max(helps, key=lambda how: found.mended[how].accuracy.value)
         return [*lines, f"  {best} helps: {_how(best)}"]
     return [*lines, "  mending them does not help features beyond doubt"] if found.mended else lines
+
+
+def skipped(found: Auto) -> list[str]:
+    """What was not looked into."""
+    if not found.skipped:
+        return []
+    what = f"not measured for want of time: features with {' and of '.join(found.skipped)}"
+    return [what, "  --transfer 'auto(budget=SECONDS)' measures longer"]
 
 
 def differences(shift: DomainShift) -> list[str]:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from hashlib import sha256
+from hashlib import file_digest, sha256
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -14,18 +14,25 @@ from numpy.typing import NDArray
 from torch import nn
 
 from netwright.core.document import parsed
-from netwright.core.errors import NetwrightError
-from netwright.data import Data
+from netwright.core.errors import Interrupted, NetwrightError
+from netwright.data import Data, open_data
+from netwright.data.gate.quarantine import read_quarantine
 from netwright.engine.evaluate import evaluate
-from netwright.engine.loop import Watcher, train
+from netwright.engine.loop import Watcher, interruption, train
 from netwright.engine.run import Run, Task
 from netwright.engine.saver import Saver
 from netwright.engine.signals import stops_on_signals
+from netwright.models._bundled import CARD, WEIGHTS, model_of, weights_file
+from netwright.models._published import HUB
 from netwright.recipes._assemble import Parts, assemble, evaluation_batch
+from netwright.recipes._choose import SMALL
+from netwright.recipes._inputs import read_inputs
 from netwright.recipes._recipe import Recipe
 from netwright.records.atomic import write_atomic
 
-FORMAT = 1
+FORMAT = 2
+KEPT = "the trial that was stopped begins again; those that were finished are kept"
+LOST = "nothing of what was measured is kept: it begins again"
 
 
 @dataclass(frozen=True)
@@ -75,28 +82,34 @@ class Trials:
             recipe: how; one label a picture.
             data: opened, perhaps a part of a data set (data/subset.py).
             split: "test" or "val"; where there is no test split, val.
-            made_from: what `network` and `task` depend on, as text: it belongs to what is remembered.
+            made_from: what `network` and `task` depend on, as text, with `contents` of any weights: it belongs to what
+                is remembered, and has to be given with either of them.
             network: builds the network to train, instead of the recipe's name: one that begins with weights of its own.
             task: instead of the recipe's.
 
         Raises:
-            NetwrightError: whatever `fit` refuses.
+            NetwrightError: whatever `fit` refuses, or no split to measure on.
             Interrupted: a signal stopped it.
+            ValueError: a network or task, without what it is made from.
         """
-        split = split if split in data.splits else "val"
+        if not made_from and (network is not None or task is not None):
+            raise ValueError("a network or task of its own needs made_from, or another's trial would be remembered")
+        split = split_of(data, split)
         place = self._place(recipe, data, split, made_from)
-        if (found := _read(place)) is not None:
+        if (found := remembered(place)) is not None:
             return found
-        trial, _ = measured(recipe, data, split=split, network=network, task=task)
+        then = LOST if self.folder is None else KEPT
+        trial, _ = measured(recipe, data, split=split, network=network, task=task, stopped=then)
         if place is not None:
             place.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(place, json.dumps(_as_json(trial)))
+            write_atomic(place, json.dumps(as_json(trial)))
         return trial
 
     def _place(self, recipe: Recipe, data: Data, split: str, made_from: str) -> Path | None:
         if self.folder is None:
             return None
-        known = f"{FORMAT} {recipe.key} {data.fingerprint} {split} {made_from}"
+        weights, rest = contents(recipe.weights), recipe.changed("auto", weights=None)
+        known = f"{FORMAT} {rest.key} {weights} {data.fingerprint} {split} {made_from}"
         return self.folder / f"{sha256(known.encode()).hexdigest()[:24]}.json"
 
 
@@ -107,17 +120,81 @@ def measured(
     split: str = "test",
     network: Callable[[], nn.Module] | None = None,
     task: Task | None = None,
+    stopped: str = KEPT,
 ) -> tuple[Trial, Parts]:
-    """The same without a memory, and the parts of the run, whose network is trained. See `Trials.run`."""
-    threads = torch.get_num_threads()
+    """The same without a memory, and the parts of the run, whose network is trained. See `Trials.run`.
+
+    Args:
+        stopped: what to say is kept, should a signal stop it.
+    """
+    split, threads = split_of(data, split), torch.get_num_threads()
     try:
         parts = assemble(recipe, data=data, model=None if network is None else network(), task=task)
         begun = perf_counter()
-        with stops_on_signals(parts.run):
-            train(parts.run, Watcher(), Unsaved())
+        try:
+            with stops_on_signals(parts.run):
+                train(parts.run, Watcher(), Unsaved())
+        except Interrupted:
+            raise interruption(parts.run, stopped) from None
         return _of(parts, split, begun), parts
     finally:
         torch.set_num_threads(threads)
+
+
+def split_of(data: Data, asked: str) -> str:
+    """The split to measure on: the one asked for, or val where there is no such.
+
+    Raises:
+        NetwrightError: there is neither.
+    """
+    found = asked if asked in data.splits else "val"
+    if found in data.splits:
+        return found
+    fix = 'measure on split="test"' if "test" in data.splits else "hold some out: --set val_fraction=0.2"
+    raise NetwrightError(f"{data.name} has no {asked} split to measure on", fix)
+
+
+def contents(weights: str | None) -> str:
+    """A hash of what weights hold, so that others under the same name are not taken for them; "" for none.
+
+    To a bundle belongs its card, which says for which moments and classes they are; what is fetched goes by its name.
+    """
+    if weights is None or weights == "imagenet" or weights.startswith(HUB):
+        return weights or ""
+    path = weights_file(Path(weights).expanduser())
+    files = [path, path.with_name(CARD)] if path.name == WEIGHTS else [path]
+    return " ".join(_digest(file) for file in files if file.is_file()) or weights
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as opened:
+        return file_digest(opened, "sha256").hexdigest()
+
+
+def data_of(recipe: Recipe, path: str | None = None, **wanted: Any) -> Data:
+    """The data of a recipe, or at another path with its preprocessing.
+
+    Raises:
+        NetwrightError: the data cannot be used, or the recipe wants them to pass the gate and they do not.
+    """
+    if recipe.gate == "error":
+        read_inputs(recipe if path is None else recipe.changed(data=path), None, None)
+    told: dict[str, Any] = {
+        "image_size": recipe.image_size,
+        "fit": recipe.fit,
+        "channels": recipe.channels,
+        "group": recipe.group if path is None else None,
+        "fractions": (1 - recipe.val_fraction - recipe.test_fraction, recipe.val_fraction, recipe.test_fraction),
+    }
+    if recipe.quarantine and path is None:
+        told["quarantine"] = read_quarantine(Path(recipe.quarantine).expanduser())
+    return open_data(recipe.data if path is None else path, **told | wanted)
+
+
+def network_for(weights: str | None, data: Data) -> str:
+    """The network to take where none is named: the one that a bundle is of, else what suits the pictures' size."""
+    found = model_of(weights) if weights else None
+    return found or ("resnet20" if data.preprocess.image_size <= SMALL else "resnet18")
 
 
 def _of(parts: Parts, split: str, begun: float) -> Trial:
@@ -144,7 +221,8 @@ class Unsaved(Saver):
         """Nothing."""
 
 
-def _as_json(trial: Trial) -> dict[str, Any]:
+def as_json(trial: Trial) -> dict[str, Any]:
+    """What `remembered` reads."""
     return {
         "guesses": trial.guesses.tolist(),
         "labels": trial.labels.tolist(),
@@ -153,7 +231,7 @@ def _as_json(trial: Trial) -> dict[str, Any]:
     }
 
 
-def _read(place: Path | None) -> Trial | None:
+def remembered(place: Path | None) -> Trial | None:
     """What was remembered; None where nothing was, or it cannot be read."""
     if place is None or not place.is_file():
         return None

@@ -4,16 +4,24 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
+
+import torch
+from torch import nn
 
 from netwright.core.document import parsed
 from netwright.core.errors import NetwrightError
+from netwright.core.spec import Spec
+from netwright.models import TIMM, create_model
 from netwright.models._published import Moments
+from netwright.nn.norm import SWAPPABLE, SwapKind, swapped
 
 CARD, WEIGHTS = "bundle.json", "model.safetensors"
 MOST_BYTES = 8 << 20  # of a card
 # Where a user's own dataset prepared the pictures, nobody knows their moments; none are those of no number of channels.
 UNKNOWN: Moments = ((), (), "nobody's")
+NORM, USUAL_NORM = "norm", "group"  # the trick and what it makes without an option
+LIKE_BATCH = ("ghost_batch", "sync_batch")  # tensors and evaluation are those of plain batch norms
 
 
 @dataclass(frozen=True)
@@ -31,6 +39,17 @@ class Said:
     classes: tuple[str, ...]
     structure: tuple[str, ...]
     moments: Moments
+
+    @property
+    def tricks(self) -> dict[str, Spec]:
+        """The tricks that changed the structure, by name."""
+        return {spec.name: spec for spec in map(Spec.parse, self.structure)}
+
+    @property
+    def norm(self) -> str | None:
+        """The kind of norms that the trick norm made; None without it."""
+        trick = self.tricks.get(NORM)
+        return None if trick is None else str(trick.options.get("kind", USUAL_NORM))
 
 
 def weights_file(path: Path) -> Path:
@@ -59,11 +78,55 @@ def said_beside(weights: Path) -> Said | None:
 def model_of(source: str) -> str | None:
     """The spec of the model whose weights a bundle or run folder holds; None for any other source.
 
+    Norms that the trick norm exchanged are the model's own by its option, where it has one for them.
+
     Raises:
         NetwrightError: the bundle's card cannot be read.
     """
     said = said_beside(weights_file(Path(source).expanduser()))
-    return said and said.spec
+    return said and (with_own_norms(said) or said.spec)
+
+
+def with_own_norms(said: Said) -> str | None:
+    """The bundle's model with an option for the norms that the trick norm gave it; None where no option does that.
+
+    A trick that freezes cannot be combined with one that exchanges norms, but with any model. Names, shapes and layers
+    have to be the same, which is seen on torch's meta device.
+    """
+    if said.spec is None or said.norm is None or said.spec.startswith(TIMM):
+        return None
+    own = Spec.parse(said.spec).with_options(norm=said.norm)
+    try:
+        with torch.device("meta"):
+            model, exchanged = create_model(own), create_model(said.spec)
+            _exchange(exchanged, said.norm)
+    except (NetwrightError, RuntimeError, ValueError, TypeError, ArithmeticError, AssertionError):
+        return None
+    return str(own) if str(model) == str(exchanged) else None
+
+
+def has_norms(model: nn.Module, kind: str) -> bool:
+    """Whether a model's norms are, tensors and evaluation, what the trick norm would make of them."""
+    kind = "batch" if kind in LIKE_BATCH else kind
+    norms = [layer for layer in model.modules() if type(layer) in SWAPPABLE]
+    return kind == "keep" or all(str(swapped(layer, _known(kind))) == str(layer) for layer in norms)
+
+
+def _exchange(model: nn.Module, kind: str) -> None:
+    """As the trick norm does it."""
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if type(child) in SWAPPABLE:
+                setattr(parent, name, swapped(child, _known(kind)))
+
+
+def _known(kind: str) -> SwapKind:
+    """A kind that a card names, if there is such a one."""
+    kinds: tuple[SwapKind, ...] = get_args(SwapKind)
+    for known in kinds:
+        if kind == known:
+            return known
+    raise NetwrightError(f"the bundle's card names a norm that is not: '{kind[:80]}'", "copy the bundle again")
 
 
 def _said(card: Mapping[str, Any]) -> Said:

@@ -20,7 +20,9 @@ class Matched(NamedTuple):
     said: str
 
 
-def matched(model: Family, given: State, classes: Sequence[str] | None, said: Said | None) -> Matched:
+def matched(
+    model: Family, given: State, classes: Sequence[str] | None, said: Said | None, *, replaced: bool = False
+) -> Matched:
     """Tensors without the rows of other classes.
 
     Where it is not known what the rows of a head stand for, its size decides, and that is said.
@@ -30,7 +32,10 @@ def matched(model: Family, given: State, classes: Sequence[str] | None, said: Sa
         given: tensors by the model's names.
         classes: of the data, in the order of the outputs; None leaves the tensors as they are.
         said: what the bundle of these weights says, if they are of one.
+        replaced: whether the trick head gives the model another head afterwards, whatever comes along here.
     """
+    if replaced and classes is not None:
+        return Matched(given, _replaced(said.classes if said else (), classes))
     rows = class_rows(model)
     if classes is None or not rows:
         return Matched(given, "")
@@ -69,8 +74,21 @@ def _by_size(theirs: int, ours: int) -> str:
     return f"the head came along for its size: whether its {ours} classes are these, the weights do not say"
 
 
+def _replaced(known: Sequence[str], classes: Sequence[str]) -> str:
+    told = "a new head takes its place (head)"
+    if not known:
+        return told
+    if sorted(known) == sorted(classes):
+        return f"{told}, for the same {len(classes)} classes"
+    return f"{told}; the weights' classes are others: {_others(known, classes)}"
+
+
 def _renamed(known: Sequence[str], classes: Sequence[str]) -> str:
+    return f"the head is fresh, since the weights' classes are others: {_others(known, classes)}"
+
+
+def _others(known: Sequence[str], classes: Sequence[str]) -> str:
     new, gone = ([name for name in one if name not in other] for one, other in ((classes, known), (known, classes)))
     parts = {"new": new, "gone": gone}
     told = [f"{len(names)} {how} ({listed(names, most=TOLD)})" for how, names in parts.items() if names]
-    return f"the head is fresh, since the weights' classes are others: {', '.join(told) or 'some stand there twice'}"
+    return ", ".join(told) or "some stand there twice"

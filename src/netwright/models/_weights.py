@@ -1,15 +1,16 @@
 """Weights from a file, a bundle, the hub or the reference a variant names; only data is ever read, never code."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from netwright.core.errors import NetwrightError, listed
 from netwright.core.spec import Spec
-from netwright.models._bundled import Said, model_of, said_beside, weights_file
+from netwright.models._bundled import NORM, Said, has_norms, model_of, said_beside, weights_file, with_own_norms
 from netwright.models._classes import matched
 from netwright.models._family import Family
 from netwright.models._misfit import misfit
@@ -18,12 +19,13 @@ from netwright.models._published import HUB, IMAGENET, Moments, from_hub, publis
 from netwright.models._timm import TimmModel
 from netwright.models._weights_file import read
 from netwright.nn.norm import SWAPPABLE
+from netwright.nn.weight_standard import StandardConv2d, standardised
 
 __all__ = ["IMAGENET", "Loaded", "adapted_kernel", "load_weights", "model_of", "read"]
 
 HEAD = "head"  # the trick whose bundles hold the family's tensors as its backbone
 VIEWS = "test_time_augmentation"  # it changes what is done with the scores, not what weights mean
-NORM = "norm"
+STANDARD = "weight_standardisation"  # what it makes of filters is done to them, once, where it does not follow
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class Loaded:
             no channels where only the author of their data knows.
         head: what became of the head, in words.
         holder: of whose part of the file these are, as "backbone."; nothing where all of it was taken.
+        filters: what was done to them for a trick in the bundle's structure that does not follow, in words.
     """
 
     loaded: list[str]
@@ -48,13 +51,14 @@ class Loaded:
     moments: Moments = IMAGENET
     head: str = ""
     holder: str = ""
+    filters: str = ""
 
     def __str__(self) -> str:
         parts = {"adapted": self.adapted, "missing and drawn afresh": self.missing, "left over": self.left_over}
         said = [f"{len(names)} {what} ({listed(names, most=4)})" for what, names in parts.items() if names]
         whose = f" from what stands under '{self.holder}'" if self.holder else ""
         told = ", ".join([f"{len(self.loaded)} tensors loaded{whose}", *said])
-        return f"{told}; {self.head}" if self.head else told
+        return "; ".join(filter(None, (told, self.filters, self.head)))
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,8 @@ def load_weights(
     A head for another number of classes stays fresh, or for other classes where both are known by name, and so do
     auxiliary heads that the weights lack; the same classes in another order are put in order. The first kernel is
     adapted to other input channels: one channel gets the sum over the colours, which is what the pretrained model
-    would answer to a grey image; more get the colours' kernels in turn, scaled so that the sum stays.
+    would answer to a grey image; more get the colours' kernels in turn, scaled so that the sum stays. Filters that were
+    trained under `weight_standardisation` are standardised, so that plain convolutions compute the same.
 
     Args:
         model: what to load into.
@@ -97,24 +102,27 @@ def load_weights(
         NetwrightError: no such file, an unreadable or unsafe one, a failed download, or weights of another model.
     """
     opened, own = _opened(model, str(source)), model.state_dict()
-    structure = _structure_of(opened.said)
-    if strict:
-        _refuse_structure(structure, tricks, source)
+    structure = opened.said.tricks if opened.said else {}
+    lost = {name: spec for name, spec in structure.items() if str(spec) not in tricks}
+    if strict and opened.said:
+        _refuse_structure(model, opened.said, lost, source)
     given, outside, holder = placed(opened.state, own)
+    if STANDARD in lost:
+        given = _standardised(model, given, lost[STANDARD])
     given, adapted = _fit_first_kernel(given, own)
-    rows = matched(model, given, classes, opened.said)
+    replaced = any(Spec.parse(trick).name == HEAD for trick in tricks)
+    rows = matched(model, given, classes, opened.said, replaced=replaced)
     fitted = {name: tensor for name, tensor in rows.state.items() if name in own and own[name].shape == tensor.shape}
     missing = [name for name in own if name not in fitted and not name.endswith(UNCOUNTED)]
     left_over = [name for name in given if name not in own]
-    exchanged = _norms_of(model) if structure.get(NORM) in tricks else set[str]()
+    exchanged = _norms_of(model) if NORM in structure and NORM not in lost else set[str]()
     lacking, unexpected = _but_heads(model, [n for n in missing if n not in exchanged]), _but_heads(model, left_over)
     if not fitted or (strict and (lacking or unexpected)):
-        if NORM in structure and structure[NORM] not in tricks:
-            raise _needs(structure[NORM], source)
         raise misfit(model, given, source, missing=lacking, unexpected=unexpected)
     model.load_state_dict({**own, **fitted})
     loaded = [name for name in own if name in fitted and name not in adapted]
-    return Loaded(loaded, adapted, missing, [*left_over, *outside], opened.moments, rows.said, holder)
+    filters = f"filters are as {lost[STANDARD]} made them, in plain convolutions" if STANDARD in lost else ""
+    return Loaded(loaded, adapted, missing, [*left_over, *outside], opened.moments, rows.said, holder, filters)
 
 
 def check_weights(source: str) -> None:
@@ -147,21 +155,33 @@ def _usual_moments(model: Family) -> Moments:
     return IMAGENET
 
 
-def _structure_of(said: Said | None) -> dict[str, str]:
-    """The tricks that changed a bundle's structure: spec by name."""
-    return {Spec.parse(text).name: text for text in said.structure} if said else {}
+def _refuse_structure(model: Family, said: Said, lost: Mapping[str, Spec], source: str | Path) -> None:
+    """Tricks without which the same tensors would mean something else, or have no place."""
+    for name, trick in lost.items():
+        if name in (HEAD, VIEWS, STANDARD) or (name == NORM and said.norm and has_norms(model, said.norm)):
+            continue
+        fix = f'give the same: --with "{trick}"'
+        if name == NORM:
+            own = with_own_norms(said)
+            fix = f"{fix}; it goes with --transfer finetune, but not with features or partial, which freeze norms"
+            if own is not None:
+                fix = f'name the model that has them of its own: --model "{own}"'
+        problem = f"the weights in '{source}' were trained with {trick}, which changed what the network is made of"
+        raise NetwrightError(problem, fix)
 
 
-def _refuse_structure(structure: dict[str, str], tricks: Sequence[str], source: str | Path) -> None:
-    """Tricks under which the same tensors mean something else; whether norms are of another kind, names tell."""
-    for name, text in structure.items():
-        if name not in (HEAD, VIEWS, NORM) and text not in tricks:
-            raise _needs(text, source)
+def _standardised(model: Family, given: State, trick: Spec) -> State:
+    """The weights with filters as the trick has them in use: plain convolutions compute the same with these.
 
-
-def _needs(trick: str, source: str | Path) -> NetwrightError:
-    problem = f"the weights in '{source}' were trained with {trick}, which changed what the network is made of"
-    return NetwrightError(problem, f'give the same: --with "{trick}"')
+    Raises:
+        NetwrightError: the bundle says no eps that can be.
+    """
+    eps = trick.options.get("eps", StandardConv2d.eps)
+    if not isinstance(eps, int | float) or not 0 < eps < math.inf:
+        raise NetwrightError(f"the bundle's card cannot be right: it names {str(trick)[:80]}", "copy the bundle again")
+    plain = (f"{name}.weight" for name, layer in model.named_modules() if type(layer) is nn.Conv2d and name)
+    there = {name: given[name] for name in plain if name in given}
+    return {**given, **{name: standardised(w, eps) for name, w in there.items() if w.ndim == 4 and w[0].numel() > 1}}
 
 
 def _norms_of(model: Family) -> set[str]:

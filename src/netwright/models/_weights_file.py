@@ -26,6 +26,7 @@ OPTIMISER = "param_groups"  # what only an optimiser's state has
 SUFFIXES = (".safetensors", ".pt", ".pth", ".th", ".bin", ".ckpt", ".tar")
 LONGEST_HEADER = 10_000_000  # bytes of a safetensors header; ten thousand tensors take one
 HEAD = 2048  # bytes that tell what a file is
+CHUNK = 1 << 20
 ZIP = b"PK\3\4"  # how a file begins that torch takes for an archive
 LFS = b"version https://git-lfs"
 PAGES = (b"<!doctype html", b"<html", b"<head", b"<?xml")
@@ -167,9 +168,10 @@ def _unpickled(path: Path, head: bytes) -> Any:
 
 
 def _refuse_other_archives(path: Path) -> None:
-    """torch packs nothing: what would be more than the file itself when it is unpacked was made to fill the memory."""
+    """Those of another kind, damaged ones, and those that would fill the memory when unpacked: torch packs nothing."""
     with ZipFile(path) as archive:
         size, names = sum(member.file_size for member in archive.infolist()), archive.namelist()
+        damaged = [] if size > path.stat().st_size else _damaged(archive)
     if size > path.stat().st_size:
         fix = f"{ANEW}, or save model.state_dict() anew, best as .safetensors"
         raise NetwrightError(f"'{path}' would unpack to {size} bytes, more than it has", fix)
@@ -180,6 +182,22 @@ def _refuse_other_archives(path: Path) -> None:
     if "data.pkl" not in inside:
         fix = f"it holds {listed(names, most=3) or 'nothing'}: unpack it, and give the weights file"
         raise NetwrightError(f"'{path}' is a zip archive, but not one that torch wrote weights into", fix)
+    if len(damaged) in range(1, len(names)):  # all of them are where torch was told to leave checksums out
+        problem = f"cannot read '{path}': {len(damaged)} of its {len(names)} parts are not what was written (checksums)"
+        raise NetwrightError(problem, f"it is damaged: {ANEW}")
+
+
+def _damaged(archive: ZipFile) -> list[str]:
+    """The parts of an archive that are not what their checksums say, which torch reads without a word."""
+    found: list[str] = []
+    for name in archive.namelist():
+        try:
+            with archive.open(name) as part:
+                while part.read(CHUNK):
+                    pass
+        except BadZipFile:
+            found.append(name)
+    return found
 
 
 def _tensors(content: Any, path: Path) -> State:

@@ -12,7 +12,7 @@ from torch import nn
 from netwright.core.errors import NetwrightError, listed
 from netwright.core.spec import Spec
 from netwright.data.features import FeatureSource
-from netwright.data.loader import Loader
+from netwright.data.loader import First, Loader
 from netwright.data.split import Split
 from netwright.engine.cost import trace
 from netwright.engine.device import Profile, profile
@@ -30,7 +30,7 @@ from netwright.optim._optimizer import Base
 from netwright.recipes._choose import largest_batch, suited
 from netwright.recipes._inputs import Inputs, read_inputs
 from netwright.recipes._recipe import FIND, LARGEST, Recipe
-from netwright.recipes._room import OWN_STATE, refuse_too_large
+from netwright.recipes._room import AT_A_TIME, OWN_STATE, feature_bytes, refuse_too_large, stands_still
 from netwright.tasks import TASKS
 from netwright.tricks import TRICKS
 
@@ -87,15 +87,16 @@ def assemble(
     network, inputs = _created(recipe, inputs, tricks, before) if model is None else (model, inputs)
     network = tricks.through("model", network)
     macs, activations = _cost(network, inputs)
+    kept, inputs = _kept(network, inputs, tricks)
     where = profile(recipe.device, recipe.precision, macs=macs, threads=recipe.threads)
     where.apply()
     if where.device.type == "cpu" and recipe.batch_size != LARGEST:
-        _refuse_too_large(recipe, network, inputs, tricks, activations, resumed=before is not None)
+        _refuse_too_large(recipe, network, inputs, tricks, activations, kept, resumed=before is not None)
 
     def built(recipe: Recipe, *, on_copies: bool = False) -> Run:
         # Together: a trick may hold a part of the network.
         own, used = copy.deepcopy((network, tricks)) if on_copies else (network, tricks)
-        return _run(recipe, inputs, own, chosen_task, used, where, named=model is None)
+        return _run(recipe, inputs, own, chosen_task, used, where, kept, named=model is None, tried=on_copies)
 
     if recipe.batch_size == LARGEST:
         recipe = _with_largest_batch(recipe, inputs, where, partial(built, on_copies=True))
@@ -199,11 +200,13 @@ def _created(recipe: Recipe, inputs: Inputs, tricks: Tricks, before: dict[str, A
         return network, inputs.normalised(before["data"]["mean"], before["data"]["std"])
     structure = [str(trick.spec) for trick in tricks if trick.card.structure]
     loaded = load_weights(network, recipe.weights, classes=inputs.classes, tricks=structure)
+    told = f"weights from {recipe.weights}: {loaded}"
+    if inputs.ready:
+        return network, inputs.noted(told, "pictures are floats of your own dataset, and are not normalised again")
     mean, std, whose = loaded.moments
     if inputs.channels != len(mean):  # grey pictures into a network of colours
         mean, std, whose = inputs.normalise.mean, inputs.normalise.std, "these pictures'"
-    notes = f"weights from {recipe.weights}: {loaded}", f"pictures are normalised with {whose} mean and deviation"
-    return network, inputs.normalised(mean, std, *notes)
+    return network, inputs.normalised(mean, std, told, f"pictures are normalised with {whose} mean and deviation")
 
 
 def _run(
@@ -213,19 +216,25 @@ def _run(
     task: Task,
     tricks: Tricks,
     where: Profile,
+    kept: frozenset[str],
     *,
     named: bool,
+    tried: bool,
 ) -> Run:
+    """What is trained; where something is only `tried`, no features of whole splits are computed."""
     network = where.place(network)
     train = inputs.source("train", where, recipe.workers)
     plan: DataPlan = tricks.through("data", DataPlan(train, len(inputs.classes), int(recipe.batch_size)))
     val = inputs.source("val", where, recipe.workers) if "val" in inputs.splits else None
-    seen, size = val, evaluation_batch(recipe)
-    if isinstance(network, Headed) and _features_stay(network, tricks):
-        made_by = f"{recipe.model} {recipe.tricks}" if named else None
-        kept = partial(FeatureSource, network, normalise=inputs.normalise, profile=where, made_by=made_by)
-        plan = replace(plan, train=kept(plan.train, batch_size=plan.batch_size))
-        seen = None if val is None else kept(val, batch_size=size)
+    size = evaluation_batch(recipe)
+    if kept and tried and val is not None:
+        val = First(val, size)
+    seen = val
+    if isinstance(network, Headed) and not tried:
+        made_by = _made_by(recipe, tricks) if named else None
+        features = partial(FeatureSource, network, normalise=inputs.normalise, profile=where, made_by=made_by)
+        plan = replace(plan, train=features(plan.train, batch_size=plan.batch_size)) if "train" in kept else plan
+        seen = features(val, batch_size=size) if val is not None and "val" in kept else val
     optimizer = OPTIMIZERS.build(_optimizer(recipe))
     optimizer.start(tricks.through("optim", OptimPlan.of(network)).groups)
     run = Run(
@@ -247,6 +256,23 @@ def _run(
     return run
 
 
+def _kept(network: nn.Module, inputs: Inputs, tricks: Tricks) -> tuple[frozenset[str], Inputs]:
+    """The splits whose features are computed once, and the data with a note of those of which they cannot be."""
+    if not (isinstance(network, Headed) and _features_stay(network, tricks)):
+        return frozenset(), inputs
+    splits = [split for split in ("train", "val") if split in inputs.splits]
+    kept = frozenset(split for split in splits if inputs.stays(split))
+    drawn = [split for split in splits if split not in kept]
+    why = f"your dataset draws pictures of {listed(drawn)} at random: their features are computed anew in every epoch"
+    return kept, inputs.noted(why) if drawn else inputs
+
+
+def _made_by(recipe: Recipe, tricks: Tricks) -> str:
+    """What builds the network below its head, as text."""
+    changing = [str(trick.spec) for trick in tricks.at("model") if trick.name != "head"]
+    return f"{recipe.model} {changing}"
+
+
 def _features_stay(network: Headed, tricks: Tricks) -> bool:
     """Whether a picture has the same features in every step: a fixed backbone, and nothing that changes pictures.
 
@@ -265,24 +291,41 @@ def _validated(run: Run, pictures: Source, seen: Source, size: int) -> dict[str,
 
 
 def _refuse_too_large(
-    recipe: Recipe, network: nn.Module, inputs: Inputs, tricks: Tricks, activations: int, *, resumed: bool
+    recipe: Recipe,
+    network: nn.Module,
+    inputs: Inputs,
+    tricks: Tricks,
+    activations: int,
+    kept: frozenset[str],
+    *,
+    resumed: bool,
 ) -> None:
     """Refuse what main memory cannot hold, before an hour went into it."""
     parts = max((trick.passes for trick in tricks), default=1)
     batch = min(int(recipe.batch_size), len(inputs.splits["train"]))
     optimizer = OPTIMIZERS.build(_optimizer(recipe))
     slots = len(optimizer.slots) if isinstance(optimizer, Base) else OWN_STATE
-    params = sum(parameter.numel() for parameter in network.parameters())
-    refuse_too_large(params, inputs.splits, activations, -(-batch // parts), slots, resumed=resumed)
+    trained = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
+    if not stands_still(network):
+        refuse_too_large(trained, inputs.splits, activations, -(-batch // parts), slots, resumed=resumed)
+        return
+    batch = max(batch, min(evaluation_batch(recipe), max(map(len, inputs.splits.values()))))
+    held = sum(len(inputs.splits[split]) for split in kept) * feature_bytes(network, inputs.shape)
+    refuse_too_large(trained, inputs.splits, activations, batch, slots, resumed=resumed, features=held)
 
 
 def _cost(network: nn.Module, inputs: Inputs) -> tuple[int, int]:
-    """Multiply-adds and bytes for one picture; the first time that the network meets the size of the data."""
+    """Multiply-adds and bytes for one picture; the first time that the network meets the size of the data.
+
+    Bytes are of all that it gives, which gradients need, or else of what is held at a time.
+    """
     parameter = next(network.parameters(), None)
     device = torch.device("cpu") if parameter is None else parameter.device
     try:
         operations = trace(network, torch.zeros(1, *inputs.shape, device=device)).operations
-        return sum(operation.macs for operation in operations), sum(operation.bytes for operation in operations)
+        sizes = [operation.bytes for operation in operations]
+        held = AT_A_TIME * max(sizes, default=0) if stands_still(network) else sum(sizes)
+        return sum(operation.macs for operation in operations), held
     except (RuntimeError, AssertionError, ValueError, IndexError) as error:
         channels, height, width = inputs.shape
         reason = str(error).split("\n")[0]

@@ -44,7 +44,7 @@ def finish(parts: Parts, folder: RunFolder, record: "Record") -> nn.Module:
         keep_mistakes(parts, folder, judged)
     keep_augmented(parts, folder)
     _hand_on(parts, folder, record, model, temperature)
-    keep_seeing(parts, folder, model, judged)
+    keep_seeing(parts, folder, model, judged, temperature)
     record.close("done")
     write_report(folder.path)
     return model

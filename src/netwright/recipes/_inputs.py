@@ -40,6 +40,7 @@ class Inputs:
         channels: of the network's input.
         normalise: how values become the network's input.
         preprocess: how a file becomes a picture; None if the user's own dataset does that.
+        ready: whether the user's own dataset gives values as the network is to see them: floats.
         record: what the run's record says of the data.
         opened: the splits that are on a device already.
     """
@@ -50,6 +51,7 @@ class Inputs:
     normalise: Normalise
     preprocess: Preprocess | None
     record: dict[str, Any]
+    ready: bool = False
     opened: dict[str, Source] = field(default_factory=dict[str, Source])
 
     @property
@@ -62,11 +64,20 @@ class Inputs:
     def normalised(self, mean: Sequence[float], std: Sequence[float], *notes: str) -> "Inputs":
         """The same data, normalised in another way, with notes of why."""
         moments = {"mean": list(mean), "std": list(std)}
-        record = self.record | moments | {"notes": [*self.record.get("notes", []), *notes]}
+        record = self.noted(*notes).record | moments
         preprocess = self.preprocess and replace(self.preprocess, mean=tuple(mean), std=tuple(std))
         return replace(
             self, preprocess=preprocess, normalise=replace(self.normalise, mean=mean, std=std), record=record
         )
+
+    def noted(self, *notes: str) -> "Inputs":
+        """The same data, with notes besides."""
+        return replace(self, record=self.record | {"notes": [*self.record.get("notes", []), *notes]})
+
+    def stays(self, split: str) -> bool:
+        """Whether a split has the same pictures whenever they are read, as far as a few of them tell."""
+        held = self.splits[split]
+        return isinstance(held, Split) or _is_still(held)
 
     def source(self, split: str, profile: Profile, workers: int) -> Source:
         """A split on a device; asked again, the same one, since a small split is held in memory there."""
@@ -212,7 +223,7 @@ def _users(splits: Mapping[str, Any], classes: Sequence[str] | None) -> Inputs:
         "mean": list(mean),
         "std": list(std),
     }
-    return Inputs(splits, tuple(map(str, names)), channels, Normalise(mean, std), None, record)
+    return Inputs(splits, tuple(map(str, names)), channels, Normalise(mean, std), None, record, ready=not known)
 
 
 def _labels(held: Any, *, look: bool) -> NDArray[Any] | None:
@@ -255,6 +266,17 @@ def _fingerprint(splits: Mapping[str, Any], labels: Mapping[str, NDArray[Any] | 
             first, second = (_brief(seeded[place]) for _ in range(2))
             found.update(str(first if first == second else first[1:]).encode())
     return found.hexdigest()
+
+
+def _is_still(held: Any) -> bool:
+    """Whether a user's dataset gives the same pictures in other epochs: in three that are drawn apart it does."""
+    streams = [Seeded(held, stream) for stream in range(3)]
+    with torch.random.fork_rng([]):  # what is drawn here, the run does not miss
+        for place in _spread(len(held), COMPARED):
+            first, *others = (as_tensor(seeded[place][0]) for seeded in streams)
+            if not all(torch.equal(first, other) for other in others):
+                return False
+    return True
 
 
 def _brief(sample: Any) -> tuple[list[float], str]:

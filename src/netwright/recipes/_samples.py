@@ -22,7 +22,8 @@ MISTAKES, SAMPLES, COLUMNS = 24, 24, 8
 CLASSES, EACH = 20, 3  # how many classes show their surest mistakes, and how many of them
 THUMBNAIL, TILE, SMALL = 160, 96, 96  # pixels: of a picture alone, in a sheet, and beside others of its class
 AT_ONCE = 8  # pictures on their way through the network
-QUALITY = 85  # of JPEG, for pictures that were shrunk
+SHARP = 64  # pixels up to which each one counts, and is kept as it is
+QUALITY = 85  # of JPEG, for larger pictures
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ def keep_augmented(parts: Parts, folder: RunFolder) -> None:
 
 def keep_picture(folder: RunFolder, stem: str, picture: np.ndarray, side: int = THUMBNAIL) -> str:
     """A thumbnail, H W C, in the folder of samples; its name there. Photos are JPEG, a tenth of PNG's size."""
-    small = max(picture.shape[:2]) <= side
+    small = max(picture.shape[:2]) <= SHARP
     file = f"{stem}.{'png' if small else 'jpg'}"
     thumbnail = sized(picture[None], side)[0]
     path: Path = folder.samples / file

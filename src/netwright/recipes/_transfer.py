@@ -13,7 +13,7 @@ WAYS = {
     "partial": ("finetune", "freeze(last=1)"),
     "gradual_unfreeze": ("finetune", "gradual_unfreeze"),
     "random_features": ("features", "head"),
-    "scratch": ("modern", None),
+    "scratch": ("modern", "head(norm='batch', power=0.5)"),  # the head of the others, so that only weights differ
 }
 WITHOUT_WEIGHTS = ("random_features", "scratch")
 
@@ -40,11 +40,7 @@ def transfer_recipe(way: str | Spec, weights: str | None = None) -> Recipe:
         raise NetwrightError(f"{spec.name} has nothing to transfer", fix)
     if weights is not None and spec.name in WITHOUT_WEIGHTS:
         raise NetwrightError(f"{spec.name} takes no weights, and {weights} was given", "leave out --weights")
-    if trick is None and spec.options:
-        raise unknown(f"option of {spec.name}", next(iter(spec.options)), [])
     found = recipe(base).changed("recipe", name=spec.name, weights=weights)
-    if trick is None:
-        return found
     own = {Spec.parse(text).name: Spec.parse(text) for text in found.tricks}
     usual = Spec.parse(trick)
     given = own.get(usual.name, usual).with_options(**spec.options)

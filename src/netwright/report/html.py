@@ -3,7 +3,7 @@
 import html
 import re
 
-VOID = {"br", "col", "img", "meta"}
+VOID = {"br", "col", "img", "input", "meta"}
 # What HTML forbids, and what turns the direction of the text that follows.
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 

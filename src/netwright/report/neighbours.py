@@ -12,8 +12,9 @@ from netwright.report.tables import table
 from netwright.report.words import UNKNOWN, count, percent, plural
 
 TITLES = {
-    "odd": ("Perhaps labelled wrongly", "None of these pictures' nearest, among all pictures, has their label. First "
-            "those whose neighbours agree most. Wrong labels gather here, and pictures unlike any other."),
+    "odd": ("Perhaps labelled wrongly", "None of these pictures' nearest, among all pictures, has their label, though "
+            "others have it. First those whose neighbours agree most. Wrong labels gather here, and pictures unlike "
+            "any other."),
     "worst": ("Worst", "Queries with the fewest neighbours of their own class; of these the surest first."),
     "best": ("Best", "Queries with the most neighbours of their own class; of these the least obvious first."),
     "some": ("Neighbours", "Some pictures and their nearest."),
@@ -77,7 +78,7 @@ def page(
         score: what scores are: similarity or distance.
         measures: as `Measure.to_json` gives them.
         probe: how the probe's penalty was chosen.
-        odd: how many pictures have no neighbour of their label.
+        odd: how many pictures have a label that others have, but none of their nearest.
         strips: pictures, by part of the page.
         notes: sentences to show.
     """
@@ -90,7 +91,7 @@ def page(
         _headline(measures, k),
         _table(measures, against, probe) if measures else None,
         tag("ul", *(tag("li", each) for each in notes), class_="notes") if notes else None,
-        note(f"{plural(odd, 'picture')} with a label have no neighbour with the same.") if measures else None,
+        note(f"Perhaps labelled wrongly: {plural(odd, 'picture')}.") if measures else None,
         *parts,
     )
     return document(
@@ -123,7 +124,7 @@ def in_percent(interval: Interval) -> str:
 def _difference(measure: Mapping[str, Any]) -> str:
     found = Interval.from_json(measure["difference"])
     if math.isnan(found.low):
-        return UNKNOWN
+        return f"{100 * found.value:+.1f} (no interval: {plural(found.n, 'query', 'queries')})"
     said = f"{100 * found.value:+.1f} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
     return said if measure["resolved"] else f"{said} not resolved"
 

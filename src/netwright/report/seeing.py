@@ -13,15 +13,17 @@ from netwright.report.words import UNKNOWN, count, measured, percent, plural
 
 TITLE = "What the network looks at"
 HOT = "The brighter, the more a place speaks for the class that was guessed (Grad-CAM). "
+PAINT = "`netwright explain RUN --method dream --class NAME` takes its time."
 ASK = "`netwright explain` draws the same for any picture, and says whether a map is better than one at a random place."
 
 
 def seeing(reading: Reading) -> Html:
-    """Kernels of the first layer, maps of each stage, and where the network looked in pictures it was right about."""
+    """Where the network looked, what covering costs it, its kernels and maps, and what classes look like to it."""
     found = reading.seeing
     if not found:
         return section("seeing", TITLE, note("No pictures of what the network sees were kept."))
-    parts = (_right(reading, found), _kernels(reading, found), _stages(reading, found), _left_out(found))
+    drawn = (_right, _covered, _kernels, _stages, _dreams)
+    parts = [make(reading, found) for make in drawn] + [_left_out(found)]
     return section("seeing", TITLE, *(part for part in parts if part is not None))
 
 
@@ -67,7 +69,8 @@ def _right(reading: Reading, found: Mapping[str, Any]) -> Html | None:
     cut = f"{len(rows)} of {classes} classes are shown. " if more else None
     says = note(join(HOT, "Of each class the right picture it was surest of. ", cut, _with_code(ASK)))
     shown = (_right_figure(reading.folder.samples, entry) for entry in rows)
-    return join(tag("h3", "Where it looked when it was right"), says, tag("div", *shown, class_="gallery pairs"))
+    gallery = tag("div", *shown, class_="gallery pairs")
+    return join(tag("h3", "Where it looked when it was right"), says, _tested(found), gallery)
 
 
 def _right_figure(samples: Path, entry: Mapping[str, Any]) -> Html:
@@ -76,6 +79,65 @@ def _right_figure(samples: Path, entry: Mapping[str, Any]) -> Html:
     images = pair(samples, entry.get("file"), entry.get("heat") or "", f"{name}: {truth}", found=found)
     level = f"{percent(sure)} sure · " if isinstance(sure, float | int) else ""
     return tag("figure", images, tag("figcaption", tag("b", tag("bdi", truth)), tag("small", level, tag("bdi", name))))
+
+
+def _tested(found: Mapping[str, Any]) -> Html | None:
+    """Whether one of the maps can be believed."""
+    tested = found.get("faithful")
+    if not isinstance(tested, dict) or not tested.get("verdict"):
+        return None
+    which = (tag("bdi", tested.get("truth", "?")), " (", tag("bdi", tested.get("name", "?")), ")")
+    says = f": {tested['verdict']}. One picture was tested, so this says nothing of the others."
+    return note(join("Can a map be believed? Of the picture it was surest of, ", *which, says))
+
+
+def _covered(reading: Reading, found: Mapping[str, Any]) -> Html | None:
+    seen = found.get("occlusion")
+    rows = [row for row in (seen.get("rows") or []) if isinstance(row, dict)] if isinstance(seen, dict) else []
+    if not isinstance(seen, dict) or not rows:
+        return None
+    which = "its worst mistakes" if seen.get("wrong") else "right pictures, for it made no mistake"
+    grid = (
+        f"A square of {seen.get('size', '?')} pixels was slid over what the network saw, {seen.get('side', '?')} wide"
+    )
+    mean = "the brighter a place, the more probability the guess lost on average while it was covered (occlusion)"
+    says = note(f"In {which}. {grid}; {mean}. It needs nothing from inside the network.")
+    shown = (_covered_figure(reading.folder.samples, row) for row in rows)
+    return join(tag("h3", "What covering a place costs"), says, tag("div", *shown, class_="gallery pairs"))
+
+
+def _covered_figure(samples: Path, entry: Mapping[str, Any]) -> Html:
+    name, truth, guess = (str(entry.get(key, "?")) for key in ("name", "truth", "guess"))
+    images = pair(samples, entry.get("file"), entry.get("heat") or "", f"{name}: {truth}, taken for {guess}")
+    words = (tag("bdi", truth),)
+    if truth != guess:
+        words = (tag("bdi", truth), tag("span", " taken for "), tag("bdi", guess, class_="guess"))
+    sure, fall = entry.get("confidence"), entry.get("fall")
+    level = f"{percent(sure)} sure" if isinstance(sure, float | int) else ""
+    lost = f", {100 * max(0, fall):.1f} points less at the worst place" if isinstance(fall, float | int) else ""
+    below = tag("small", f"{level}{lost} · ", tag("bdi", name))
+    return tag("figure", images, tag("figcaption", tag("b", *words), below))
+
+
+def _dreams(reading: Reading, found: Mapping[str, Any]) -> Html | None:
+    seen = found.get("dreams")
+    rows = [row for row in (seen.get("rows") or []) if isinstance(row, dict)] if isinstance(seen, dict) else []
+    if not isinstance(seen, dict) or not rows:
+        return None
+    order = ", those with the most mistakes first" if seen.get("wrong") else ""
+    many = f"{plural(len(rows), 'class', 'classes')} of {seen.get('classes', '?')}{order}"
+    how = "Each was painted from noise in a few steps so that the score of its class rises: a sketch, from one seed."
+    shown = (_dream_figure(reading.folder.samples, row) for row in rows)
+    gallery = tag("div", *shown, class_="gallery")
+    return join(tag("h3", "What it looks for"), note(_with_code(f"{many}. {how} {PAINT}")), gallery)
+
+
+def _dream_figure(samples: Path, entry: Mapping[str, Any]) -> Html:
+    source, name = data_uri(samples, str(entry.get("file", ""))), entry.get("class", "?")
+    image = tag("img", src=source, alt=f"what {name} looks like to the network") if source else tag("p", "no picture")
+    return tag(
+        "figure", image, tag("figcaption", tag("b", tag("bdi", name)), tag("small", str(entry.get("note") or "")))
+    )
 
 
 def _kernels(reading: Reading, found: Mapping[str, Any]) -> Html | None:

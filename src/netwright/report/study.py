@@ -59,10 +59,15 @@ def markdown(found: Mapping[str, Any]) -> str:
     """Sentences and tables in Markdown."""
     parts = [f"# {found['title']}", _below(found), *found["said"]]
     for each in found["tables"]:
-        heads, *rows = (f"| {' | '.join(cells)} |" for cells in rows_of(each))
+        heads, *rows = (f"| {' | '.join(map(_in_cell, cells))} |" for cells in rows_of(each))
         rule = f"| --- |{' ---: |' * (len(each['heads']) - 1)}"
         parts += [f"**{each['caption']}**", "\n".join([heads, rule, *rows])]
     return "\n\n".join([*parts, found["legend"]]) + "\n"
+
+
+def _in_cell(text: str) -> str:
+    """What would end a cell or a row, as what it looks like."""
+    return " ".join(text.replace("|", "\\|").split("\n"))
 
 
 def rows_of(each: Mapping[str, Any]) -> list[list[str]]:

@@ -67,8 +67,9 @@ class Freeze(Trick):
         """The depth from which on everything trains."""
         if self.last > found.stages:
             several = "1 stage" if found.stages == 1 else f"{found.stages} stages"
+            own = module.backbone if isinstance(module, Headed) else module
             raise NetwrightError(
-                f"freeze: last cannot be {self.last}, since {type(module).__name__} has {several}",
+                f"freeze: last cannot be {self.last}, since {type(own).__name__} has {several}",
                 f"give last from 0 to {found.stages}; with {found.stages} everything trains",
             )
         return found.stages - self.last

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal, cast
 
+import torch
 from torch import Tensor, nn
 
 from netwright.core.errors import NetwrightError
@@ -53,7 +54,7 @@ class Head(Trick):
         module.set_submodule(name, nn.Identity())
         headed = Headed(module, nn.Identity(), stage=self.stage, pool=self.pool)
         features, classes = (last.in_features, last.out_features) if isinstance(last, nn.Linear) else _channels(last)
-        headed.head = self.made(features if self.stage is None else _width(headed), classes)
+        headed.head = self.made(features if self.stage is None else _cut(headed), classes)
         return headed
 
     def made(self, features: int, classes: int) -> nn.Module:
@@ -98,7 +99,10 @@ def last_layer(network: nn.Module) -> tuple[str, nn.Linear | nn.Conv2d]:
 
 
 def _own_last(network: nn.Module) -> str:
-    """Of a network that does not say so: the linear layer whose output is the network's; of an only one, it itself."""
+    """Of a network that does not say so: the linear layer whose output is the network's.
+
+    Of one that cannot take the picture that would tell, it is the last that is registered, as in nn/places.py.
+    """
     linear = [name for name, layer in network.named_modules() if isinstance(layer, nn.Linear)]
     image = black(network) if len(linear) > 1 else None
     if image is None:
@@ -111,6 +115,8 @@ def _own_last(network: nn.Module) -> str:
     try:
         with evaluating(network):
             scores = main_output(network(image))
+    except (RuntimeError, ValueError, IndexError, AssertionError):  # made for pictures of another size
+        return linear[-1]
     finally:
         for hook in hooks:
             hook.remove()
@@ -121,10 +127,19 @@ def _channels(layer: nn.Conv2d) -> tuple[int, int]:
     return layer.in_channels, layer.out_channels
 
 
-def _width(headed: Headed) -> int:
-    """How many features a stage gives, seen from the smallest picture that the network takes."""
+def _cut(headed: Headed) -> int:
+    """How many features a stage gives; what lies beyond it and helps to make none of them is not to train.
+
+    Both are seen from the smallest picture that the network takes.
+    """
     image = black(headed.backbone)
     if image is None:
         raise NetwrightError(f"{type(headed.backbone).__name__} has no maps", "leave out the head's stage")
-    with evaluating(headed):
-        return headed.features(image).shape[1]
+    held = [parameter for parameter in headed.backbone.parameters() if parameter.requires_grad]
+    with evaluating(headed), torch.enable_grad():
+        features = headed.features(image)
+        made = features.requires_grad
+        slopes = torch.autograd.grad(features.sum(), held, allow_unused=True) if made else (None,) * len(held)
+    for parameter, slope in zip(held, slopes, strict=True):
+        parameter.requires_grad_(slope is not None)
+    return features.shape[1]

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netwright.lab.studies._forgetting import Course
-from netwright.lab.studies._spread import above, below, differences, over_replicates
 from netwright.lab.studies._study import Setting
-from netwright.records.intervals import Interval, of_values
+from netwright.lab.two_way import above, below, two_way
+from netwright.records.intervals import Interval
 
 Courses = Mapping[str, Sequence[Course]]
 LOOKS = {
@@ -45,9 +45,9 @@ def found(
 ) -> dict[str, Any]:
     """What the report shows."""
     steps = len(ends)
-    final = {name: over_replicates([one.so_far(steps - 1) for one in each]) for name, each in courses.items()}
+    final = {name: _share([one.so_far(steps - 1) for one in each]) for name, each in courses.items()}
     forgot = {name: _forgetting(each) for name, each in courses.items()}
-    mean = {name: over_replicates([one.incremental() for one in each]) for name, each in courses.items()}
+    mean = {name: _share([one.incremental() for one in each]) for name, each in courses.items()}
     kept = f", {study.memory} pictures kept of each older class" if study.memory else ""
     return {
         "title": f"{ends[0]} classes, then {ends[-1] - ends[0]} more: what {setting.protocol.model} keeps",
@@ -82,20 +82,20 @@ def found(
 
 def _forgetting(courses: Sequence[Course]) -> list[Interval]:
     """After each step, the mean over earlier groups."""
-    return [over_replicates([one.forgetting(step) for one in courses], least=-1) for step in range(1, courses[0].steps)]
+    return [_difference([one.forgetting(step) for one in courses]) for step in range(1, courses[0].steps)]
 
 
 def _of_groups(courses: Sequence[Course]) -> list[list[dict[str, Any]]]:
     """After each step, of each earlier group."""
     return [
-        [over_replicates([one.lost(step, group) for one in courses], least=-1).to_json() for group in range(step)]
+        [_difference([one.lost(step, group) for one in courses]).to_json() for group in range(step)]
         for step in range(1, courses[0].steps)
     ]
 
 
 def _matrix(one: Course) -> list[list[dict[str, Any]]]:
     """Accuracy of each group after each step, with Wilson's intervals."""
-    return [[of_values(one.of_group(step, group)).to_json() for group in range(step + 1)] for step in range(one.steps)]
+    return [[_share([one.of_group(step, group)]).to_json() for group in range(step + 1)] for step in range(one.steps)]
 
 
 def _row(
@@ -116,8 +116,8 @@ def _by_step(name: str, courses: Sequence[Course], forgot: Sequence[Interval], e
     groups = [f"first {ends[0]}", *(_came(start, end) for start, end in pairwise(ends))]
     rows: list[list[Any]] = []
     for step, end in enumerate(ends):
-        cells = [over_replicates([one.of_group(step, group) for one in courses]) for group in range(step + 1)]
-        so_far = over_replicates([one.so_far(step) for one in courses])
+        cells = [_share([one.of_group(step, group) for one in courses]) for group in range(step + 1)]
+        so_far = _share([one.so_far(step) for one in courses])
         lost: Any = _cell(forgot[step - 1], "points") if step else "–"
         rest = ["–"] * (len(ends) - step - 1)
         rows.append([f"{end}", _cell(so_far), lost, *map(_cell, cells), *rest])
@@ -141,7 +141,7 @@ def _said(courses: Courses, final: Mapping[str, Interval], forgot: Mapping[str, 
         )
     for name in courses:
         if name in ("frozen", "distilled") and "finetune" in courses:
-            less = over_replicates(_less_forgotten(courses["finetune"], courses[name]), least=-1)
+            less = _difference(_less_forgotten(courses["finetune"], courses[name]))
             ahead = _ahead(courses, name, "finetune")
             said.append(
                 f"{name} forgets {_judged(less, 'less', 'more')} ({_points(less)} points) and is in the end right "
@@ -163,7 +163,7 @@ def _said(courses: Courses, final: Mapping[str, Interval], forgot: Mapping[str, 
 def _newest(courses: Sequence[Course]) -> Interval:
     """How often a strategy is right about the classes that came last: who learns nothing has little to forget."""
     last = courses[0].steps - 1
-    return over_replicates([one.of_group(last, last) for one in courses])
+    return _share([one.of_group(last, last) for one in courses])
 
 
 def _judged(found: Interval, more: str, less: str) -> str:
@@ -172,19 +172,28 @@ def _judged(found: Interval, more: str, less: str) -> str:
 
 def _less_forgotten(ones: Sequence[Course], others: Sequence[Course]) -> list[NDArray[np.float64]]:
     last = ones[0].steps - 1
-    return differences([one.forgetting(last) for one in ones], [other.forgetting(last) for other in others])
+    return [one.forgetting(last) - other.forgetting(last) for one, other in zip(ones, others, strict=True)]
 
 
 def _ahead(courses: Courses, one: str, other: str) -> Interval:
     """By how much one strategy is right more often in the end, paired."""
     last = courses[one][0].steps - 1
-    ones, others = ([each.so_far(last) for each in courses[name]] for name in (one, other))
-    return over_replicates(differences(ones, others), least=-1)
+    pairs = zip(courses[one], courses[other], strict=True)
+    return _difference([first.so_far(last) - second.so_far(last) for first, second in pairs])
+
+
+def _share(of_orders: Sequence[NDArray[np.float64]]) -> Interval:
+    """Of all orders, which saw the same pictures."""
+    return two_way(np.stack(of_orders), difference=False)
+
+
+def _difference(of_orders: Sequence[NDArray[np.float64]]) -> Interval:
+    return two_way(np.stack(of_orders), difference=True)
 
 
 def _accuracies(courses: Courses, ends: Sequence[int]) -> dict[str, Any]:
     lines = [
-        _line(name, ends, [over_replicates([one.so_far(step) for one in each]) for step in range(len(ends))])
+        _line(name, ends, [_share([one.so_far(step) for one in each]) for step in range(len(ends))])
         for name, each in courses.items()
     ]
     return _panel("accuracy over all classes so far", "percent", lines, ends)

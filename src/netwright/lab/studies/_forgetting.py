@@ -36,15 +36,15 @@ class Course:
         return found
 
     def so_far(self, step: int) -> Floats:
-        """Who was right among all pictures whose classes had come. N of that step."""
-        return self.correct[step, self.group <= step]
+        """Who was right among all pictures whose classes had come, else NaN. N."""
+        return np.where(self.group <= step, self.correct[step], np.nan)
 
     def of_group(self, step: int, group: int) -> Floats:
-        """Who was right in one group. N of that group."""
-        return self.correct[step, self.group == group]
+        """Who was right in one group, else NaN. N."""
+        return np.where(self.group == group, self.correct[step], np.nan)
 
     def lost(self, step: int, group: int) -> Floats:
-        """Picture by picture, a group's best accuracy before a step minus that after it. N of that group.
+        """Picture by picture, a group's best accuracy before a step minus that after it, else NaN. N.
 
         The mean is the forgetting of Chaudhry et al. 2018 (arXiv:1801.10112): negative where the step made it better.
         """
@@ -52,20 +52,29 @@ class Course:
         return self.of_group(best, group) - self.of_group(step, group)
 
     def forgetting(self, step: int) -> Floats:
-        """Values whose mean is that of the earlier groups' forgetting, each group counting alike. N of these groups.
+        """Values whose mean is that of the earlier groups' forgetting, each group counting alike; else NaN. N.
 
         Args:
             step: from 1.
         """
-        lost = [self.lost(step, group) for group in range(step)]
-        n = sum(map(len, lost))
-        return np.concatenate([each * (n / (step * len(each))) for each in lost])
+        found = _mean_of_means(np.stack([self.lost(step, group) for group in range(step)]))
+        return np.where(self.group < step, found, np.nan)
 
     def incremental(self) -> Floats:
         """Values whose mean is the average over steps of the accuracy so far, as in Rebuffi et al. 2017. N."""
-        n = self.correct.shape[1]
-        had = ~np.isnan(self.correct)
-        return (np.nan_to_num(self.correct) * (n / had.sum(1, keepdims=True))).mean(0)
+        return _mean_of_means(self.correct)
+
+
+def _mean_of_means(values: Floats) -> Floats:
+    """For each picture the mean of some means, and what it adds to them by being unlike each.
+
+    So the mean is that of the means, and the spread that of a mean of ratios: pictures are not unlike one another by
+    how often they are counted alone. M N, NaN where a mean is not over a picture -> N.
+    """
+    known, n = ~np.isnan(values), int((~np.isnan(values)).any(0).sum())
+    counts = known.sum(1, keepdims=True)
+    means = np.nan_to_num(values).sum(1, keepdims=True) / counts
+    return means.mean() + (np.where(known, values - means, 0.0) * (n / counts)).mean(0)
 
 
 def course(correct: list[Floats], labels: list[NDArray[np.int64]], ends: list[int]) -> Course:

@@ -1,22 +1,21 @@
 """Runs a named study: opens the data once, keeps what was trained, and writes what was found."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from netwright.core.errors import NetwrightError
+from netwright.core.errors import NetwrightError, listed
 from netwright.core.spec import Spec
-from netwright.data import open_data
-from netwright.data.gate.quarantine import read_quarantine
-from netwright.data.split import Data
+from netwright.data.split import Data, Split
 from netwright.data.subset import some_of_each
 from netwright.engine.device import profile
 from netwright.engine.trick import Trick, Tricks
 from netwright.lab.studies import STUDIES
 from netwright.lab.studies._networks import Networks
-from netwright.lab.trial import Trials
+from netwright.lab.studies._output import refuse_unwritable
+from netwright.lab.trial import Trials, data_of
 from netwright.models import check_model
 from netwright.models._published import IMAGENET
 from netwright.recipes._recipe import Recipe
@@ -59,6 +58,11 @@ class Setting:
         """Where everything is measured."""
         return "test" if "test" in self.data.splits else "val"
 
+    @property
+    def measured(self) -> Split:
+        """The pictures of that split."""
+        return self.data.splits[self.split]
+
     def count(self, what: str, accuracy: float, seconds: float) -> None:
         """Tell of one training that is done."""
         self.done += 1
@@ -88,12 +92,14 @@ def study(
         What `study.json` holds.
 
     Raises:
-        NetwrightError: an unknown study or option, unusable data, or whatever training refuses.
+        NetwrightError: an unknown study or option, unusable data, a folder that cannot be written into, or whatever
+            training refuses.
         Interrupted: a signal stopped it; what is finished is kept.
     """
     spec = Spec.parse(name)
     chosen = STUDIES.build(spec)
     folder = Path(output or spec.name)
+    refuse_unwritable(folder)
     refuse(protocol)
     data = opened(protocol)
     data = data if per_class is None else some_of_each(data, per_class, protocol.seed)
@@ -112,17 +118,9 @@ def opened(protocol: Recipe) -> Data:
     """The data of a protocol.
 
     Raises:
-        NetwrightError: it cannot be used, or its pictures have several labels each.
+        NetwrightError: it cannot be used, the gate refuses it, or its pictures have several labels each.
     """
-    data = open_data(
-        protocol.data,
-        image_size=protocol.image_size,
-        fit=protocol.fit,
-        channels=protocol.channels,
-        fractions=(1 - protocol.val_fraction - protocol.test_fraction, protocol.val_fraction, protocol.test_fraction),
-        quarantine=read_quarantine(Path(protocol.quarantine).expanduser()) if protocol.quarantine else {},
-        group=protocol.group,
-    )
+    data = data_of(protocol)
     if data.splits["train"].labels.ndim != 1:
         raise NetwrightError("the pictures have several labels each", "studies take data with one class a picture")
     return data
@@ -143,6 +141,21 @@ def refuse(protocol: Recipe) -> None:
             does = "draws weights anew" if trick.card.fresh else "changes the network"
             fix = f"leave it out: --without {trick.name}; norms and the like are options of --model"
             raise NetwrightError(f"{trick.name} {does}, and studies carry weights from one network to another", fix)
+
+
+def refuse_unmeasured(setting: Setting, groups: Sequence[Sequence[str]]) -> None:
+    """Refuse groups of classes of which there is no picture to measure with; data without some to learn from is none.
+
+    Raises:
+        NetwrightError: names the classes.
+    """
+    measured = set(setting.measured.labels.tolist())
+    held = {name for label, name in enumerate(setting.data.classes) if label in measured}
+    for group in groups:
+        if not held & set(group):
+            several = f"classes {listed(group)} have" if len(group) > 1 else f"class {group[0]} has"
+            problem = f"{several} no {setting.split} picture, so nothing could be measured of what is learnt of them"
+            raise NetwrightError(problem, f"give one in {setting.split}, or leave these classes out of the data")
 
 
 def tricks_of(protocol: Recipe) -> list[Trick]:

@@ -11,6 +11,7 @@ One head grows by a part for each group of new classes, and no picture says from
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from itertools import pairwise
 from typing import Annotated, Any, Literal, cast
 
 import numpy as np
@@ -30,7 +31,7 @@ from netwright.lab.studies._forgetting import Course, course
 from netwright.lab.studies._growing import begun, features_of, grown, herded
 from netwright.lab.studies._networks import State, Trained, digest
 from netwright.lab.studies._parts import of_places, trained_on
-from netwright.lab.studies._study import Setting, normalised_as, tricks_of
+from netwright.lab.studies._study import Setting, normalised_as, refuse_unmeasured, tricks_of
 from netwright.lab.trial import Trial
 from netwright.models import create_model
 from netwright.models._weights import load_weights
@@ -84,10 +85,10 @@ class Continual:
         one_by_one = self.seeds * (len(ends) - 1)
         setting.total = self.seeds + one_by_one * len(self.strategies)
         courses: dict[str, list[Course]] = {name: [] for name in self.strategies}
-        orders: list[list[str]] = []
-        for seed in range(setting.protocol.seed, setting.protocol.seed + self.seeds):
-            order = [setting.data.classes[place] for place in generator(seed, "order").permutation(ends[-1])]
-            orders.append(order)
+        seeds = range(setting.protocol.seed, setting.protocol.seed + self.seeds)
+        orders = [ordered(setting.data.classes, seed) for seed in seeds]
+        refuse_unmeasured(setting, [order[i:j] for order in orders for i, j in pairwise([0, *ends])])
+        for seed, order in zip(seeds, orders, strict=True):
             for name, one in Order(self, start, seed, order, ends).courses().items():
                 courses[name].append(one)
         return found(self, setting, courses, orders, ends)
@@ -264,6 +265,11 @@ class Order:
     def _told(self, strategy: str, step: int, trial: Trial) -> None:
         what = f"{strategy}, {self.ends[step]} classes, seed {self.seed}"
         self.start.setting.count(what, trial.accuracy, trial.seconds)
+
+
+def ordered(classes: Sequence[str], seed: int) -> list[str]:
+    """The classes in an order drawn at random."""
+    return [str(classes[place]) for place in generator(seed, "order").permutation(len(classes))]
 
 
 def _count(name: str, given: float, classes: int) -> int:

@@ -26,15 +26,16 @@ from netwright.data.subset import of_classes
 from netwright.engine.random import generator, key
 from netwright.lab.studies._networks import State, Trained
 from netwright.lab.studies._parts import pictures
-from netwright.lab.studies._spread import above, below, differences, over_replicates
-from netwright.lab.studies._study import Setting
+from netwright.lab.studies._study import Setting, refuse_unmeasured
+from netwright.lab.trial import Trial
+from netwright.lab.two_way import above, below, two_way
 from netwright.models import create_model
 from netwright.nn.depth import depths
 from netwright.nn.norm import batch_norms, refresh_
 from netwright.recipes._recipe import Recipe
 from netwright.records.intervals import Interval
 
-Correct = Sequence[NDArray[np.float64]]  # for each split of the classes, 1 where a network was right. R arrays of N_r
+Correct = Sequence[NDArray[np.float64]]  # by split of the classes, 1 where a network was right, NaN for A's. R of N
 
 AGAIN = 1_000_003  # arms draw what is not copied, and the order of pictures, by another seed than their base networks
 
@@ -86,15 +87,16 @@ class Transferability:
         setting.total = self.seeds * (2 + len(ARMS) * stages)
         base: list[NDArray[np.float64]] = []
         reached: dict[str, list[list[NDArray[np.float64]]]] = {arm.name: [[] for _ in range(stages)] for arm in ARMS}
-        halves: list[Mapping[str, Sequence[str]]] = []
-        for seed in range(protocol.seed, protocol.seed + self.seeds):
+        seeds = range(protocol.seed, protocol.seed + self.seeds)
+        halved = [halves(classes, seed) for seed in seeds]
+        refuse_unmeasured(setting, [half for each in halved for half in each.values()])
+        for seed in seeds:
             replicate = Replicate(setting, protocol.changed(seed=seed), stages)
-            halves.append(replicate.halves)
-            base.append(replicate.bases["B"].trial.correct)
+            base.append(replicate.measured(replicate.bases["B"].trial))
             for arm in ARMS:
                 for n in range(1, stages + 1):
                     reached[arm.name][n - 1].append(replicate.reached(arm, n))
-        return _found(setting, base, reached, halves)
+        return _found(setting, base, reached, halved)
 
 
 class Replicate:
@@ -108,14 +110,22 @@ class Replicate:
         self.again = recipe.changed(seed=recipe.seed + AGAIN)
 
     def reached(self, arm: Arm, n: int) -> NDArray[np.float64]:
-        """Train one network for B that begins with `n` stages. N, 1 where it was right."""
+        """Train one network for B that begins with `n` stages. N, as `measured`."""
         recipe = self.again.with_(f"freeze(last={self.stages - n})") if arm.frozen else self.again
         base = self.bases[arm.source] if arm.source else None
         made_from = f"transferability {arm.source} {n} {base.key if base else ''}"
         made = partial(self._network, base, n)
         trial = self.setting.trials.run(recipe, self.data["B"], made_from=made_from, network=made)
         self.setting.count(f"{arm.name}, n = {n}, seed {self.recipe.seed}", trial.accuracy, trial.seconds)
-        return trial.correct
+        return self.measured(trial)
+
+    def measured(self, trial: Trial) -> NDArray[np.float64]:
+        """Of every picture of all classes whether a network for B was right; NaN where the picture is not of B. N."""
+        classes = self.setting.data.classes
+        of_b = np.isin(self.setting.measured.labels, [classes.index(name) for name in self.halves["B"]])
+        found = np.full(len(of_b), np.nan)
+        found[of_b] = trial.correct
+        return found
 
     def _base(self, name: str) -> Trained:
         made = partial(drawn, self.recipe, len(self.halves[name]), self.setting.channels)
@@ -159,13 +169,11 @@ def _found(
     setting: Setting, base: Correct, reached: Mapping[str, Sequence[Correct]], halved: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
     """What the report shows."""
-    scratch = over_replicates(base)
-    seen = {arm: [over_replicates(each) for each in ns] for arm, ns in reached.items()}
-    lost = {arm: [over_replicates(differences(each, base), least=-1) for each in ns] for arm, ns in reached.items()}
-    special = [
-        over_replicates(differences(a, b), least=-1) for a, b in zip(reached["AnB"], reached["BnB"], strict=True)
-    ]
-    probe = over_replicates(differences(reached["AnB"][-1], reached["random"][-1]), least=-1)
+    scratch = two_way(np.stack(base), difference=False)
+    seen = {arm: [two_way(np.stack(each), difference=False) for each in ns] for arm, ns in reached.items()}
+    lost = {arm: [_ahead(each, base) for each in ns] for arm, ns in reached.items()}
+    special = [_ahead(a, b) for a, b in zip(reached["AnB"], reached["BnB"], strict=True)]
+    probe = _ahead(reached["AnB"][-1], reached["random"][-1])
     stages, model, split = len(special), setting.protocol.model, setting.split
     rows = [[f"n = {n + 1}", *(_cell(seen[arm.name][n]) for arm in ARMS)] for n in range(stages)]
     points = [
@@ -186,7 +194,7 @@ def _found(
         "title": f"How transferable the stages of {model} are on {setting.data.name}",
         "seeds": len(base),
         "said": _said(lost, special, probe),
-        "legend": _legend(len(base), sum(map(len, base)), split),
+        "legend": _legend(len(base), scratch.n, split),
         "panels": [
             _panel("accuracy on B", "percent", seen, scratch),
             _panel("points against the base network", "points", lost, None),
@@ -201,6 +209,11 @@ def _found(
             "probe_against_random": probe.to_json(),
         },
     }
+
+
+def _ahead(ones: Correct, others: Correct) -> Interval:
+    """By how much some networks are right more often than others, paired split by split and picture by picture."""
+    return two_way(np.stack(ones) - np.stack(others), difference=True)
 
 
 def _said(lost: Mapping[str, Sequence[Interval]], special: Sequence[Interval], probe: Interval) -> list[str]:
@@ -231,7 +244,7 @@ def _where(what: str, found: Sequence[Interval], resolved: Any) -> str:
 
 def _legend(seeds: int, n: int, split: str) -> str:
     over = (
-        f"95 % intervals over {seeds} random splits of the classes and {n} {split} pictures in all"
+        f"95 % intervals over {seeds} random splits of the classes and {n} {split} pictures, each split's B its own"
         if seeds > 1
         else f"95 % intervals over {n} {split} pictures of one split of the classes: another split may say otherwise"
     )
@@ -260,7 +273,7 @@ def _both(interval: Interval, correct: Correct) -> dict[str, Any]:
 
 
 def _means(correct: Correct) -> list[float]:
-    return [float(each.mean()) for each in correct]
+    return [float(np.nanmean(each)) for each in correct]
 
 
 def _cell(interval: Interval, unit: str = "percent") -> dict[str, Any]:
