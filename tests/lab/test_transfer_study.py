@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from netwright.core.errors import Interrupted, NetwrightError
 from netwright.data import Data
@@ -22,6 +22,7 @@ from netwright.models import create_model
 from netwright.models._published import IMAGENET
 from netwright.recipes._recipe import Recipe
 from netwright.recipes._transfer import transfer_recipe
+from netwright.tricks.head import Head
 
 NAME = "resnet20(width=4)"
 ARMS = ("scratch", "random_features", "features", "finetune")
@@ -268,7 +269,8 @@ class TestCases:
         _, parts = trial_.measured(recipe, part)
         assert (tuple(parts.run.normalise.mean), tuple(parts.run.normalise.std)) == IMAGENET[:2]
         # The backbone is the base network's, and the same pictures give the base's own accuracy again.
-        fresh = create_model(NAME, classes=3, weights=file).eval()
+        fresh = Head(norm="batch", power=0.5).model(create_model(NAME, classes=3)).eval()
+        fresh.load_state_dict(load_file(file))
         test = tasks.base.splits["test"]
         images = torch.from_numpy(np.asarray(test.images[:])).permute(0, 3, 1, 2)
         guesses = fresh(parts.run.normalise(images)).argmax(1)

@@ -27,9 +27,8 @@ from netwright.engine.device import Profile, profile
 from netwright.engine.normalise import Normalise
 from netwright.engine.plans import Raw
 from netwright.models import TIMM, check_model, create_model, summaries, variant
-from netwright.models._published import IMAGENET
 from netwright.models._timm import TimmModel
-from netwright.models._weights import load_weights
+from netwright.models._weights import Loaded, load_weights
 from netwright.nn.headed import Headed, Pool, pooled, stage_of
 from netwright.nn.output import main_output
 from netwright.nn.places import Staged
@@ -280,19 +279,9 @@ def _of_name(name: str, weights: str | None) -> tuple[nn.Module, Preprocess, dic
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         network = create_model(spec, classes=0, in_channels=channels)
-    mean, std, _ = IMAGENET if weights == RANDOM else load_weights(network, weights).moments
-    if not mean:
-        problem = (
-            f"{weights} was trained on your own dataset, so netwright does not know how to prepare pictures for it"
-        )
-        fix = (
-            "prepare a tensor as your dataset does and call `Features(headless(load(...).model), None, 'avg')(tensor)`"
-        )
-        raise NetwrightError(problem, f"{fix}, both of netwright.bundle.embedder")
+    mean, std = (Loaded([]) if weights == RANDOM else load_weights(network, weights)).moments_for(channels)
     configured = network.configured if isinstance(network, TimmModel) else {}
     size = configured.get("input_size", (0, USUAL_SIZE))[1] if timm else variant(spec.name).image_size
-    if len(mean) != channels:  # weights of colour pictures, summed over the colours for grey ones
-        mean, std = (float(np.mean(mean)),) * channels, (float(np.mean(std)),) * channels
     preprocess = Preprocess(size, round(size * MARGIN), "crop", channels, mean=tuple(mean), std=tuple(std))
     file = Path(weights)
     where = str(file.absolute()) if file.exists() else weights

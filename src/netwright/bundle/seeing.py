@@ -158,8 +158,8 @@ def published(model: str, weights: str | Path, device: str = "auto") -> Predicto
     if lacking := [name for name in loaded.missing if name.startswith(network.head_name)]:
         fix = f"give weights for the {classes} classes that {model} was published with, or a bundle"
         raise NetwrightError(f"'{weights}' has no head for {model} (missing {listed(lacking, 3)})", fix)
-    mean, std, _ = loaded.moments
-    preprocess = Preprocess(side, round(side * STORED), channels=channels, mean=tuple(mean), std=tuple(std))
+    mean, std = loaded.moments_for(channels)
+    preprocess = Preprocess(side, round(side * STORED), channels=channels, mean=mean, std=std)
     card = {
         "classes": [str(number) for number in range(classes)],
         "temperature": 1.0,

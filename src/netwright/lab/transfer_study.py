@@ -193,7 +193,7 @@ def measured_of(values: Floats) -> dict[str, Any]:
     """The mean with its interval, and what each seed reached. S N."""
     seeds = [float(mean) for mean in values.mean(1)]
     return {
-        "accuracy": two_way(values).to_json(),
+        "accuracy": two_way(values, difference=False).to_json(),
         "seed_sd": stdev(seeds) if len(seeds) > 1 else None,
         "by_seed": seeds,
     }
@@ -226,7 +226,7 @@ def difference(one: str, first: Floats, other: str, second: Floats) -> dict[str,
     """How much the better of two was ahead: S N each, of the same seeds and pictures."""
     if second.mean() > first.mean():
         one, first, other, second = other, second, one, first
-    ahead = two_way(first - second)
+    ahead = two_way(first - second, difference=True)
     return {"arm": one, "over": other, "difference": ahead.to_json(), "resolved": ahead.low > 0}
 
 

@@ -53,6 +53,24 @@ class Loaded:
     holder: str = ""
     filters: str = ""
 
+    def moments_for(self, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and deviation of each of a picture's channels; where the weights had others, their means of both.
+
+        Raises:
+            NetwrightError: nobody knows them, since the weights were trained on a user's own dataset.
+        """
+        mean, std, _ = self.moments
+        if not mean:
+            problem = (
+                "these weights were trained on your own dataset, so netwright does not know how to prepare pictures "
+                "for them"
+            )
+            fix = "prepare a tensor as your dataset does, and call `load(…).model(tensor)` in Python"
+            raise NetwrightError(problem, fix)
+        if len(mean) == channels:
+            return mean, std
+        return (sum(mean) / len(mean),) * channels, (sum(std) / len(std),) * channels
+
     def __str__(self) -> str:
         parts = {"adapted": self.adapted, "missing and drawn afresh": self.missing, "left over": self.left_over}
         said = [f"{len(names)} {what} ({listed(names, most=4)})" for what, names in parts.items() if names]
