@@ -226,11 +226,11 @@ def test_a_signal_stops_it_and_nothing_half_is_remembered(
             monkeypatch.setattr(Killing, "loss", TASKS.load("classification").loss)
             return super().loss(output, target)
 
-    killing = Killing.loss
+    killing, before = Killing.loss, signal.getsignal(signal.SIGINT)
     with pytest.raises(Interrupted, match="those that were finished are kept"):
         Trials(tmp_path).run(small(), data, task=Killing(classes=2), made_from="Killing")
     assert not list(tmp_path.glob("*.json"))
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
     monkeypatch.undo()
     monkeypatch.setattr(Killing, "loss", killing)
     with pytest.raises(Interrupted, match="nothing of what was measured is kept") as told:

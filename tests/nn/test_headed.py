@@ -11,7 +11,7 @@ from netwright.models import create_model
 from netwright.nn.depth import depths
 from netwright.nn.headed import Headed, pooled, stage_of
 from netwright.tricks import TRICKS
-from netwright.tricks.head import Head, Power, last_layer
+from netwright.tricks.head import Head, last_layer
 
 IMAGES = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
@@ -56,14 +56,6 @@ def test_features_go_to_the_head_as_they_are() -> None:
     headed = Head().model(create_model("resnet20", classes=4)).eval()
     with torch.no_grad():
         assert torch.equal(headed(headed.features(IMAGES)), headed(IMAGES))
-
-
-def test_an_mlp_head_has_a_hidden_layer_dropout_and_standardised_features() -> None:
-    headed = Head(kind="mlp", hidden=7, norm="batch", dropout=0.5).model(create_model("resnet20", classes=4))
-    norm, first, relu, dropout, last = headed.head
-    assert (norm.num_features, first.in_features, first.out_features) == (64, 64, 7)
-    assert isinstance(relu, nn.ReLU)
-    assert (dropout.p, last.in_features, last.out_features) == (0.5, 7, 4)
 
 
 def test_a_users_own_network_gives_its_last_linear_layer_away() -> None:
@@ -153,12 +145,3 @@ def test_small_pictures_are_refused_as_by_the_backbone() -> None:
     headed: Headed = Head(stage=-1).model(create_model("squeezenet1_0"))
     with pytest.raises(NetwrightError, match="at least 21x21"):
         headed(IMAGES[:, :, :16, :16])
-
-
-def test_a_power_keeps_the_sign_and_has_no_slope_at_zero() -> None:
-    x = torch.tensor([[-4.0, 0.0, 9.0, 0.25]], requires_grad=True)
-    y = Power(0.5)(x)
-    assert y.tolist() == [[-2.0, 0.0, 3.0, 0.5]]
-    y.sum().backward()
-    assert x.grad is not None
-    torch.testing.assert_close(x.grad, torch.tensor([[0.25, 0.0, 1 / 6, 1.0]]))
