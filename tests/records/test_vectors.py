@@ -12,7 +12,7 @@ from netwright.core.errors import NetwrightError
 from netwright.records.vectors import KEY, LONGEST, Vectors, read_vectors, separator_for, write_vectors
 
 pyarrow = pytest.importorskip("pyarrow", reason="Parquet is an extra")
-from pyarrow import parquet  # noqa: E402
+parquet = pytest.importorskip("pyarrow.parquet", reason="Parquet is an extra")
 
 ENDINGS = (".parquet", ".npz")
 

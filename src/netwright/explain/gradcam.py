@@ -29,7 +29,11 @@ class Gradcam(Where):
         """See `Where.heat`; never below 0."""
         with with_gradients():
             map_, gradient = gradient_at(passed(subject, image), target, self.stage)
-        return enlarged(cam(map_, gradient), *image.shape[2:])
+        return enlarged(self.weighed(map_, gradient), *image.shape[2:])
+
+    def weighed(self, map_: Tensor, gradient: Tensor) -> Tensor:
+        """One map of all channels, from them and the score's slope in them. N C h w -> N h w."""
+        return cam(map_, gradient)
 
 
 def cam(map_: Tensor, gradient: Tensor) -> Tensor:

@@ -1,33 +1,23 @@
 """Grad-CAM that counts places rather than areas (Chattopadhay et al. 2018, arXiv:1710.11063)."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor
 
-from netwright.explain._colour import enlarged
-from netwright.explain._maps import gradient_at, passed
-from netwright.explain._method import Subject, Where, with_gradients
-from netwright.explain.gradcam import Stage
+from netwright.explain.gradcam import Gradcam
 
 
 @dataclass(frozen=True)
-class GradcamPlusPlus(Where):
+class GradcamPlusPlus(Gradcam):
     """Grad-CAM whose weights keep small objects from vanishing beside large ones of the same class.
 
     Attributes:
         stage: whose map: 0 is the largest, -1 the last of more than one place that the scores depend on.
     """
 
-    stage: Stage = -1
-
-    by_places: ClassVar[bool] = True
-
-    def heat(self, subject: Subject, image: Tensor, target: Tensor) -> Tensor:
-        """See `Where.heat`; never below 0."""
-        with with_gradients():
-            map_, gradient = gradient_at(passed(subject, image), target, self.stage)
-        return enlarged(cam_plus_plus(map_, gradient), *image.shape[2:])
+    def weighed(self, map_: Tensor, gradient: Tensor) -> Tensor:
+        """See `Gradcam.weighed`."""
+        return cam_plus_plus(map_, gradient)
 
 
 def cam_plus_plus(map_: Tensor, gradient: Tensor) -> Tensor:
