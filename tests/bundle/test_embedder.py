@@ -13,8 +13,9 @@ from torch import nn
 from netwright import NetwrightError, fit, recipe
 from netwright.bundle import embedder as module
 from netwright.bundle.embed import blobs_of, embed, listed_pictures
-from netwright.bundle.embedder import Embedder, digest_of, headless, make_embedder, remade
+from netwright.bundle.embedder import Embedder, headless, make_embedder, remade
 from netwright.models import create_model
+from netwright.nn.digest import digest
 from netwright.nn.headed import Headed, pooled
 from netwright.records.vectors import Vectors, read_vectors, write_vectors
 from netwright.tricks.test_time_augmentation import Views
@@ -125,7 +126,7 @@ def test_the_digest_is_of_the_weights(run: Path) -> None:
     assert one.meta["digest"] == other.meta["digest"]  # random, and the same each time
     with torch.no_grad():
         next(other.features.parameters()).view(-1)[0] += 1
-    assert digest_of(other.features.network) != one.meta["digest"]
+    assert digest(other.features.network.state_dict()) != one.meta["digest"]
 
 
 def test_random_weights_leave_the_callers_random_numbers_alone() -> None:

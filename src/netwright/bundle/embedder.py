@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, get_args
 
@@ -20,6 +19,7 @@ from netwright.core.options import value_of
 from netwright.core.spec import Spec
 from netwright.data.decode import UnreadableImage
 from netwright.data.preprocess import Preprocess
+from netwright.data.ready import MARGIN
 from netwright.data.split import Split
 from netwright.engine.augment import prepare
 from netwright.engine.cost import macs_of
@@ -29,13 +29,13 @@ from netwright.engine.plans import Raw
 from netwright.models import TIMM, check_model, create_model, summaries, variant
 from netwright.models._timm import TimmModel
 from netwright.models._weights import Loaded, load_weights
+from netwright.nn.digest import digest
 from netwright.nn.headed import Headed, Pool, pooled, stage_of
 from netwright.nn.output import main_output
 from netwright.nn.places import Staged
 from netwright.records.vectors import Vectors
 
 BATCH = 64
-MARGIN = 8 / 7  # stored for each pixel seen: 256 for 224, as published weights were measured
 USUAL_SIZE = 224
 RANDOM = "random"  # weights as drawn, the control
 SEED = 0
@@ -168,7 +168,7 @@ def make_embedder(
     said = {
         "netwright": __version__,
         **origin,
-        "digest": digest_of(network),
+        "digest": digest(network.state_dict()),
         "stage": stage,
         "pool": pool if stage is not None else None,
         "preprocess": preprocess.to_json(),
@@ -205,16 +205,6 @@ def remade(vectors: Vectors, *, model: str | None = None, device: str = "auto") 
     if said.preprocess.channels != made.preprocess.channels:
         raise forged(f"its network takes pictures of {made.preprocess.channels} channels")
     return replace(made, preprocess=said.preprocess)
-
-
-def digest_of(network: nn.Module) -> str:
-    """SHA-256 of a network's tensors by name, whatever file they came from."""
-    total = sha256()
-    for name, tensor in sorted(network.state_dict().items()):
-        value = tensor.detach().cpu().contiguous()
-        total.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
-        total.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return total.hexdigest()
 
 
 def headless(network: nn.Module) -> nn.Module:

@@ -13,6 +13,7 @@ from netwright.bundle.predictor import Predictor, load
 from netwright.core.errors import NetwrightError, listed, nearest, unknown
 from netwright.core.spec import Spec
 from netwright.data.preprocess import Preprocess
+from netwright.data.ready import MARGIN
 from netwright.engine.device import profile
 from netwright.explain import METHODS
 from netwright.explain._colour import overlaid, pixels
@@ -23,8 +24,6 @@ from netwright.explain._randomised import Randomised, randomised
 from netwright.models import TIMM, create_model, list_models, variant
 from netwright.models._weights import load_weights
 from netwright.records.atomic import write_atomic
-
-STORED = 8 / 7  # of the side that a published network sees: 256 for 224, as most were measured
 
 
 @dataclass(frozen=True)
@@ -159,7 +158,7 @@ def published(model: str, weights: str | Path, device: str = "auto") -> Predicto
         fix = f"give weights for the {classes} classes that {model} was published with, or a bundle"
         raise NetwrightError(f"'{weights}' has no head for {model} (missing {listed(lacking, 3)})", fix)
     mean, std = loaded.moments_for(channels)
-    preprocess = Preprocess(side, round(side * STORED), channels=channels, mean=mean, std=std)
+    preprocess = Preprocess(side, round(side * MARGIN), channels=channels, mean=mean, std=std)
     card = {
         "classes": [str(number) for number in range(classes)],
         "temperature": 1.0,

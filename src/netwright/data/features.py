@@ -19,6 +19,7 @@ from netwright.engine.augment import prepare
 from netwright.engine.device import Profile
 from netwright.engine.normalise import Normalise
 from netwright.engine.plans import Raw, Source
+from netwright.nn.digest import digest
 from netwright.nn.headed import Headed
 from netwright.nn.init import evaluating
 
@@ -144,9 +145,7 @@ class FeatureSource:
         profile, versions = self.profile, [torch.__version__, _version()]
         where = [str(profile.device), profile.precision, profile.channels_last, profile.threads]
         found.update(json.dumps([LAYOUT, *how, *where, *versions]).encode())
-        for name, tensor in self.network.backbone.state_dict().items():
-            found.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-            found.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+        found.update(digest(self.network.backbone.state_dict()).encode())
         return found.digest()
 
 

@@ -26,13 +26,13 @@ def some_of_each(data: Data, per_class: int, seed: int = 0) -> Data:
         NetwrightError: pictures have several labels, or `per_class` is less than 1.
     """
     train = data.splits["train"]
-    _refuse_several(train)
+    refuse_several(train)
     if per_class < 1:
         raise NetwrightError(f"{per_class} pictures of each class are none", "give at least 1")
     order = np.random.default_rng(seed).permutation(len(train))
     rank = occurrences(train.labels[order])
     places = np.sort(order[rank < per_class])
-    return _changed(data, {"train": _taken(train, places)}, data.classes, f"{per_class} of each class, seed {seed}")
+    return changed(data, {"train": taken(train, places)}, data.classes, f"{per_class} of each class, seed {seed}")
 
 
 def of_classes(data: Data, classes: Sequence[str]) -> Data:
@@ -50,20 +50,22 @@ def of_classes(data: Data, classes: Sequence[str]) -> Data:
     number[[data.classes.index(name) for name in classes]] = np.arange(len(classes))
     splits: dict[str, Split] = {}
     for side, split in data.splits.items():
-        _refuse_several(split)
-        part = _taken(split, np.flatnonzero(number[split.labels] >= 0))
+        refuse_several(split)
+        part = taken(split, np.flatnonzero(number[split.labels] >= 0))
         splits[side] = replace(part, labels=number[part.labels])
-    return _changed(data, splits, tuple(classes), f"classes {', '.join(classes)}")
+    return changed(data, splits, tuple(classes), f"classes {', '.join(classes)}")
 
 
-def _taken(split: Split, places: NDArray[np.int64]) -> Split:
+def taken(split: Split, places: NDArray[np.int64]) -> Split:
+    """Some pictures of a split, in the order given."""
     names = [split.names[place] for place in places]
     return replace(
         split, images=np.asarray(split.images[places]), labels=split.labels[places], ids=split.ids[places], names=names
     )
 
 
-def _changed(data: Data, splits: dict[str, Split], classes: tuple[str, ...], how: str) -> Data:
+def changed(data: Data, splits: dict[str, Split], classes: tuple[str, ...], how: str) -> Data:
+    """A data set with other splits and classes, and a fingerprint and a note that say how it was made."""
     fingerprint = sha256(f"{data.fingerprint} {how}".encode()).hexdigest()
     return replace(
         data,
@@ -75,6 +77,11 @@ def _changed(data: Data, splits: dict[str, Split], classes: tuple[str, ...], how
     )
 
 
-def _refuse_several(split: Split) -> None:
+def refuse_several(split: Split) -> None:
+    """Refuse pictures that have several labels each.
+
+    Raises:
+        NetwrightError: they have.
+    """
     if split.labels.ndim != 1:
         raise NetwrightError("the pictures have several labels each", "this takes data with one class a picture")

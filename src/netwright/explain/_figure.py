@@ -34,7 +34,6 @@ DOTS = 150  # pixels of an inch
 TALLEST = {".png": 65_000, ".jpg": 65_000, ".jpeg": 65_000, ".webp": 16_383, ".pdf": 200 * DOTS, ".svg": 65_000}
 LINES = 10  # below a picture at most: a long name, and what two tests say
 LETTERS = 92  # of a line below pictures that are as wide as a row
-LETTERS_A_PICTURE = 42
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from netwright.data import Data
 from netwright.data.group import group_of, pattern_of
 from netwright.data.split import Split
-from netwright.data.subset import _changed, _taken
+from netwright.data.subset import changed, taken
 
 Places = NDArray[np.intp]
 HASHED = 256  # pictures at a time
@@ -30,12 +30,12 @@ def pooled(data: Data, most: int, seed: int = 0) -> Data:
     labels = np.concatenate([side.labels for side in sides])
     chosen = _share_of_each(labels, most, seed)
     starts = np.cumsum([0, *(len(side) for side in sides)])
-    taken = [
-        _taken(side, chosen[(chosen >= start) & (chosen < start + len(side))] - start)
+    kept = [
+        taken(side, chosen[(chosen >= start) & (chosen < start + len(side))] - start)
         for side, start in zip(sides, starts, strict=False)
     ]
-    names = [name for side in taken for name in side.names]
-    images, ids = np.concatenate([np.asarray(s.images) for s in taken]), np.concatenate([s.ids for s in taken])
+    names = [name for side in kept for name in side.names]
+    images, ids = np.concatenate([np.asarray(s.images) for s in kept]), np.concatenate([s.ids for s in kept])
     return _only(data, {"train": Split(images, labels[chosen], ids, names)}, f"{len(chosen)} pooled, seed {seed}")
 
 
@@ -53,7 +53,7 @@ def parts(data: Data, folds: int, *, seed: int = 0, group: str | None = None) ->
     return [
         _only(
             data,
-            {"train": _taken(split, np.flatnonzero(fold != k)), "test": _taken(split, np.flatnonzero(fold == k))},
+            {"train": taken(split, np.flatnonzero(fold != k)), "test": taken(split, np.flatnonzero(fold == k))},
             f"fold {k} of {folds}, seed {seed}, group {group}",
         )
         for k in range(folds)
@@ -111,4 +111,4 @@ def _share_of_each(labels: NDArray[np.int64], most: int, seed: int) -> Places:
 
 def _only(data: Data, splits: dict[str, Split], how: str) -> Data:
     """The data with these splits and no others."""
-    return _changed(replace(data, splits={}), splits, data.classes, how)
+    return changed(replace(data, splits={}), splits, data.classes, how)

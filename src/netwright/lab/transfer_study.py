@@ -18,7 +18,7 @@ from netwright.data.subset import some_of_each
 from netwright.engine.device import profile
 from netwright.lab.crossing import crossing
 from netwright.lab.transfer_plan import LONGEST, SEEDS, UPDATES, Size, epochs_for, sizes_of
-from netwright.lab.trial import Trial, Trials, data_of, network_for
+from netwright.lab.trial import Trial, Trials, network_for, opened
 from netwright.lab.two_way import two_way
 from netwright.models import check_model
 from netwright.recipes._choose import batch_size_for
@@ -74,18 +74,6 @@ def transfer_study(
                 row.append(run_one(trials, recipe.changed("auto", seed=seed), data, size.asked, updates))
             found.setdefault(name, []).append(row)
     return summary(arms, data, known, found, updates) | {"left_out": dropped}
-
-
-def opened(recipe: Recipe, path: str | None = None, **wanted: Any) -> Data:
-    """The data of a recipe, or at another path with its preprocessing, with one label a picture.
-
-    Raises:
-        NetwrightError: the data cannot be used, or pictures have several labels.
-    """
-    data = data_of(recipe, path, **wanted)
-    if data.splits["train"].labels.ndim != 1:
-        raise NetwrightError(f"the pictures of {data.name} have several labels each", "give data with one class each")
-    return data
 
 
 def named(arms: Mapping[str, Recipe], data: Data) -> dict[str, Recipe]:

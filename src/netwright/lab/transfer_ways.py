@@ -7,7 +7,7 @@ from netwright.core.spec import Spec
 from netwright.data import Data
 from netwright.engine.trick import Tricks
 from netwright.lab.trial import network_for
-from netwright.recipes._assemble import CHANGES_PICTURES
+from netwright.recipes._assemble import changing_pictures
 from netwright.recipes._recipe import LARGEST, Recipe
 from netwright.tricks import TRICKS
 
@@ -47,14 +47,8 @@ def ways_for(recipe_of: RecipeOf, data: Data) -> Ways:
         NetwrightError: an unknown name, or a bundle that cannot be read.
     """
     first = recipe_of(FEATURES)
-    return Ways(recipe_of, network_for(first.weights, data), changing_pictures(first))
-
-
-def changing_pictures(recipe: Recipe) -> tuple[str, ...]:
-    """The tricks of a recipe that may make another picture of a picture, by name."""
-    tricks = Tricks(TRICKS.build(text) for text in recipe.tricks)
-    names = {trick.name for station in CHANGES_PICTURES for trick in tricks.at(station) if not trick.card.targets}
-    return tuple(sorted(names))
+    tricks = Tricks(TRICKS.build(text) for text in first.tricks)
+    return Ways(recipe_of, network_for(first.weights, data), changing_pictures(tricks))
 
 
 def _without(recipe: Recipe, *names: str) -> Recipe:

@@ -17,6 +17,7 @@ from netwright.core.document import parsed
 from netwright.core.errors import Interrupted, NetwrightError
 from netwright.data import Data, open_data
 from netwright.data.gate.quarantine import read_quarantine
+from netwright.data.subset import refuse_several
 from netwright.engine.evaluate import evaluate
 from netwright.engine.loop import Watcher, interruption, train
 from netwright.engine.run import Run, Task
@@ -189,6 +190,17 @@ def data_of(recipe: Recipe, path: str | None = None, **wanted: Any) -> Data:
     if recipe.quarantine and path is None:
         told["quarantine"] = read_quarantine(Path(recipe.quarantine).expanduser())
     return open_data(recipe.data if path is None else path, **told | wanted)
+
+
+def opened(recipe: Recipe, path: str | None = None, **wanted: Any) -> Data:
+    """The same, with one label a picture.
+
+    Raises:
+        NetwrightError: as `data_of`, or pictures have several labels.
+    """
+    data = data_of(recipe, path, **wanted)
+    refuse_several(data.splits["train"])
+    return data
 
 
 def network_for(weights: str | None, data: Data) -> str:

@@ -278,8 +278,13 @@ def _features_stay(network: Headed, tricks: Tricks) -> bool:
 
     Nor may anything draw the backbone's weights when training starts.
     """
-    at_pictures = [trick for station in CHANGES_PICTURES for trick in tricks.at(station) if not trick.card.targets]
-    return network.fixed and not at_pictures and not any(trick.card.fresh for trick in tricks)
+    return network.fixed and not changing_pictures(tricks) and not any(trick.card.fresh for trick in tricks)
+
+
+def changing_pictures(tricks: Tricks) -> tuple[str, ...]:
+    """The tricks that may make another picture of a picture, by name."""
+    at_pictures = (trick for station in CHANGES_PICTURES for trick in tricks.at(station))
+    return tuple(sorted({trick.name for trick in at_pictures if not trick.card.targets}))
 
 
 def _validated(run: Run, pictures: Source, seen: Source, size: int) -> dict[str, float]:

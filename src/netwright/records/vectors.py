@@ -28,6 +28,7 @@ MAKE = "make it: netwright embed MODEL PATH -o vectors.parquet"
 FOUND = "the file is damaged or forged: get it again, or make it anew with `netwright embed`"
 
 Matrix = NDArray[np.float32]
+# zipfile raises NotImplementedError for what it cannot unpack.
 DAMAGED = (OSError, ValueError, EOFError, KeyError, AttributeError, NotImplementedError, MemoryError)
 
 

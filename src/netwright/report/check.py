@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from netwright.report.background import balance
-from netwright.report.html import Html, join, note, section, tag
+from netwright.report.html import Html, note, section, tag, with_code
 from netwright.report.page import document
 from netwright.report.tables import facts
 from netwright.report.words import count, plural, split_name
@@ -74,7 +74,7 @@ def _finding(found: Mapping[str, Any], pictures: Mapping[str, str]) -> Html:
         "article",
         tag("h3", _sentence(found["title"])),
         tag("p", _sentence(found["detail"])) if found["detail"] else None,
-        tag("p", tag("strong", "What to do: "), _with_code(found["fix"])) if found["fix"] else None,
+        tag("p", tag("strong", "What to do: "), with_code(found["fix"])) if found["fix"] else None,
         _gallery(drawn, pictures) if drawn else None,
         _names(named) if named else None,
         note(f"and {count(rest)} more") if rest > 0 and found["examples"] else None,
@@ -111,12 +111,6 @@ def _classes(verdict: Mapping[str, Any]) -> Html | None:
     if not verdict["per_class"]:
         return None
     return section("classes", "Classes", balance(verdict["per_class"]))
-
-
-def _with_code(text: str) -> Html:
-    """Text in which backquotes mark what is to be typed."""
-    parts = text.split("`")
-    return join(*(tag("code", part) if place % 2 else part for place, part in enumerate(parts)))
 
 
 def _sentence(text: str) -> str:

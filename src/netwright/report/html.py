@@ -45,6 +45,11 @@ def section(identity: str, title: str, *children: object) -> Html:
     return tag("section", heading, *children, id=identity, aria_labelledby=f"{identity}-title")
 
 
+def with_code(text: str) -> Html:
+    """Text in which backquotes mark what is to be typed."""
+    return join(*(tag("code", part) if place % 2 else part for place, part in enumerate(text.split("`"))))
+
+
 def note(*children: object) -> Html:
     """A quiet sentence, also where something is missing."""
     return tag("p", *children, class_="note")

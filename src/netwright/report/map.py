@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from netwright.report.figures import STYLE as FIGURE_STYLE
 from netwright.report.history import ON_WHITE
-from netwright.report.html import CONTROL, Html, join, note, section, tag
+from netwright.report.html import CONTROL, Html, join, note, section, tag, with_code
 from netwright.report.page import document
 from netwright.report.words import count, plural, split_name
 
@@ -105,7 +105,7 @@ def map_page(points: Sequence[Point], *, title: str, says: Sequence[str]) -> str
         *(switch if has_pictures else ()),
         tag("div", *drawn, class_="map", style=f"--ratio:{ratio:.3f}", role="group", aria_label=title),
         _keys(classes, [point.label for point in points]),
-        *(note(*_with_code(each)) for each in says),
+        *(note(with_code(each)) for each in says),
         note("Point at a sign, or reach it with the Tab key, to see its picture.") if has_pictures else None,
     )
     top = tag("header", tag("h1", tag("bdi", title)))
@@ -196,10 +196,6 @@ def _sign(number: int, label: str) -> str:
 
 def _too_many(classes: int) -> str:
     return f"{plural(classes, 'class', 'classes')} share {MOST_CLASSES} signs: point at one to see which it is."
-
-
-def _with_code(text: str) -> list[object]:
-    return [tag("code", part) if place % 2 else part for place, part in enumerate(text.split("`"))]
 
 
 def _drawn(points: NDArray[np.float64], labels: Sequence[str], title: str, says: Sequence[str]) -> Figure:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from netwright.records.intervals import wilson
-from netwright.report.html import Html, join, note, section, tag
+from netwright.report.html import Html, join, note, section, tag, with_code
 from netwright.report.pictures import data_uri, pair
 from netwright.report.reading import Reading
 from netwright.report.tables import table
@@ -67,7 +67,7 @@ def _right(reading: Reading, found: Mapping[str, Any]) -> Html | None:
     classes = found.get("right_classes")
     more = isinstance(classes, int) and classes > len(rows)
     cut = f"{len(rows)} of {classes} classes are shown. " if more else None
-    says = note(join(HOT, "Of each class the right picture it was surest of. ", cut, _with_code(ASK)))
+    says = note(join(HOT, "Of each class the right picture it was surest of. ", cut, with_code(ASK)))
     shown = (_right_figure(reading.folder.samples, entry) for entry in rows)
     gallery = tag("div", *shown, class_="gallery pairs")
     return join(tag("h3", "Where it looked when it was right"), says, _tested(found), gallery)
@@ -129,7 +129,7 @@ def _dreams(reading: Reading, found: Mapping[str, Any]) -> Html | None:
     how = "Each was painted from noise in a few steps so that the score of its class rises: a sketch, from one seed."
     shown = (_dream_figure(reading.folder.samples, row) for row in rows)
     gallery = tag("div", *shown, class_="gallery")
-    return join(tag("h3", "What it looks for"), note(_with_code(f"{many}. {how} {PAINT}")), gallery)
+    return join(tag("h3", "What it looks for"), note(with_code(f"{many}. {how} {PAINT}")), gallery)
 
 
 def _dream_figure(samples: Path, entry: Mapping[str, Any]) -> Html:
@@ -176,11 +176,6 @@ def _left_out(found: Mapping[str, Any]) -> Html | None:
     rows = [entry for entry in found.get("left_out") or [] if isinstance(entry, dict)]
     words = [tag("li", f"{_capital(str(row.get('what', '?')))} was left out: {row.get('why', '?')}.") for row in rows]
     return tag("ul", *words, class_="notes") if words else None
-
-
-def _with_code(text: str) -> Html:
-    before, code, after = text.split("`")
-    return join(before, tag("code", code), after)
 
 
 def _capital(words: str) -> str:

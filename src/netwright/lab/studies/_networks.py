@@ -1,6 +1,5 @@
 """Networks that a study trains and goes on with, kept in a file each so that none is made twice."""
 
-import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -103,15 +102,6 @@ class Networks:
         held = _read(place, "")
         if held and _part(held, NETWORK):
             _write(place, {name: tensor for name, tensor in held.items() if not name.startswith(NETWORK)})
-
-
-def digest(state: State) -> str:
-    """A hash of tensors and their names."""
-    found = sha256()
-    for name, tensor in sorted(state.items()):
-        found.update(json.dumps([name, [*tensor.shape], str(tensor.dtype)]).encode())
-        found.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-    return found.hexdigest()[:24]
 
 
 def _trial(held: State) -> Trial:

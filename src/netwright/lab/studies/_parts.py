@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from netwright.data.loader import ArraySource
 from netwright.data.split import Data, Split
+from netwright.data.subset import taken
 from netwright.engine.augment import prepare
 from netwright.engine.device import profile
 from netwright.engine.normalise import Normalise
@@ -17,16 +18,9 @@ from netwright.engine.normalise import Normalise
 LOOKED_AT = 256  # pictures at once
 
 
-def of_places(split: Split, places: NDArray[np.int64]) -> Split:
-    """Some pictures of a split, in the order given."""
-    names = [split.names[place] for place in places]
-    images, labels = np.asarray(split.images[places]), split.labels[places]
-    return replace(split, images=images, labels=labels, ids=split.ids[places], names=names)
-
-
 def trained_on(data: Data, places: NDArray[np.int64]) -> Data:
     """A data set whose training pictures are only these; the other splits stay whole."""
-    train = of_places(data.splits["train"], places)
+    train = taken(data.splits["train"], places)
     fingerprint = sha256(f"{data.fingerprint} trained on {train.ids.tolist()}".encode()).hexdigest()
     return replace(data, splits=data.splits | {"train": train}, fingerprint=fingerprint, examined=None)
 

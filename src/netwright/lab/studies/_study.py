@@ -15,7 +15,7 @@ from netwright.engine.trick import Trick, Tricks
 from netwright.lab.studies import STUDIES
 from netwright.lab.studies._networks import Networks
 from netwright.lab.studies._output import refuse_unwritable
-from netwright.lab.trial import Trials, data_of
+from netwright.lab.trial import Trials, opened
 from netwright.models import check_model
 from netwright.models._published import IMAGENET
 from netwright.recipes._recipe import Recipe
@@ -112,18 +112,6 @@ def study(
 
     write(folder)
     return found
-
-
-def opened(protocol: Recipe) -> Data:
-    """The data of a protocol.
-
-    Raises:
-        NetwrightError: it cannot be used, the gate refuses it, or its pictures have several labels each.
-    """
-    data = data_of(protocol)
-    if data.splits["train"].labels.ndim != 1:
-        raise NetwrightError("the pictures have several labels each", "studies take data with one class a picture")
-    return data
 
 
 def refuse(protocol: Recipe) -> None:

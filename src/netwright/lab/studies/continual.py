@@ -22,19 +22,20 @@ from torch import nn
 from netwright.core.errors import NetwrightError, unknown
 from netwright.core.options import Between
 from netwright.data.split import Data
-from netwright.data.subset import of_classes
+from netwright.data.subset import of_classes, taken
 from netwright.engine.random import generator
 from netwright.engine.trick import ALL_TASKS, Tricks
 from netwright.lab.studies._continual_found import found
 from netwright.lab.studies._distilled import Careful, Distilled
 from netwright.lab.studies._forgetting import Course, course
 from netwright.lab.studies._growing import begun, features_of, grown, herded
-from netwright.lab.studies._networks import State, Trained, digest
-from netwright.lab.studies._parts import of_places, trained_on
+from netwright.lab.studies._networks import State, Trained
+from netwright.lab.studies._parts import trained_on
 from netwright.lab.studies._study import Setting, normalised_as, refuse_unmeasured, tricks_of
 from netwright.lab.trial import Trial
 from netwright.models import create_model
 from netwright.models._weights import load_weights
+from netwright.nn.digest import digest
 from netwright.nn.headed import Headed
 from netwright.recipes._recipe import Recipe
 
@@ -258,7 +259,7 @@ class Order:
     def _chosen(self, step: int, label: int, places: NDArray[np.int64], network: Headed) -> torch.Tensor:
         if self.study.choose == "herding":
             data = self.data[step]
-            return herded(features_of(network, data, of_places(data.splits["train"], places)), self.study.memory)
+            return herded(features_of(network, data, taken(data.splits["train"], places)), self.study.memory)
         drawn = generator(self.seed, "memory", label).permutation(len(places))[: self.study.memory]
         return torch.from_numpy(np.sort(drawn))
 
