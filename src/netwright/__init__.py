@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from netwright.core.errors import NetwrightError
     from netwright.data import from_arrays, open_data
     from netwright.engine.trick import Card, Trick
+    from netwright.lab.ablate import ablate
     from netwright.lab.verify import verify
     from netwright.models import create_model, list_models
     from netwright.recipes._fit import Result, fit
@@ -26,6 +27,7 @@ _HOME = {
     "Recipe": "netwright.recipes._recipe",
     "Result": "netwright.recipes._fit",
     "Trick": "netwright.engine.trick",
+    "ablate": "netwright.lab.ablate",
     "create_model": "netwright.models",
     "fit": "netwright.recipes._fit",
     "from_arrays": "netwright.data",
@@ -45,6 +47,7 @@ __all__ = [
     "Result",
     "Trick",
     "__version__",
+    "ablate",
     "create_model",
     "fit",
     "from_arrays",

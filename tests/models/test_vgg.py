@@ -107,3 +107,63 @@ def test_weights_start_with_torchvisions_spread() -> None:
     head = model.get_head()
     assert head.weight.std().item() == pytest.approx(0.01, rel=0.05)
     assert not head.bias.any()
+
+
+def course(blocks: int, layers: int, *, side: int, options: str = "") -> str:
+    spec = f"vgg(blocks={blocks}, layers={layers}, head='dense', hidden=(128,), side={side // 2**blocks}, dropout=0.0"
+    return f"{spec}, norm='none'{options})"
+
+
+@pytest.mark.parametrize(("blocks", "layers", "millions"), [(1, 1, 1.05), (3, 1, 0.36), (3, 3, 0.74)])
+def test_a_dense_head_may_have_any_layers_over_any_map(blocks: int, layers: int, millions: float) -> None:
+    """Parameters of the depth study at 32 pixels: fewer with depth, since the dense layer sees a smaller map."""
+    params = sum(p.numel() for p in meta(course(blocks, layers, side=32)).parameters())
+    convolutions_, before = 0, 3
+    for block in range(blocks):
+        channels = 32 * 2**block
+        convolutions_ += 9 * before * channels + 9 * (layers - 1) * channels**2 + layers * channels
+        before = channels
+    dense = before * (32 // 2**blocks) ** 2 * 128 + 128
+    assert params == convolutions_ + dense + 128 * 10 + 10
+    assert round(params / 1e6, 2) == millions
+
+
+def test_a_dense_head_of_no_layer_scores_the_map_itself() -> None:
+    model = create_model("vgg(width=8, head='dense', hidden=(), side=2, dropout=0.0)", classes=7).eval()
+    x = torch.rand(2, 3, 16, 16)
+    assert torch.equal(model(x), model.get_head()(model.stages(x)[-1].flatten(1)))
+
+
+@pytest.mark.parametrize(("blocks", "layers"), [(1, 1), (1, 3), (3, 1), (2, 3)])
+def test_shortcuts_add_a_blocks_input_and_no_parameter(blocks: int, layers: int) -> None:
+    """Against the sum written out: act(f(x) + x), a wider block's missing channels zero, images not added."""
+    torch.manual_seed(0)
+    spec = f"vgg(blocks={blocks}, layers={layers}, width=8, norm='none'"
+    plain, short = (create_model(f"{spec}, skip={skip})", classes=5).eval() for skip in (False, True))
+    short.load_state_dict(dict(zip(short.state_dict(), plain.state_dict().values(), strict=True)))
+    for model in (plain, short):
+        with torch.no_grad():
+            for layer in convolutions(model):
+                torch.manual_seed(layer.in_channels)
+                layer.bias.normal_()  # type: ignore[union-attr]
+    x, weights = torch.rand(2, 3, 16, 16), iter(convolutions(plain))
+    wanted = x
+    for block in range(blocks):
+        layer = next(weights)
+        kept = wanted if block else layer(wanted).relu()
+        value = layer(wanted)
+        for _ in range(layers - 1):
+            value = next(weights)(value.relu())
+        if block or layers > 1:
+            missing = value.shape[1] - kept.shape[1]
+            before = missing // 2
+            value[:, before : before + kept.shape[1]] += kept
+        wanted = nn.functional.max_pool2d(value.relu(), 2)
+    torch.testing.assert_close(short.stages(x)[-1], wanted, rtol=1e-5, atol=1e-5)
+    assert torch.equal(short(x), plain(x)) == (blocks == layers == 1)
+
+
+def test_shortcuts_leave_the_stages_where_they_are() -> None:
+    x = torch.rand(1, 3, 32, 32, device="meta")
+    plain, short = (meta(f"vgg(skip={skip})").stages(x) for skip in (False, True))
+    assert [map_.shape for map_ in short] == [map_.shape for map_ in plain]

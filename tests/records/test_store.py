@@ -2,15 +2,17 @@
 
 import os
 import sqlite3
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import make_url
 
 from netwright.core.errors import NetwrightError
-from netwright.records.store import VERSION, RunStore
+from netwright.records.migrations import VERSION
+from netwright.records.store import RunStore
+from tests.forked import exit_code, forked
 
 
 def enter(store: RunStore, number: int = 0, **other: Any) -> int:
@@ -18,14 +20,14 @@ def enter(store: RunStore, number: int = 0, **other: Any) -> int:
     return store.add(**(fields | {"path": Path(f"runs/{number}"), "model": "resnet18", "data": "f00d"} | other))
 
 
-def test_a_run_from_start_to_end(tmp_path: Path) -> None:
-    store = RunStore.beside(tmp_path / "new")
+def test_a_run_from_start_to_end(url: str) -> None:
+    store = RunStore(url)
     number = enter(store, recipe={"lr": 0.1, "size": (2, 3)})
     (run,) = store.list()
     assert (run.id, run.status, run.finished, run.metrics) == (number, "running", None, {})
     assert run.recipe == {"lr": 0.1, "size": [2, 3]}
     store.finish(number, status="done", metrics={"accuracy": 0.5, "loss": float("nan")})
-    (run,) = RunStore.beside(tmp_path / "new").list()
+    (run,) = RunStore(url).list()
     assert run.status == "done"
     assert run.metrics == {"accuracy": 0.5, "loss": None}
     assert run.finished is not None
@@ -33,8 +35,8 @@ def test_a_run_from_start_to_end(tmp_path: Path) -> None:
     assert run.finished >= run.created
 
 
-def test_a_run_that_is_there_keeps_its_row(tmp_path: Path) -> None:
-    store, path = RunStore.beside(tmp_path), Path(os.fsdecode(b"runs/\xff"))
+def test_a_run_that_is_there_keeps_its_row(url: str) -> None:
+    store, path = RunStore(url), Path(os.fsdecode(b"runs/\xff"))
     number = enter(store, path=path)
     store.finish(number, status="done", metrics={"accuracy": 0.5})
     other, created = enter(store, 1), store.find("key0")[0].created
@@ -44,15 +46,15 @@ def test_a_run_that_is_there_keeps_its_row(tmp_path: Path) -> None:
     assert [run.id for run in store.list()] == [other, number]
 
 
-def test_list_is_newest_first_and_limited(tmp_path: Path) -> None:
-    store = RunStore.beside(tmp_path)
+def test_list_is_newest_first_and_limited(url: str) -> None:
+    store = RunStore(url)
     for number in range(5):
         enter(store, number)
     assert [run.seed for run in store.list(3)] == [4, 3, 2]
 
 
-def test_find_by_the_start_of_a_key(tmp_path: Path) -> None:
-    store = RunStore.beside(tmp_path)
+def test_find_by_the_start_of_a_key(url: str) -> None:
+    store = RunStore(url)
     enter(store, 1, key="abc123")
     enter(store, 2, key="abc123")
     enter(store, 3, key="def456")
@@ -60,26 +62,21 @@ def test_find_by_the_start_of_a_key(tmp_path: Path) -> None:
     assert store.find("%") == []
 
 
-def test_finish_of_an_unknown_run(tmp_path: Path) -> None:
+def test_finish_of_an_unknown_run(url: str) -> None:
     with pytest.raises(NetwrightError, match="there is no run 7"):
-        RunStore.beside(tmp_path).finish(7, status="done", metrics={})
+        RunStore(url).finish(7, status="done", metrics={})
 
 
-def test_four_processes_write_ten_rows_each_into_a_new_store(tmp_path: Path) -> None:
-    code = f"""
-import os
-from pathlib import Path
-from netwright.records.store import RunStore
-for seed in range(10):
-    store = RunStore.beside(Path({str(tmp_path)!r}))
-    path = Path(f"{{os.getpid()}}-{{seed}}")
-    number = store.add(key="k", name="n", path=path, recipe={{}}, seed=seed, model="m", data="d")
-    store.finish(number, status="done", metrics={{"seed": seed}})
-"""
-    started = [subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True) for _ in range(4)]
-    errors = [process.communicate()[1] for process in started]
-    assert errors == [""] * 4
-    runs = RunStore.beside(tmp_path).list(100)
+def test_four_processes_write_ten_rows_each_into_a_new_store(url: str) -> None:
+    def work() -> None:
+        for seed in range(10):
+            store = RunStore(url)
+            number = enter(store, seed, path=Path(f"{os.getpid()}-{seed}"))
+            store.finish(number, status="done", metrics={"seed": seed})
+
+    children = [forked(work) for _ in range(4)]
+    assert [exit_code(child) for child in children] == [0] * 4
+    runs = RunStore(url).list(100)
     assert len(runs) == 40
     assert all(run.status == "done" and run.metrics == {"seed": run.seed} for run in runs)
 
@@ -102,11 +99,35 @@ def test_a_newer_store_is_refused(tmp_path: Path) -> None:
         RunStore.beside(tmp_path)
 
 
-@pytest.mark.parametrize("url", ["nonsense", "wonderdb://x/y", "sqlite:////no/such/folder/runs.db"])
-def test_an_address_that_leads_nowhere(url: str) -> None:
-    with pytest.raises(NetwrightError) as caught:
-        RunStore(url)
+def test_beside_an_output_folder_that_is_new(tmp_path: Path) -> None:
+    store = RunStore.beside(tmp_path / "new")
+    assert store.url == f"sqlite:///{tmp_path / 'new' / 'runs.db'}"
+    assert (tmp_path / "new" / "runs.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("address", "problem"),
+    [
+        ("nonsense", "cannot read the address"),
+        ("wonderdb://x/y", "SQLite or PostgreSQL, not in wonderdb"),
+        ("mysql://x/y", "SQLite or PostgreSQL, not in mysql"),
+        ("postgresql+nodriver://x/y", "cannot read the address"),
+        ("sqlite://", "in memory"),
+        ("sqlite:///:memory:", "in memory"),
+        ("sqlite:////no/such/folder/runs.db", "cannot be used"),
+    ],
+)
+def test_an_address_that_leads_nowhere(address: str, problem: str) -> None:
+    with pytest.raises(NetwrightError, match=problem) as caught:
+        RunStore(address)
     assert caught.value.fix
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
+def test_postgresql_is_reached_by_the_driver_that_we_have(postgresql: str, scheme: str) -> None:
+    store = RunStore(postgresql.replace("postgresql+psycopg:", f"{scheme}:"))
+    assert store.url == postgresql
+    assert str(make_url(postgresql).password) not in str(store)
 
 
 def test_a_file_that_is_no_store(tmp_path: Path) -> None:
@@ -115,9 +136,25 @@ def test_a_file_that_is_no_store(tmp_path: Path) -> None:
         RunStore.beside(tmp_path)
 
 
-def test_password_is_never_shown() -> None:
-    # With the driver the server cannot be reached, without it the driver is named; neither may tell the password.
+# With the driver the server cannot be reached, without it the driver is named; nothing may tell the password.
+@pytest.mark.parametrize("before", ["postgresql+psycopg://", "wonderdb://", "postgresql//", "postgresql:://"])
+def test_password_is_never_shown(before: str) -> None:
     with pytest.raises(NetwrightError) as caught:
-        RunStore("postgresql+psycopg://me:secret@127.0.0.1:1/x")
+        RunStore(f"{before}me:secret@127.0.0.1:1/x")
     assert "secret" not in str(caught.value)
     assert caught.value.fix
+
+
+def test_without_the_driver_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(NetwrightError, match="the run store needs psycopg") as caught:
+        RunStore("postgresql://me@127.0.0.1:1/x")
+    assert caught.value.fix == "pip install 'netwright[postgres]'"
+
+
+def test_a_wrong_password_is_told_without_it(postgresql: str) -> None:
+    url = make_url(postgresql).set(password="wrong-one")
+    with pytest.raises(NetwrightError, match="password authentication failed") as caught:
+        RunStore(url)
+    assert "wrong-one" not in str(caught.value)
+    assert "lets you in" in caught.value.fix

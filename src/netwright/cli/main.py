@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from netwright.cli.catalogue import listing
+from netwright.cli.ablate import ablate
 from netwright.cli.check import check
 from netwright.cli.embed import embed
 from netwright.cli.evaluate import evaluate
@@ -73,6 +74,7 @@ app.command()(predict)
 app.command()(evaluate)
 app.command()(explain)
 app.command()(lr_find)
+app.command()(ablate)
 app.command()(history)
 app.command()(transfer_study)
 app.command()(study)

@@ -13,14 +13,16 @@ from netwright.core.spec import Spec, literal
 if TYPE_CHECKING:
     from netwright.recipes._recipe import Recipe
 
+OWN = "depth"  # the study whose protocol is a recipe of the same name
+
 
 def study(
-    name: Annotated[str, typer.Argument(help="transferability or continual; see `netwright list studies`.")],
+    name: Annotated[str, typer.Argument(help="depth, transferability or continual; see `netwright list studies`.")],
     path: Annotated[str, typer.Argument(help="A folder of photos, an .npz, or digits.")],
     model: options.Model = None,
     weights: options.Weights = None,
     seeds: Annotated[
-        int | None, typer.Option(min=1, help="Splits or orders of the classes. [default: by study]")
+        int | None, typer.Option(min=1, help="Runs of everything: splits or orders of the classes. [default: by study]")
     ] = None,
     base: Annotated[
         str | None, typer.Option(metavar="N", help="continual: classes to begin with, or a share. [default: 0.5]")
@@ -34,10 +36,18 @@ def study(
     strategies: Annotated[
         str | None, typer.Option(help="continual: of finetune,frozen,distilled,joint. [default: all]")
     ] = None,
+    blocks: Annotated[str | None, typer.Option(help="depth: how often maps are halved. [default: 1,2,3]")] = None,
+    layers: Annotated[str | None, typer.Option(help="depth: convolutions in each block. [default: 1,2,3]")] = None,
+    norm: Annotated[
+        str | None, typer.Option(help="depth: of none,batch,layer,group,instance; a grid for each. [default: none]")
+    ] = None,
+    skip: Annotated[bool, typer.Option("--skip", help="depth: a second grid, of networks with shortcuts.")] = False,
     per_class: Annotated[
         int | None, typer.Option(min=1, help="Training pictures of each class. [default: all]")
     ] = None,
-    recipe: Annotated[str | None, typer.Option(help="The protocol. [default: digits for digits, else history]")] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="The protocol. [default: depth for depth, digits for digits, else history]")
+    ] = None,
     optimizer: options.Optimizer = None,
     with_: options.With = None,
     without: options.Without = None,
@@ -53,19 +63,28 @@ def study(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")] = False,
 ) -> None:
-    """Answer a named question on your own pictures: which features transfer, what is forgotten of earlier classes.
+    """Answer a named question on your own pictures: what depth does, which features transfer, what is forgotten.
 
     The same command goes on where it was stopped, and trainings that are finished are not repeated.
     """
     spec = _spec(
-        name, seeds=seeds, base=_number(base), step=_number(step), memory=memory, strategies=_parts(strategies)
+        name,
+        seeds=seeds,
+        base=_number(base),
+        step=_number(step),
+        memory=memory,
+        strategies=_parts(strategies),
+        blocks=_numbers(blocks),
+        layers=_numbers(layers),
+        norm=_parts(norm),
+        skip=(False, True) if skip else None,
     )
     fields = ("optimizer", "model", "weights", "epochs", "batch_size", "lr", "image_size", "seed", "device")
     given = (optimizer, model, weights, epochs, batch_size, lr, image_size, seed, device)
     changes = options.changes(dict(zip(fields, given, strict=True)), set_)
-    if recipe is None:
+    if recipe is None and spec.name != OWN:
         changes = {"model": "auto", "batch_size": "auto"} | changes
-    chosen = recipe or ("digits" if path == "digits" else "history")
+    chosen = recipe or (OWN if spec.name == OWN else "digits" if path == "digits" else "history")
     protocol = options.chosen_recipe(path, chosen, changes, with_, without)
     _run(spec, protocol, per_class, output or Path(spec.name), as_json)
 
@@ -89,6 +108,11 @@ def _spec(name: str, **given: Any) -> Spec:
 
 def _parts(text: str | None) -> tuple[str, ...] | None:
     return None if text is None else tuple(part.strip() for part in text.split(","))
+
+
+def _numbers(text: str | None) -> tuple[Any, ...] | None:
+    """The same, numbers where they are some."""
+    return None if text is None else tuple(map(literal, _parts(text) or ()))
 
 
 def _number(text: str | None) -> Any:

@@ -1,7 +1,7 @@
 """A trick is one object with a name: its fields are its options, and it overrides the stations it needs."""
 
 import copy
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from graphlib import TopologicalSorter
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -27,6 +27,23 @@ GradFn = Callable[["Batch", "Run"], "Passed"]
 ALL_TASKS: tuple[TaskName, ...] = ("classification", "multi_label", "segmentation", "reconstruction")
 
 
+@dataclass(frozen=True)
+class Range:
+    """Where a search may look for the value of a numeric option, both ends included.
+
+    Attributes:
+        low: the least.
+        high: the most.
+        log: drawn by its logarithm: a factor counts, not a difference.
+        without: why it does not hold the option's default, or "".
+    """
+
+    low: float
+    high: float
+    log: bool = False
+    without: str = ""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Card:
     """What documentation, the lab and the doctor may know about a trick.
@@ -42,6 +59,7 @@ class Card:
         structure: the network that is handed on has another structure because of it, so the bundle must name it.
         fresh: it draws weights anew, so it is refused together with weights that were learnt.
         targets: at the batch station it changes targets only, and leaves pictures as they are.
+        ranges: where a search may look for the values of its options.
     """
 
     paper: str = ""
@@ -54,6 +72,7 @@ class Card:
     structure: bool = False
     fresh: bool = False
     targets: bool = False
+    ranges: Mapping[str, Range] = field(default_factory=dict[str, Range])
 
 
 @dataclass

@@ -1,5 +1,7 @@
 """VGG networks: 3x3 convolutions, pooled between blocks (Simonyan & Zisserman 2014, arXiv:1409.1556)."""
 
+from collections.abc import Iterable, Sequence
+from itertools import chain, pairwise
 from typing import Annotated, Literal
 
 from torch import Tensor, nn
@@ -7,6 +9,7 @@ from torch import Tensor, nn
 from netwright.core.errors import NetwrightError
 from netwright.core.options import Between
 from netwright.models._family import Classes, Count, Family, Share, Variant
+from netwright.models.resnet_cifar import option_a
 from netwright.nn.activation import ActivationKind, make_activation
 from netwright.nn.conv import norm_layers
 from netwright.nn.head import make_head
@@ -23,12 +26,17 @@ class VGG(Family):
         blocks: how often the map is halved; each block has twice the channels of the one before, up to 512.
         layers: convolutions in each block, or in every block where it is one number.
         width: channels of the first block.
-        head: the paper's two hidden `dense` layers of 4096 over a map of 7x7, or nothing but a global average `pool`.
+        head: `dense` layers over the last map, or nothing but a global average `pool`.
+        hidden: units of each dense layer; the paper's two have 4096.
+        side: of the map that dense layers see, to which another one is averaged or repeated; the paper's is 7.
         classes: number of class scores.
         in_channels: channels of the images.
         norm: normalisation after each convolution.
         activation: after each convolution and each hidden dense layer.
         dropout: share of each hidden dense layer that is dropped, or of the pooled features.
+        skip: whether a block's input is added to what its last convolution gives, before the activation; the first
+            block's is what its first convolution gives. Channels that the input lacks are zero (He et al. 2015,
+            arXiv:1512.03385, option A), so that no parameter is added.
     """
 
     def __init__(
@@ -38,11 +46,14 @@ class VGG(Family):
         layers: Count | tuple[Count, ...] = (2, 2, 3, 3, 3),
         width: Annotated[int, Between(1, WIDEST)] = 64,
         head: Literal["dense", "pool"] = "dense",
+        hidden: tuple[Count, ...] = (4096, 4096),
+        side: Count = 7,
         classes: Classes = 1000,
         in_channels: Count = 3,
         norm: NormKind = "none",
         activation: ActivationKind = "relu",
         dropout: Share = 0.5,
+        skip: bool = False,
     ) -> None:
         super().__init__()
         self.smallest = 2**blocks
@@ -50,18 +61,22 @@ class VGG(Family):
         channels = in_channels
         for index, convolutions in enumerate(layers_of_blocks(layers, blocks)):
             before, channels = channels, min(width * 2**index, WIDEST)
+            bricks: list[nn.Sequential] = []
             for position in range(convolutions):
                 start = before if position == 0 else channels
                 convolution = nn.Conv2d(start, channels, 3, padding=1)  # with a bias even before a norm, as torchvision
-                self.features.extend([convolution, *norm_layers(norm, channels), make_activation(activation)])
+                bricks.append(nn.Sequential(convolution, *norm_layers(norm, channels), make_activation(activation)))
+            self.features.extend(shortened(bricks, before, channels, stem=index == 0) if skip else in_a_row(bricks))
             self.features.append(nn.MaxPool2d(2))
-        self.avgpool = nn.AdaptiveAvgPool2d(7 if head == "dense" else 1)
-        hidden: list[nn.Module] = [nn.Dropout(dropout)]
+        self.avgpool = nn.AdaptiveAvgPool2d(side if head == "dense" else 1)
+        layers_of_head: list[nn.Module] = [nn.Dropout(dropout)]
         features = channels
         if head == "dense":
-            hidden, features = dense_layers(channels * 7 * 7, activation=activation, dropout=dropout), 4096
-        self.classifier = nn.Sequential(*hidden, make_head(features, classes))
-        self.head_name = f"classifier.{len(hidden)}"
+            features = channels * side**2
+            layers_of_head = dense_layers(features, hidden=hidden, activation=activation, dropout=dropout)
+            features = [features, *hidden][-1]
+        self.classifier = nn.Sequential(*layers_of_head, make_head(features, classes))
+        self.head_name = f"classifier.{len(layers_of_head)}"
         self.apply(initialise)
 
     def maps(self, x: Tensor) -> list[Tensor]:
@@ -70,20 +85,51 @@ class VGG(Family):
 
     def forward(self, x: Tensor) -> Tensor:
         """Class scores: N C H W -> N K."""
-        x = self.avgpool(self.stages(x)[-1])  # N C h w -> N C 7 7, or N C 1 1
+        x = self.avgpool(self.stages(x)[-1])  # N C h w -> N C side side, or N C 1 1
         return self.classifier(x.flatten(1))
 
 
-def dense_layers(features: int, *, activation: ActivationKind, dropout: float) -> list[nn.Module]:
-    """The two hidden layers between the last map and the scores, N F -> N 4096."""
-    return [
-        nn.Linear(features, 4096),
-        make_activation(activation),
-        nn.Dropout(dropout),
-        nn.Linear(4096, 4096),
-        make_activation(activation),
-        nn.Dropout(dropout),
-    ]
+class Shortcut(nn.Module):
+    """activation(branch(x) + x), where x is given the channels that it lacks."""
+
+    def __init__(self, branch: nn.Module, shortcut: nn.Module, activation: nn.Module) -> None:
+        super().__init__()
+        self.branch, self.shortcut, self.activation = branch, shortcut, activation
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N C H W -> N channels H W."""
+        return self.activation(self.branch(x) + self.shortcut(x))
+
+
+def in_a_row(bricks: Iterable[Iterable[nn.Module]]) -> list[nn.Module]:
+    """The layers of bricks one after the other."""
+    return [*chain.from_iterable(bricks)]
+
+
+def shortened(bricks: Sequence[nn.Sequential], before: int, channels: int, *, stem: bool) -> list[nn.Module]:
+    """The layers of one block with a shortcut around its convolutions; a stem begins behind the first of them.
+
+    Args:
+        bricks: of each convolution the layers that belong to it, its activation the last.
+        before: channels that come in.
+        channels: that go out.
+        stem: whether images come in, which are not added to features.
+    """
+    first, rest = in_a_row(bricks[:stem]), in_a_row(bricks[stem:])
+    if not rest:
+        return first
+    *branch, activation = rest
+    return [*first, Shortcut(nn.Sequential(*branch), option_a(channels if stem else before, channels, 1), activation)]
+
+
+def dense_layers(
+    features: int, *, hidden: tuple[int, ...] = (4096, 4096), activation: ActivationKind, dropout: float
+) -> list[nn.Module]:
+    """The hidden layers between the last map and the scores, each with what follows it. N F -> N hidden[-1]."""
+    layers: list[nn.Module] = []
+    for before, after in pairwise((features, *hidden)):
+        layers += [nn.Linear(before, after), make_activation(activation), nn.Dropout(dropout)]
+    return layers
 
 
 def layers_of_blocks(layers: int | tuple[int, ...], blocks: int) -> tuple[int, ...]:

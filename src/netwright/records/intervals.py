@@ -82,7 +82,7 @@ def bootstrap_mean(values: ArrayLike, *, seed: int = 0, resamples: int = 2000, c
         return Interval(float(data.mean()) if data.size else math.nan, math.nan, math.nan, data.size, "bca")
     means = resample(lambda rows: data[rows].mean(axis=1), data.size, seed=seed, resamples=resamples)
     mean = float(data.mean())
-    low, high = np.quantile(means, _corrected_tails(data, means, confidence))
+    low, high = np.quantile(means, corrected_tails(data, means, NORMAL.inv_cdf((1 + confidence) / 2)))
     return Interval(mean, min(mean, float(low)), max(mean, float(high)), data.size, "bca")
 
 
@@ -107,14 +107,20 @@ def resample(statistic: Callable[[Indices], Floats], n: int, *, seed: int = 0, r
     return np.concatenate([statistic(generator.integers(n, size=(size, n), dtype=np.intp)) for size in sizes])
 
 
-def _corrected_tails(data: Floats, means: Floats, confidence: float) -> tuple[float, float]:
-    """The quantiles of the resampled means at which the BCa interval ends."""
+def corrected_tails(data: Floats, means: Floats, reach: float) -> tuple[float, float]:
+    """The quantiles of the resampled means at which the BCa interval ends.
+
+    Args:
+        data: what was measured. N.
+        means: of samples drawn from it. R.
+        reach: how many standard errors a normal interval would go to each side, as 1.96.
+    """
     deviation = data - data.mean()
     spread = float((deviation**2).sum()) ** 1.5
     # For a mean the jackknife estimate of the acceleration has this closed form.
     acceleration = float((deviation**3).sum()) / (6 * spread) if spread else 0.0
     below = float(np.mean(means < data.mean()) + np.mean(means == data.mean()) / 2)
     bias = NORMAL.inv_cdf(min(max(below, 0.5 / means.size), 1 - 0.5 / means.size))
-    tails = (bias + NORMAL.inv_cdf((1 + sign * confidence) / 2) for sign in (-1, 1))
+    tails = (bias + sign * reach for sign in (-1, 1))
     low, high = (NORMAL.cdf(bias + tail / (1 - acceleration * tail)) for tail in tails)
     return low, high

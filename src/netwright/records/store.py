@@ -1,13 +1,28 @@
 """The run store: one row a run, so that runs can be listed and found without opening folders. SQLite or PostgreSQL."""
 
 import os
+import re
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from sqlalchemy import JSON, URL, DateTime, Dialect, Engine, create_engine, event, select, text
+from sqlalchemy import (
+    JSON,
+    URL,
+    BigInteger,
+    DateTime,
+    Dialect,
+    Engine,
+    create_engine,
+    event,
+    func,
+    make_url,
+    select,
+    text,
+)
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from sqlalchemy.pool import NullPool
@@ -15,11 +30,12 @@ from sqlalchemy.types import TypeDecorator
 
 from netwright.core.errors import NetwrightError
 from netwright.records.atomic import disk_errors
+from netwright.records.migrations import migrate
 from netwright.records.plain import plain
 
-VERSION = 1
 PATIENCE = 60  # seconds a writer waits for the others
-CREATION = 0x6E657477  # the number of the PostgreSQL lock under which tables are made
+REACH = 10  # seconds a server has to answer
+ADDRESS = "write sqlite:///runs.db, or postgresql+psycopg://user:password@host/database"
 
 
 class Utc(TypeDecorator[datetime]):
@@ -38,17 +54,9 @@ class Utc(TypeDecorator[datetime]):
 
 
 class Base(DeclarativeBase):
-    """The tables of the store."""
+    """The tables of the store, as the last step of `migrations` leaves them."""
 
     type_annotation_map = {dict[str, Any]: JSON, datetime: Utc}  # noqa: RUF012 - SQLAlchemy reads it from the class
-
-
-class Schema(Base):
-    """One row: which version of the tables this is."""
-
-    __tablename__ = "schema_version"
-
-    version: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
 
 
 class StoredRun(Base):
@@ -65,33 +73,76 @@ class StoredRun(Base):
     status: Mapped[str]
     recipe: Mapped[dict[str, Any]]
     metrics: Mapped[dict[str, Any]]
-    seed: Mapped[int]
+    seed: Mapped[int] = mapped_column(BigInteger)
     model: Mapped[str]
     data: Mapped[str]
 
 
-class RunStore:
-    """The runs of one output folder, or of a team.
+class Store:
+    """A database of ours, brought up to date when it is opened. Threads and processes may share one, and hand it on.
 
     Args:
-        url: where the store is, as SQLAlchemy writes it; `RunStore.beside(output)` is the usual one.
+        url: where it is, as SQLAlchemy writes it; `Store.beside(output)` is the usual one.
+
+    Attributes:
+        url: the same as text, with its password: to be handed to another process, and shown to nobody.
 
     Raises:
         NetwrightError: it cannot be reached, or was written by a newer netwright.
     """
 
     def __init__(self, url: str | URL) -> None:
-        self.url = url
         with self._explained():
-            self._engine = _engine(url)
-            self._prepare()
+            address = _address(url)
+            self.url = address.render_as_string(hide_password=False)
+            self._engine = _engine(address)
+            with self._engine.begin() as connection:
+                migrate(connection, str(self))
 
     @classmethod
-    def beside(cls, output: Path) -> "RunStore":
+    def beside(cls, output: Path) -> Self:
         """The store of an output folder: `runs.db` in it."""
         with disk_errors(output):
             output.mkdir(parents=True, exist_ok=True)
         return cls(URL.create("sqlite", database=str((output / "runs.db").absolute())))
+
+    def __str__(self) -> str:
+        return self._engine.url.render_as_string(hide_password=True)
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str]]:
+        return type(self), (self.url,)
+
+    @contextmanager
+    def _transaction(self) -> Generator[Session]:
+        with self._explained(), Session(self._engine) as session, session.begin():
+            yield session
+
+    def _now(self, session: Session) -> datetime:
+        """By the clock of the database: machines that share one need not agree on the time."""
+        if self._engine.dialect.name == "postgresql":
+            return session.scalars(select(func.clock_timestamp(type_=Utc))).one()
+        told = session.scalars(text("SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')")).one()
+        return datetime.fromisoformat(told).replace(tzinfo=UTC)
+
+    @contextmanager
+    def _explained(self) -> Generator[None]:
+        try:
+            yield
+        except (ArgumentError, NoSuchModuleError) as error:
+            problem = f"cannot read the address of the run store: {_without_password(str(error))}"
+            raise NetwrightError(problem, ADDRESS) from error
+        except ModuleNotFoundError as error:
+            fix = "pip install 'netwright[postgres]'" if error.name == "psycopg" else f"pip install {error.name}"
+            raise NetwrightError(f"the run store needs {error.name}", fix) from error
+        except DBAPIError as error:
+            on_disk = self.url.startswith("sqlite")
+            cause = "the disk has room, and that you may write there" if on_disk else "the server runs and lets you in"
+            fix = f"check that {cause}; or keep the runs elsewhere (--output, --store)"
+            raise NetwrightError(f"the run store cannot be used: {_without_password(str(error.orig))}", fix) from error
+
+
+class RunStore(Store):
+    """The runs of one output folder, or of a team."""
 
     def add(
         self, *, key: str, name: str, path: Path, recipe: Mapping[str, Any], seed: int, model: str, data: str
@@ -109,7 +160,7 @@ class RunStore:
         """
         place = os.fsencode(path).decode(errors="backslashreplace")  # a name on disk need not be valid text
         newest = select(StoredRun).where(StoredRun.path == place).order_by(StoredRun.id.desc())
-        with self._explained(), Session(self._engine) as session, session.begin():
+        with self._transaction() as session:
             run = session.scalar(newest) or StoredRun(path=place, created=datetime.now(UTC))
             run.key, run.name, run.recipe, run.seed, run.model, run.data = key, name, plain(recipe), seed, model, data
             run.finished, run.status, run.metrics = None, "running", {}
@@ -123,7 +174,7 @@ class RunStore:
         Raises:
             NetwrightError: there is no such run.
         """
-        with self._explained(), Session(self._engine) as session, session.begin():
+        with self._transaction() as session:
             run = session.get(StoredRun, id)
             if run is None:
                 raise NetwrightError(f"there is no run {id} in {self}", "pass the id that add() gave")
@@ -140,38 +191,27 @@ class RunStore:
         with self._explained(), Session(self._engine) as session:
             return session.scalars(select(StoredRun).where(matching).order_by(StoredRun.id.desc())).all()
 
-    def __str__(self) -> str:
-        return self._engine.url.render_as_string(hide_password=True)
 
-    def _prepare(self) -> None:
-        with Session(self._engine) as session, session.begin():
-            if self._engine.dialect.name == "postgresql":
-                session.execute(text(f"SELECT pg_advisory_xact_lock({CREATION})"))
-            Base.metadata.create_all(session.connection())
-            version = session.scalar(select(Schema.version))
-            if version is None:
-                session.add(Schema(version=VERSION))
-            elif version > VERSION:
-                problem = f"{self} was written by a newer netwright (version {version} of its tables, here {VERSION})"
-                raise NetwrightError(problem, "update netwright: pip install --upgrade netwright")
-
-    @contextmanager
-    def _explained(self) -> Generator[None]:
-        try:
-            yield
-        except (ArgumentError, NoSuchModuleError) as error:
-            fix = "write sqlite:///runs.db, or postgresql+psycopg://user:password@host/database"
-            raise NetwrightError(f"cannot read the address of the run store: {error}", fix) from error
-        except ModuleNotFoundError as error:
-            raise NetwrightError(f"the run store needs {error.name}", f"pip install {error.name}") from error
-        except DBAPIError as error:
-            fix = "check that the disk has room or the server runs, and that you may write there; or pass --output"
-            raise NetwrightError(f"the run store cannot be used: {error.orig}", fix) from error
+def _address(url: str | URL) -> URL:
+    address = make_url(url)
+    kind, _, driver = address.drivername.partition("+")
+    if kind in ("postgres", "postgresql") and not driver:  # one has said nothing of drivers, and there is only ours
+        address = address.set(drivername="postgresql+psycopg")
+    elif kind not in ("sqlite", "postgresql"):
+        raise ArgumentError(f"it is kept in SQLite or PostgreSQL, not in {kind}")
+    if kind == "sqlite" and address.database in (None, "", ":memory:"):
+        raise ArgumentError("a database in memory is gone with its connection, so no run would be found again")
+    return address
 
 
-def _engine(url: str | URL) -> Engine:
+def _without_password(words: str) -> str:
+    return re.sub(r":[^:@/\s]*@", ":***@", words)
+
+
+def _engine(address: URL) -> Engine:
     # Without a pool no connection outlives its transaction, so a fork can never inherit one.
-    engine = create_engine(url, poolclass=NullPool)
+    unreachable = {"connect_timeout": REACH} if address.drivername == "postgresql+psycopg" else {}
+    engine = create_engine(address, poolclass=NullPool, connect_args=unreachable)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _on_connect)
         event.listen(engine, "begin", _on_begin)
@@ -180,10 +220,15 @@ def _engine(url: str | URL) -> Engine:
 
 def _on_connect(connection: Any, _: Any) -> None:
     connection.isolation_level = None  # we say BEGIN ourselves
+    connection.create_function("sha256", 1, _digest, deterministic=True)  # as PostgreSQL has
     connection.execute(f"PRAGMA busy_timeout = {PATIENCE * 1000}")
     # Set once and kept in the file. Asking again would need the file alone, and may fail at once when it is not.
     if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
         _try_wal(connection)
+
+
+def _digest(content: bytes | None) -> bytes | None:
+    return None if content is None else sha256(content).digest()
 
 
 def _try_wal(connection: Any) -> None:

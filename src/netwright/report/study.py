@@ -10,7 +10,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, NullLocator
 
 from netwright.records.atomic import write_atomic
 from netwright.records.intervals import Interval
@@ -22,6 +22,8 @@ from netwright.report.words import count, plural, setting
 
 COLOURS = {"first": FIRST, "second": SECOND, "muted": MUTED, "ink": INK}
 ON_WHITE = {FIRST: "#2a5f8f", SECOND: "#b4561f", MUTED: "#5a646d", RULE: "#bbbbbb", INK: "#1c2126"}
+SIZES = ((1e9, " G"), (1e6, " M"), (1e3, " k"))
+COLUMNS = 2  # panels side by side
 PROTOCOL = ("model", "weights", "optimizer", "schedule", "tricks", "epochs", "batch_size", "precision")
 
 
@@ -76,12 +78,14 @@ def rows_of(each: Mapping[str, Any]) -> list[list[str]]:
 
 
 def cell_text(cell: Any) -> str:
-    """A cell in words: an interval as a percentage or in percentage points, anything else as it is."""
+    """A cell in words: an interval as a percentage, a share or in percentage points, anything else as it is."""
     if not isinstance(cell, Mapping):
         return str(cell)
     seen = Interval.from_json(cell["interval"])
     if cell["unit"] == "percent":
         return seen.percent()
+    if cell["unit"] == "share":
+        return f"{seen.value:.2f} [{seen.low:.2f}, {seen.high:.2f}]"
     return f"{100 * seen.value:+.1f} [{100 * seen.low:.1f}, {100 * seen.high:.1f}]"
 
 
@@ -103,9 +107,14 @@ def picture(found: Mapping[str, Any]) -> bytes:
 
 
 def _drawn(panels: Sequence[Mapping[str, Any]], on: Mapping[str, str] | None = None) -> Figure:
-    drawn = Figure(figsize=(8.0, 3.8), dpi=200, layout="constrained")
-    for axes, panel in zip(drawn.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+    columns = min(len(panels), COLUMNS)
+    rows = -(-len(panels) // columns)
+    drawn = Figure(figsize=(8.0, 0.6 + 3.2 * rows), dpi=200, layout="constrained")
+    places = drawn.subplots(rows, columns, squeeze=False).ravel()
+    for axes, panel in zip(places, panels, strict=False):
         _panel(axes, panel, on or {})
+    for axes in places[len(panels) :]:
+        axes.set_visible(False)
     handles, names = drawn.axes[0].get_legend_handles_labels()
     drawn.legend(handles, names, loc="outside lower center", ncols=len(names), frameon=False)
     return drawn
@@ -131,6 +140,12 @@ def _panel(axes: Axes, panel: Mapping[str, Any], on: Mapping[str, str]) -> None:
         )
     if panel["unit"] == "points":
         axes.axhline(0, color=on.get(MUTED, MUTED), linewidth=0.8)
+    if panel.get("scale") == "log":
+        axes.set_xscale("log")
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter(FuncFormatter(_count_label))
+    if "limits" in panel:
+        axes.set_ylim(*panel["limits"])
     axes.set(xlabel=panel["x"], xticks=panel["ticks"], title=panel["title"])
     axes.title.set_fontsize(9)
     axes.yaxis.set_major_formatter(FuncFormatter(percent_label if panel["unit"] == "percent" else _points_label))
@@ -141,6 +156,12 @@ def _panel(axes: Axes, panel: Mapping[str, Any], on: Mapping[str, str]) -> None:
 
 def _points_label(value: float, place: int | None) -> str:
     return f"{100 * value:+.0f}" if round(100 * value) else "0"
+
+
+def _count_label(value: float, place: int | None) -> str:
+    """2000000 -> `2 M`."""
+    size, unit = next(((size, unit) for size, unit in SIZES if value >= size), (1, ""))
+    return f"{value / size:g}{unit}"
 
 
 def _table(each: Mapping[str, Any]) -> Html:

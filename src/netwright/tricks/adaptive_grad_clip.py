@@ -8,7 +8,7 @@ from torch import Tensor
 
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
-from netwright.engine.trick import Card, Trick
+from netwright.engine.trick import Card, Range, Trick
 from netwright.nn.ends import head_parameters
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ class AdaptiveGradClip(Trick):
         paper="Brock et al., High-performance large-scale image recognition without normalization, ICML 2021",
         neutral={"clip": float("inf")},
         strong={"clip": 0.001},
+        ranges={"clip": Range(0.002, 0.1, log=True)},
         treats=(Symptom.EXPLODING_GRADIENTS, Symptom.UNSTABLE_LOSS),
         excludes=("grad_clip",),
     )

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
-from netwright.engine.trick import Card, Trick
+from netwright.engine.trick import Card, Range, Trick
 from netwright.engine.warp import Warp, resample
 from netwright.tricks._pixels import per_sample
 from netwright.tricks._policy import Drawn, Operation, Space, Span, moves, retouched
@@ -55,6 +55,7 @@ class Augmix(Trick):
         paper="Hendrycks et al., AugMix: A simple method to improve robustness and uncertainty, ICLR 2020",
         neutral={"depth": 0},
         strong={"severity": 10},
+        ranges={"severity": Range(1, 6)},
         treats=(Symptom.OVERFITTING, Symptom.OVERCONFIDENCE),
         tasks=("classification", "multi_label"),
     )

@@ -8,7 +8,7 @@ from torch import Tensor
 from netwright.core.errors import NetwrightError
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
-from netwright.engine.trick import Card, LossFn, Trick
+from netwright.engine.trick import Card, LossFn, Range, Trick
 from netwright.nn.output import Outputs
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ class AuxiliaryHeads(Trick):
         paper="Szegedy et al., Going deeper with convolutions, CVPR 2015, §5",
         neutral={"weight": 0.0},
         strong={"weight": 1.0},
+        ranges={"weight": Range(0.1, 0.6)},
         treats=(Symptom.VANISHING_GRADIENTS,),
         tasks=("classification", "multi_label"),
     )

@@ -9,7 +9,7 @@ from netwright.core.errors import NetwrightError
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
 from netwright.engine.plans import DataPlan
-from netwright.engine.trick import Card, Trick
+from netwright.engine.trick import Card, Range, Trick
 
 
 @dataclass
@@ -25,6 +25,7 @@ class BalancedSampling(Trick):
     card = Card(
         paper="Mahajan et al., Exploring the limits of weakly supervised pretraining, ECCV 2018, §2.2",
         strong={"power": 1.0},
+        ranges={"power": Range(0.0, 1.0)},
         treats=(Symptom.CLASS_IMBALANCE,),
         tasks=("classification",),
     )

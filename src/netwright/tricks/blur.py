@@ -9,7 +9,7 @@ from torch import Tensor
 
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
-from netwright.engine.trick import Card, Trick
+from netwright.engine.trick import Card, Range, Trick
 from netwright.tricks._pixels import TONES, change_some, per_sample
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ class Blur(Trick):
         paper="Chen et al., A simple framework for contrastive learning of visual representations, ICML 2020, §A",
         neutral={"probability": 0.0},
         strong={"probability": 1.0},
+        ranges={"sigma": Range(0.5, 4)},
         treats=(Symptom.OVERFITTING,),
         tasks=("classification", "multi_label", "segmentation"),
         after=TONES,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
 from netwright.engine.colour import Colour
-from netwright.engine.trick import Card, Trick
+from netwright.engine.trick import Card, Range, Trick
 
 if TYPE_CHECKING:
     from netwright.engine.run import Run
@@ -22,6 +22,7 @@ class Brightness(Trick):
         paper="Howard, Some improvements on deep convolutional neural network based image classification, ICLR 2014",
         neutral={"strength": 0.0},
         strong={"strength": 0.8},
+        ranges={"strength": Range(0.1, 0.6)},
         treats=(Symptom.OVERFITTING,),
         tasks=("classification", "multi_label", "segmentation"),
     )

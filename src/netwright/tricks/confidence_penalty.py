@@ -8,7 +8,7 @@ from torch import Tensor
 
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
-from netwright.engine.trick import Card
+from netwright.engine.trick import Card, Range
 from netwright.nn.output import main_output
 from netwright.tricks._penalty import AFTER, Penalty
 
@@ -26,6 +26,7 @@ class ConfidencePenalty(Penalty):
         paper="Pereyra et al., Regularizing neural networks by penalizing confident output distributions, 2017",
         neutral={"strength": 0.0},
         strong={"strength": 2.0},
+        ranges={"strength": Range(0.01, 1.0, log=True)},
         treats=(Symptom.OVERCONFIDENCE, Symptom.OVERFITTING),
         tasks=("classification", "multi_label", "segmentation"),
         after=AFTER,

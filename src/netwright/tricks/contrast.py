@@ -8,7 +8,7 @@ from torch import Tensor
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
 from netwright.engine.colour import Colour
-from netwright.engine.trick import Card, Trick
+from netwright.engine.trick import Card, Range, Trick
 from netwright.tricks._places import COLOURS, before
 from netwright.tricks.grayscale import luma
 
@@ -26,6 +26,7 @@ class Contrast(Trick):
         paper="Howard, Some improvements on deep convolutional neural network based image classification, ICLR 2014",
         neutral={"strength": 0.0},
         strong={"strength": 0.8},
+        ranges={"strength": Range(0.1, 0.6)},
         treats=(Symptom.OVERFITTING,),
         tasks=("classification", "multi_label", "segmentation"),
         after=before("contrast", COLOURS),

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
-from netwright.engine.trick import Card, Trick
+from netwright.engine.trick import Card, Range, Trick
 from netwright.engine.warp import Warp
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ class Crop(Trick):
         paper="He et al., Deep residual learning for image recognition, CVPR 2016, §4.2",
         neutral={"pad": 0},
         strong={"pad": 3},
+        ranges={"pad": Range(1, 8)},
         treats=(Symptom.OVERFITTING,),
     )
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
-from netwright.engine.trick import Card, Trick
+from netwright.engine.trick import Card, Range, Trick
 from netwright.tricks._pixels import between, crossing
 from netwright.tricks.mixup import blend, partners, shares
 
@@ -33,6 +33,7 @@ class Cutmix(Trick):
         paper="Yun et al., CutMix: Regularization strategy to train strong classifiers, ICCV 2019",
         neutral={"alpha": 0.0},
         strong={"alpha": 8.0},
+        ranges={"alpha": Range(0.2, 2.0, log=True)},
         treats=(Symptom.OVERFITTING, Symptom.OVERCONFIDENCE),
         tasks=("classification", "multi_label", "segmentation"),
         after=("label_smoothing",),

@@ -7,7 +7,7 @@ import torch
 
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
-from netwright.engine.trick import Card, Trick
+from netwright.engine.trick import Card, Range, Trick
 from netwright.tricks._pixels import FILE, crossing
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ class Cutout(Trick):
         paper="DeVries & Taylor, Improved regularization of CNNs with cutout, arXiv 1708.04552",
         neutral={"size": 0.0},
         strong={"size": 1.0},
+        ranges={"size": Range(0.2, 0.75)},
         treats=(Symptom.OVERFITTING,),
         after=FILE,
     )

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
-from netwright.engine.trick import Card, GradFn, Trick
+from netwright.engine.trick import Card, GradFn, Range, Trick
 from netwright.nn.dropper import Dropper
 from netwright.nn.places import stage_ends
 
@@ -35,6 +35,7 @@ class DropBlock(Trick):
         paper="Ghiasi, Lin & Le, DropBlock: a regularization method for convolutional networks, NeurIPS 2018",
         neutral={"rate": 0.0},
         strong={"rate": 0.5, "size": 2},
+        ranges={"rate": Range(0.05, 0.3), "size": Range(3, 9)},
         treats=(Symptom.OVERFITTING,),
         after=("norm", "weight_standardisation", "whitening"),  # which exchange layers
     )

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
-from netwright.engine.trick import Card, Trick
+from netwright.engine.trick import Card, Range, Trick
 from netwright.nn.places import Layer, heads
 
 
@@ -36,6 +36,7 @@ class DropConnect(Trick):
         paper="Wan et al., Regularization of neural networks using DropConnect, ICML 2013",
         neutral={"rate": 0.0},
         strong={"rate": 0.5, "layers": "all"},
+        ranges={"rate": Range(0.05, 0.5)},
         treats=(Symptom.OVERFITTING,),
         after=("norm", "weight_standardisation", "whitening"),  # which exchange layers
     )

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
-from netwright.engine.trick import Card, Trick
+from netwright.engine.trick import Card, Range, Trick
 from netwright.nn.dropper import Dropper
 from netwright.nn.places import heads
 
@@ -37,6 +37,7 @@ class Dropout(Trick):
         "Srivastava et al., Dropout, JMLR 2014",
         neutral={"rate": 0.0},
         strong={"rate": 0.5},
+        ranges={"rate": Range(0.05, 0.5)},
         treats=(Symptom.OVERFITTING,),
         tasks=("classification", "multi_label"),
         after=("early_stopping", "ema", "lookahead", "swa", "norm", "weight_standardisation", "whitening"),

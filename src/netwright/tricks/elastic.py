@@ -9,7 +9,7 @@ from torch import Tensor
 
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
-from netwright.engine.trick import Card, Trick
+from netwright.engine.trick import Card, Range, Trick
 from netwright.engine.warp import Warp
 from netwright.tricks._places import PLACES
 
@@ -33,6 +33,7 @@ class Elastic(Trick):
         paper="Simard, Steinkraus & Platt, Best practices for convolutional neural networks, ICDAR 2003",
         neutral={"alpha": 0.0},
         strong={"alpha": 20.0, "sigma": 2.0},
+        ranges={"alpha": Range(10, 80), "sigma": Range(3, 8)},
         treats=(Symptom.OVERFITTING,),
         after=PLACES,
     )

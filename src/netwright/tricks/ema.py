@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
-from netwright.engine.trick import Card, Trick
+from netwright.engine.trick import Card, Range, Trick
 
 if TYPE_CHECKING:
     from netwright.engine.run import Run
@@ -28,6 +28,7 @@ class Ema(Trick):
         paper="Polyak & Juditsky, Acceleration of stochastic approximation by averaging, SIAM J. Control 1992",
         neutral={"decay": 0.0},
         strong={"decay": 0.5},
+        ranges={"decay": Range(0.9, 0.999)},
         treats=(Symptom.NOISY_WEIGHTS,),
         after=("lookahead", "max_norm"),
     )

@@ -8,7 +8,7 @@ from torch import Tensor
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
 from netwright.engine.criterion import judged
-from netwright.engine.trick import Card, LossFn, Trick
+from netwright.engine.trick import Card, LossFn, Range, Trick
 from netwright.nn.losses import binary_cross_entropy, doubt
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ class Focal(Trick):
         paper="Lin et al., Focal loss for dense object detection, ICCV 2017",
         neutral={"gamma": 0.0},
         strong={"gamma": 5.0},
+        ranges={"gamma": Range(0.5, 5)},
         treats=(Symptom.CLASS_IMBALANCE, Symptom.OVERCONFIDENCE),
         tasks=("classification", "multi_label", "segmentation"),
         after=("logit_adjustment",),  # so that p is the adjusted one

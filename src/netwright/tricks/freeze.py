@@ -9,7 +9,7 @@ from netwright.core.errors import NetwrightError
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
 from netwright.engine.run import Passed
-from netwright.engine.trick import Card, GradFn, Trick
+from netwright.engine.trick import Card, GradFn, Range, Trick
 from netwright.nn.depth import Depths, depths
 from netwright.nn.frozen import frozen
 from netwright.nn.headed import Headed
@@ -36,6 +36,7 @@ class Freeze(Trick):
     card = Card(
         paper="Yosinski et al., How transferable are features in deep neural networks?, NeurIPS 2014",
         strong={"last": 0},
+        ranges={"last": Range(0, 2)},
         treats=(Symptom.OVERFITTING,),
         after=("head", "init", "norm", "weight_standardisation", "whitening"),
         # Nothing that is frozen can get used to other norms or filters, and its statistics are to stay.

@@ -7,7 +7,7 @@ import torch
 
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
-from netwright.engine.trick import Card, Trick
+from netwright.engine.trick import Card, Range, Trick
 
 if TYPE_CHECKING:
     from netwright.engine.run import Run
@@ -29,6 +29,7 @@ class GradClip(Trick):
         paper="Pascanu, Mikolov & Bengio, On the difficulty of training recurrent neural networks, ICML 2013",
         neutral={"norm": float("inf")},
         strong={"norm": 0.01},
+        ranges={"norm": Range(0.1, 10.0, log=True, without="without a number it clips at a norm of its own")},
         treats=(Symptom.EXPLODING_GRADIENTS, Symptom.UNSTABLE_LOSS),
     )
 

@@ -9,7 +9,7 @@ from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
 from netwright.engine.plans import Group, OptimPlan
 from netwright.engine.run import Passed
-from netwright.engine.trick import Card, GradFn, Trick
+from netwright.engine.trick import Card, GradFn, Range, Trick
 from netwright.nn.depth import depths
 from netwright.nn.frozen import frozen
 
@@ -34,6 +34,7 @@ class GradualUnfreeze(Trick):
         paper="Howard & Ruder, Universal language model fine-tuning for text classification, ACL 2018, §3.3",
         neutral={"until": 0.0},
         strong={"until": 1.0},
+        ranges={"until": Range(0.2, 0.9)},
         treats=(Symptom.OVERFITTING,),
         after=("head", "layer_decay", "no_decay"),
         excludes=("layer_freezing", "max_norm"),  # which would end what has hardly begun, and move what stands still

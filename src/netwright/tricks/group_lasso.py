@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
-from netwright.engine.trick import Card
+from netwright.engine.trick import Card, Range
 from netwright.nn.matrices import matrices
 from netwright.tricks._penalty import AFTER, Penalty
 
@@ -26,6 +26,7 @@ class GroupLasso(Penalty):
         paper="Yuan & Lin, J. R. Statist. Soc. B 2006; Wen et al., Learning structured sparsity, NeurIPS 2016",
         neutral={"strength": 0.0},
         strong={"strength": 0.1},
+        ranges={"strength": Range(1e-7, 1e-3, log=True)},
         treats=(Symptom.OVERFITTING,),
         after=AFTER,
     )

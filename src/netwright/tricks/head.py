@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from netwright.core.errors import NetwrightError
 from netwright.core.options import Between
-from netwright.engine.trick import Card, Trick
+from netwright.engine.trick import Card, Range, Trick
 from netwright.nn.headed import Headed, Pool
 from netwright.nn.init import evaluating
 from netwright.nn.output import main_output
@@ -43,6 +43,7 @@ class Head(Trick):
         paper="Donahue et al., DeCAF: a deep convolutional activation feature for visual recognition, ICML 2014; "
         "power: Perronnin et al., Improving the Fisher kernel for large-scale image classification, ECCV 2010",
         strong={"kind": "mlp", "hidden": 8},
+        ranges={"dropout": Range(0.0, 0.6), "power": Range(0.25, 1.0)},
         tasks=("classification", "multi_label"),
         after=("norm", "weight_standardisation", "whitening"),
         structure=True,

@@ -12,7 +12,7 @@ from torch import Tensor
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
 from netwright.engine.colour import Colour
-from netwright.engine.trick import Card, Trick
+from netwright.engine.trick import Card, Range, Trick
 from netwright.tricks._places import COLOURS, before
 from netwright.tricks.grayscale import coloured
 
@@ -38,6 +38,7 @@ class Hue(Trick):
         paper="Haeberli, Matrix operations for image processing, Grafica Obscura 1993",
         neutral={"degrees": 0.0},
         strong={"degrees": 120.0},
+        ranges={"degrees": Range(5, 45)},
         treats=(Symptom.OVERFITTING,),
         tasks=("classification", "multi_label", "segmentation"),
         after=before("hue", COLOURS),

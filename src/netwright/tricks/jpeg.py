@@ -12,7 +12,7 @@ from torch import Tensor
 from netwright.core.errors import NetwrightError
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
-from netwright.engine.trick import Card, Trick
+from netwright.engine.trick import Card, Range, Trick
 from netwright.tricks._pixels import SENSOR, change_some, levels
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ class Jpeg(Trick):
         paper="Hendrycks & Dietterich, Benchmarking neural network robustness to common corruptions, ICLR 2019",
         neutral={"probability": 0.0},
         strong={"quality": 1, "probability": 1.0},
+        ranges={"quality": Range(20, 80)},
         treats=(Symptom.OVERFITTING,),
         tasks=("classification", "multi_label", "segmentation"),
         after=SENSOR,

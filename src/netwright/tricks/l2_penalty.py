@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
-from netwright.engine.trick import Card
+from netwright.engine.trick import Card, Range
 from netwright.nn.matrices import kernels
 from netwright.tricks._penalty import AFTER, Penalty
 
@@ -29,6 +29,7 @@ class L2Penalty(Penalty):
         paper="Krogh & Hertz, A simple weight decay can improve generalization, NeurIPS 1991",
         neutral={"strength": 0.0},
         strong={"strength": 1.0},
+        ranges={"strength": Range(1e-6, 1e-2, log=True)},
         treats=(Symptom.OVERFITTING,),
         after=AFTER,
     )

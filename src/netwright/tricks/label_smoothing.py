@@ -7,7 +7,7 @@ from torch import Tensor
 
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
-from netwright.engine.trick import Card, Trick
+from netwright.engine.trick import Card, Range, Trick
 
 if TYPE_CHECKING:
     from netwright.engine.run import Batch, Run
@@ -23,6 +23,7 @@ class LabelSmoothing(Trick):
         paper="Szegedy et al., Rethinking the Inception architecture, CVPR 2016, §7",
         neutral={"smoothing": 0.0},
         strong={"smoothing": 0.5},
+        ranges={"smoothing": Range(0.02, 0.3)},
         treats=(Symptom.OVERCONFIDENCE, Symptom.LABEL_NOISE),
         tasks=("classification", "multi_label", "segmentation"),
         targets=True,

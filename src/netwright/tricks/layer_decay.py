@@ -8,7 +8,7 @@ from torch import nn
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
 from netwright.engine.plans import Group, OptimPlan
-from netwright.engine.trick import Card, Trick
+from netwright.engine.trick import Card, Range, Trick
 from netwright.nn.depth import depths
 
 
@@ -29,6 +29,7 @@ class LayerDecay(Trick):
         "Bao et al., BEiT, ICLR 2022",
         neutral={"decay": 1.0},
         strong={"decay": 0.1},
+        ranges={"decay": Range(0.2, 0.95)},
         treats=(Symptom.OVERFITTING,),
         after=("head", "no_decay"),
     )

@@ -8,7 +8,7 @@ from torch import nn
 from netwright.core.options import Between
 from netwright.engine.plans import Group, OptimPlan
 from netwright.engine.run import Passed
-from netwright.engine.trick import Card, GradFn, Trick
+from netwright.engine.trick import Card, GradFn, Range, Trick
 from netwright.nn.ends import head_parameters, owners
 from netwright.nn.frozen import frozen
 
@@ -37,6 +37,7 @@ class LayerFreezing(Trick):
         paper="Brock et al., FreezeOut: accelerate training by progressively freezing layers, arXiv 1706.04983",
         neutral={"first": 1.0},
         strong={"first": 0.2},
+        ranges={"first": Range(0.25, 0.75)},
         after=("head",),
     )
 

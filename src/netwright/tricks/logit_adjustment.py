@@ -9,7 +9,7 @@ from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
 from netwright.engine.criterion import judged
 from netwright.engine.plans import DataPlan
-from netwright.engine.trick import Card, LossFn, Trick
+from netwright.engine.trick import Card, LossFn, Range, Trick
 from netwright.tricks.class_weights import class_counts
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ class LogitAdjustment(Trick):
         paper="Menon et al., Long-tail learning via logit adjustment, ICLR 2021",
         neutral={"tau": 0.0},
         strong={"tau": 3.0},
+        ranges={"tau": Range(0.25, 2)},
         treats=(Symptom.CLASS_IMBALANCE,),
         tasks=("classification",),
         after=("balanced_sampling",),

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
-from netwright.engine.trick import Card, Trick
+from netwright.engine.trick import Card, Range, Trick
 
 if TYPE_CHECKING:
     from netwright.engine.run import Run
@@ -28,6 +28,7 @@ class Lookahead(Trick):
         paper="Zhang et al., Lookahead optimizer: k steps forward, 1 step back, NeurIPS 2019",
         neutral={"alpha": 1.0},
         strong={"k": 2, "alpha": 0.1},
+        ranges={"k": Range(3, 20), "alpha": Range(0.2, 0.8)},
         treats=(Symptom.UNSTABLE_LOSS, Symptom.NOISY_WEIGHTS),
     )
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
-from netwright.engine.trick import Card, Trick
+from netwright.engine.trick import Card, Range, Trick
 from netwright.nn.matrices import units
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ class MaxNorm(Trick):
         paper="Srivastava et al., Dropout: A simple way to prevent neural networks from overfitting, JMLR 2014, §5.1",
         neutral={"norm": float("inf")},
         strong={"norm": 0.1},
+        ranges={"norm": Range(1.0, 10.0, log=True)},
         treats=(Symptom.OVERFITTING, Symptom.EXPLODING_GRADIENTS),
     )
 

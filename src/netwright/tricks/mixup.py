@@ -9,7 +9,7 @@ from torch import Tensor
 
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
-from netwright.engine.trick import Card, Trick
+from netwright.engine.trick import Card, Range, Trick
 
 if TYPE_CHECKING:
     from netwright.engine.run import Batch, Run
@@ -28,6 +28,7 @@ class Mixup(Trick):
         paper="Zhang et al., mixup: Beyond empirical risk minimization, ICLR 2018",
         neutral={"alpha": 0.0},
         strong={"alpha": 8.0},
+        ranges={"alpha": Range(0.1, 1.0, log=True)},
         treats=(Symptom.OVERFITTING, Symptom.LABEL_NOISE),
         tasks=("classification", "multi_label", "segmentation"),
         after=("label_smoothing",),

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
-from netwright.engine.trick import Card, Trick
+from netwright.engine.trick import Card, Range, Trick
 from netwright.tricks.cutmix import drawn_boxes, paste_target
 from netwright.tricks.mixup import blend, partners, shares
 
@@ -36,6 +36,7 @@ class MixupOrCutmix(Trick):
         paper="Touvron et al., Training data-efficient image transformers, ICML 2021, §5; both as in timm's Mixup",
         neutral={"probability": 0.0},
         strong={"mixup": 8.0, "cutmix": 8.0},
+        ranges={"mixup": Range(0.1, 1.0, log=True), "cutmix": Range(0.2, 2.0, log=True), "switch": Range(0.2, 0.8)},
         treats=(Symptom.OVERFITTING, Symptom.OVERCONFIDENCE, Symptom.LABEL_NOISE),
         tasks=("classification", "multi_label", "segmentation"),
         after=("label_smoothing",),

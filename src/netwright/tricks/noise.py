@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
-from netwright.engine.trick import Card, Trick
+from netwright.engine.trick import Card, Range, Trick
 from netwright.tricks._pixels import LENS
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ class Noise(Trick):
         paper="Bishop, Training with noise is equivalent to Tikhonov regularization, Neural Computation 1995",
         neutral={"std": 0.0},
         strong={"std": 0.3},
+        ranges={"std": Range(0.01, 0.15, log=True)},
         treats=(Symptom.OVERFITTING,),
         after=LENS,
     )

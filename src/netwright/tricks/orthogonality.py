@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
-from netwright.engine.trick import Card
+from netwright.engine.trick import Card, Range
 from netwright.nn.matrices import matrices
 from netwright.tricks._penalty import AFTER, Penalty
 
@@ -30,6 +30,7 @@ class Orthogonality(Penalty):
         paper="Bansal, Chen & Wang, Can we gain more from orthogonality regularizations?, NeurIPS 2018, §3.1",
         neutral={"strength": 0.0},
         strong={"strength": 0.1},
+        ranges={"strength": Range(1e-6, 1e-2, log=True)},
         treats=(Symptom.EXPLODING_GRADIENTS, Symptom.VANISHING_GRADIENTS, Symptom.OVERFITTING),
         after=AFTER,
     )

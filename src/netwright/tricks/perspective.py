@@ -8,7 +8,7 @@ from torch import Tensor
 
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
-from netwright.engine.trick import Card, Trick
+from netwright.engine.trick import Card, Range, Trick
 from netwright.engine.warp import Warp
 from netwright.tricks._places import PLACES, before
 
@@ -32,6 +32,7 @@ class Perspective(Trick):
         paper="RandomPerspective of torchvision; Heckbert, Fundamentals of texture mapping and image warping, 1989",
         neutral={"distortion": 0.0},
         strong={"distortion": 0.45, "probability": 1.0},
+        ranges={"distortion": Range(0.1, 0.45)},
         treats=(Symptom.OVERFITTING,),
         after=before("perspective", PLACES),
     )

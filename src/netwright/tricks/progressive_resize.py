@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
-from netwright.engine.trick import Card, Trick
+from netwright.engine.trick import Card, Range, Trick
 from netwright.engine.warp import Warp
 from netwright.tricks._places import PLACES
 
@@ -33,6 +33,7 @@ class ProgressiveResize(Trick):
         paper="Howard, Training Imagenet in 3 hours for USD 25, fast.ai 2018",
         neutral={"smallest": 1.0},
         strong={"smallest": 0.5, "until": 1.0, "multiple": 1},
+        ranges={"smallest": Range(0.4, 0.8), "until": Range(0.5, 0.9)},
         treats=(Symptom.WASTED_EPOCHS,),
         after=(*PLACES, "elastic", "randaugment", "trivial_augment"),
     )

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
-from netwright.engine.trick import Card
+from netwright.engine.trick import Card, Range
 from netwright.tricks._policy import PLACES_AND_COLOURS, Drawn, Policy, fourteen
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ class Randaugment(Policy):
         paper="Cubuk et al., RandAugment: Practical automated data augmentation, NeurIPS 2020",
         neutral={"n": 0},
         strong={"n": 4, "magnitude": 25},
+        ranges={"n": Range(1, 3), "magnitude": Range(3, 20)},
         treats=(Symptom.OVERFITTING,),
         tasks=("classification", "multi_label", "segmentation"),
         after=PLACES_AND_COLOURS,

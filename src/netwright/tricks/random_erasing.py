@@ -10,7 +10,7 @@ from torch import Tensor
 from netwright.core.errors import NetwrightError
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
-from netwright.engine.trick import Card, Trick
+from netwright.engine.trick import Card, Range, Trick
 from netwright.tricks._pixels import FILE, between, crossing
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class RandomErasing(Trick):
         paper="Zhong et al., Random erasing data augmentation, AAAI 2020",
         neutral={"probability": 0.0},
         strong={"probability": 1.0, "smallest": 0.4},
+        ranges={"probability": Range(0.1, 0.75), "largest": Range(0.1, 0.5)},
         treats=(Symptom.OVERFITTING,),
         after=(*FILE, "cutout"),
     )

@@ -6,7 +6,7 @@ from typing import Annotated
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
 from netwright.engine.plans import DataPlan
-from netwright.engine.trick import Card, Trick
+from netwright.engine.trick import Card, Range, Trick
 
 
 @dataclass
@@ -24,6 +24,7 @@ class RepeatedAugmentation(Trick):
         "Hoffer et al., Augment your batch: Improving generalization through instance repetition, CVPR 2020",
         neutral={"repeats": 1},
         strong={"repeats": 4},
+        ranges={"repeats": Range(2, 5)},
         treats=(Symptom.OVERFITTING,),
     )
 

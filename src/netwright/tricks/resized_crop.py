@@ -9,7 +9,7 @@ from torch import Tensor
 
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
-from netwright.engine.trick import Card, Trick
+from netwright.engine.trick import Card, Range, Trick
 from netwright.engine.warp import Warp
 from netwright.tricks._places import PLACES, before
 
@@ -32,6 +32,7 @@ class ResizedCrop(Trick):
     card = Card(
         paper="Szegedy et al., Going deeper with convolutions, CVPR 2015, §6",
         strong={"smallest": 0.1},
+        ranges={"smallest": Range(0.08, 0.8)},
         treats=(Symptom.OVERFITTING,),
         after=before("resized_crop", PLACES),
     )

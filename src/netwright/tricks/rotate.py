@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
-from netwright.engine.trick import Card, Trick
+from netwright.engine.trick import Card, Range, Trick
 from netwright.engine.warp import Warp
 from netwright.tricks._places import PLACES, before
 
@@ -24,6 +24,7 @@ class Rotate(Trick):
         paper="Simard, Steinkraus & Platt, Best practices for convolutional neural networks, ICDAR 2003",
         neutral={"degrees": 0.0},
         strong={"degrees": 45.0},
+        ranges={"degrees": Range(3, 30)},
         treats=(Symptom.OVERFITTING,),
         after=before("rotate", PLACES),
     )

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
-from netwright.engine.trick import Card, Trick
+from netwright.engine.trick import Card, Range, Trick
 from netwright.tricks._pixels import LENS
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ class SaltAndPepper(Trick):
         paper="Hendrycks & Dietterich, Benchmarking neural network robustness to common corruptions, ICLR 2019",
         neutral={"amount": 0.0},
         strong={"amount": 0.5},
+        ranges={"amount": Range(0.005, 0.1, log=True)},
         treats=(Symptom.OVERFITTING,),
         tasks=("classification", "multi_label", "segmentation"),
         after=(*LENS, "noise"),

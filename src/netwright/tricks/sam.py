@@ -10,7 +10,7 @@ from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
 from netwright.engine.non_finite import gradient_norm
 from netwright.engine.run import Passed
-from netwright.engine.trick import Card, GradFn, Trick
+from netwright.engine.trick import Card, GradFn, Range, Trick
 
 if TYPE_CHECKING:
     from netwright.engine.run import Batch, Run
@@ -26,6 +26,7 @@ class Sam(Trick):
         paper="Foret et al., Sharpness-aware minimization, ICLR 2021",
         neutral={"rho": 0.0},
         strong={"rho": 1.0},
+        ranges={"rho": Range(0.01, 0.5, log=True)},
         treats=(Symptom.SHARP_MINIMUM, Symptom.OVERFITTING, Symptom.LABEL_NOISE),
         after=("accumulate",),
     )

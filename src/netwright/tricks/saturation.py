@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
 from netwright.engine.colour import Colour
-from netwright.engine.trick import Card, Trick
+from netwright.engine.trick import Card, Range, Trick
 from netwright.tricks._places import COLOURS, before
 from netwright.tricks.grayscale import coloured, mixed_with_grey
 
@@ -24,6 +24,7 @@ class Saturation(Trick):
         paper="Howard, Some improvements on deep convolutional neural network based image classification, ICLR 2014",
         neutral={"strength": 0.0},
         strong={"strength": 1.0},
+        ranges={"strength": Range(0.1, 0.6)},
         treats=(Symptom.OVERFITTING,),
         tasks=("classification", "multi_label", "segmentation"),
         after=before("saturation", COLOURS),

@@ -8,7 +8,7 @@ import torch
 
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
-from netwright.engine.trick import Card, Trick
+from netwright.engine.trick import Card, Range, Trick
 from netwright.engine.warp import Warp
 from netwright.tricks._places import PLACES, before
 
@@ -26,6 +26,7 @@ class Shear(Trick):
         paper="Simard, Steinkraus & Platt, Best practices for convolutional neural networks, ICDAR 2003",
         neutral={"degrees": 0.0},
         strong={"degrees": 30.0},
+        ranges={"degrees": Range(3, 25)},
         treats=(Symptom.OVERFITTING,),
         after=before("shear", PLACES),
     )

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
-from netwright.engine.trick import Card, Trick
+from netwright.engine.trick import Card, Range, Trick
 from netwright.nn.dropper import Dropper
 from netwright.nn.places import stage_ends
 
@@ -29,6 +29,7 @@ class SpatialDropout(Trick):
         paper="Tompson et al., Efficient object localization using convolutional networks, CVPR 2015, §3.2",
         neutral={"rate": 0.0},
         strong={"rate": 0.5},
+        ranges={"rate": Range(0.05, 0.3)},
         treats=(Symptom.OVERFITTING,),
         after=("norm", "weight_standardisation", "whitening"),  # which exchange layers
     )

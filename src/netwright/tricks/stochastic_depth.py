@@ -8,7 +8,7 @@ from torch import nn
 from netwright.core.errors import NetwrightError
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
-from netwright.engine.trick import Card, Trick
+from netwright.engine.trick import Card, Range, Trick
 from netwright.nn.drop_path import DropPath
 
 
@@ -29,6 +29,7 @@ class StochasticDepth(Trick):
         paper="Huang et al., Deep networks with stochastic depth, ECCV 2016",
         neutral={"rate": 0.0},
         strong={"rate": 0.9},
+        ranges={"rate": Range(0.05, 0.5)},
         treats=(Symptom.OVERFITTING, Symptom.VANISHING_GRADIENTS),
     )
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
-from netwright.engine.trick import Card, Trick
+from netwright.engine.trick import Card, Range, Trick
 
 if TYPE_CHECKING:
     from netwright.engine.run import Run
@@ -29,6 +29,7 @@ class Swa(Trick):
         paper="Izmailov et al., Averaging weights leads to wider optima and better generalization, UAI 2018",
         neutral={"begin": 1.0},
         strong={"begin": 0.0},
+        ranges={"begin": Range(0.5, 0.9)},
         treats=(Symptom.NOISY_WEIGHTS, Symptom.SHARP_MINIMUM),
         after=("lookahead", "max_norm"),
         excludes=("ema",),

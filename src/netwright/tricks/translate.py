@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
-from netwright.engine.trick import Card, Trick
+from netwright.engine.trick import Card, Range, Trick
 from netwright.engine.warp import Warp
 from netwright.tricks._places import PLACES, before
 
@@ -23,6 +23,7 @@ class Translate(Trick):
         paper="Simard, Steinkraus & Platt, Best practices for convolutional neural networks, ICDAR 2003",
         neutral={"part": 0.0},
         strong={"part": 0.4},
+        ranges={"part": Range(0.03, 0.25)},
         treats=(Symptom.OVERFITTING,),
         after=before("translate", PLACES),
     )

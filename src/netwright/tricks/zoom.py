@@ -8,7 +8,7 @@ import torch
 
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
-from netwright.engine.trick import Card, Trick
+from netwright.engine.trick import Card, Range, Trick
 from netwright.engine.warp import Warp
 from netwright.tricks._places import PLACES, before
 
@@ -26,6 +26,7 @@ class Zoom(Trick):
         paper="Ciresan et al., Deep, big, simple neural nets for handwritten digit recognition, Neural Comput. 2010",
         neutral={"ratio": 1.0},
         strong={"ratio": 2.0},
+        ranges={"ratio": Range(1.05, 1.6)},
         treats=(Symptom.OVERFITTING,),
         after=before("zoom", PLACES),
     )

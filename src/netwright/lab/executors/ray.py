@@ -1,0 +1,195 @@
+"""By Ray: a cluster on this machine that lives as long as the executor, or one that is there already.
+
+Moritz et al., Ray: A distributed framework for emerging AI applications, OSDI 2018.
+"""
+
+import logging
+import os
+import shutil
+import sys
+import tempfile
+import warnings
+from collections.abc import Generator, Mapping
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from netwright.core.errors import NetwrightError, listed
+from netwright.engine.device import available_threads
+from netwright.lab.executors._executor import RETRIES, Terms, WorkerDiedError
+from netwright.lab.executors._worker import answer, outcome_of
+from netwright.lab.job import Job
+from netwright.lab.outcome import Outcome
+from netwright.recipes._record import versions
+
+SAME = ("python", "torch", "netwright")  # of driver and workers, or their runs could not be compared
+MEMORY = 128 * 2**20  # bytes for what Ray passes around; outcomes are small
+ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_task_oom_retries": str(RETRIES),
+}
+INSTALL = "pip install 'netwright[ray]'"
+
+
+class OnRay:
+    """Computes each job as a task of Ray's.
+
+    Args:
+        terms: on which workers compute.
+        address: as ray://HOST:PORT; None for a cluster of its own.
+        processes: jobs at once; by default as many as there are cores for.
+        gpus: of each job.
+
+    Raises:
+        NetwrightError: Ray is missing, or there is no cluster at the address.
+    """
+
+    def __init__(self, terms: Terms, *, address: str | None, processes: int | None, gpus: float) -> None:
+        ray_()  # told before anything is begun
+        cores = available_threads()
+        each = terms.threads or max(1, cores // (processes or cores))
+        if address and (terms.store or "").startswith("sqlite"):
+            terms = replace(terms, store=None)  # its file is on this machine: the driver writes
+        self.owner = terms.owner
+        self.slots = processes or max(1, cores // each)
+        self._terms = replace(terms, threads=each)
+        self._address, self._asked, self._gpus = address, processes, gpus
+        self._folder: str | None = None
+        self._tasks: set[Any] = set()
+        self._task: Any = None
+
+    def submit(self, job: Job) -> Future[Outcome]:
+        """Compute it as soon as the cluster has room; Ray tries it again, at most twice, where its worker dies."""
+        question = self._terms.ask(job) | {"versions": same(), "folder": str(Path.cwd()), "remote": bool(self._address)}
+        task = self._task.remote(question)
+        self._tasks.add(task)
+        done: Future[Outcome] = Future()
+        done.set_running_or_notify_cancel()
+
+        def take(answered: Future[dict[str, Any]]) -> None:
+            self._tasks.discard(task)
+            try:
+                done.set_result(outcome_of(_result(answered)))
+            except Exception as error:
+                done.set_exception(error)
+
+        task.future().add_done_callback(take)
+        return done
+
+    def __enter__(self) -> Self:
+        """Start a cluster, or connect to one."""
+        ray = ray_()
+        with quiet():
+            if self._address is None:
+                self._start(ray)
+            else:
+                self._connect(ray, self._address)
+            options = {"num_cpus": self._terms.threads, "num_gpus": self._gpus, "max_retries": RETRIES}
+            self._task = ray.remote(**options)(on_worker)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop what is computed, and leave no process behind."""
+        ray = ray_()
+        with quiet():
+            for task in list(self._tasks):
+                with suppress(Exception):  # it may have ended this moment
+                    ray.cancel(task, force=True)
+            ray.shutdown()
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _start(self, ray: Any) -> None:
+        if ray.is_initialized():
+            raise NetwrightError("this process is connected to Ray already", "call ray.shutdown() first")
+        # Sockets lie in this folder, and the name of a socket may not be long.
+        self._folder = tempfile.mkdtemp(prefix="nw-", dir="/tmp" if sys.platform != "win32" else None)
+        os.environ.update({name: os.environ.get(name, value) for name, value in ENVIRONMENT.items()})
+        ray.init(
+            "local",  # whatever RAY_ADDRESS says
+            num_cpus=self.slots * (self._terms.threads or 1),
+            object_store_memory=MEMORY,
+            include_dashboard=False,
+            logging_level=logging.CRITICAL,
+            log_to_driver=False,
+            _node_ip_address="127.0.0.1",
+            _temp_dir=self._folder,
+        )
+
+    def _connect(self, ray: Any, address: str) -> None:
+        try:
+            ray.init(address, logging_level=logging.CRITICAL, log_to_driver=False)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            fix = "start one there, with this Ray and Python: ray start --head --ray-client-server-port 10001"
+            raise NetwrightError(f"there is no Ray cluster to be had at {address}: {_line(error)}", fix) from error
+        if self._asked is None:
+            cores = ray.cluster_resources().get("CPU", 1)
+            self.slots = max(1, int(cores) // (self._terms.threads or 1))
+
+
+def on_worker(question: Mapping[str, Any]) -> dict[str, Any]:
+    """What a worker of Ray's answers. It runs in the worker."""
+    other = [f"{name} {question['versions'][name]} here and {known} there" for name, known in same().items()]
+    if question["versions"] != same():
+        problem = f"the workers of Ray have other versions than this process: {listed(other)}"
+        return {"problem": problem, "fix": "install the same on all machines; runs could not be compared otherwise"}
+    with suppress(OSError):
+        os.chdir(question["folder"])
+    found = answer(question)
+    if question["remote"] and "problem" in found:
+        fix = f"{found['fix']}; workers on other machines need the data at the same path, on a disk that they share"
+        found = found | {"fix": fix}
+    return found
+
+
+def same() -> dict[str, str]:
+    """The versions that driver and workers have to have alike."""
+    known = versions()
+    return {name: known.get(name, "") for name in SAME}
+
+
+@cache
+def ray_() -> Any:
+    """The library, which warns of much while it is imported.
+
+    Raises:
+        NetwrightError: it is missing.
+    """
+    try:
+        with quiet():
+            import ray
+    except ModuleNotFoundError as error:
+        raise NetwrightError(f"--on ray needs {error.name}", INSTALL) from error
+    return ray
+
+
+@contextmanager
+def quiet() -> Generator[None]:
+    """Without Ray's warnings, which are about Ray."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _result(answered: "Future[dict[str, Any]]") -> dict[str, Any]:
+    exceptions = ray_().exceptions
+    try:
+        return answered.result()
+    except (exceptions.WorkerCrashedError, exceptions.OutOfMemoryError, exceptions.NodeDiedError) as error:
+        problem = f"the process of Ray's that computed it died, {RETRIES + 1} times in a row ({_line(error)})"
+        fix = "if memory ran out, compute fewer at once with --processes"
+        raise WorkerDiedError(problem, f"{fix}; what is finished is kept") from error
+    except exceptions.RayError as error:
+        fix = "see that netwright is installed on every machine of the cluster, and start the same command again"
+        raise NetwrightError(f"Ray could not compute it: {_line(error)}", fix) from error
+
+
+def _line(error: BaseException) -> str:
+    return str(error).strip().split("\n")[0].strip()

@@ -1,0 +1,114 @@
+"""Trains the runs of an ablation, all at once or round by round, and puts together what was found."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from netwright.lab.compare import Verdict, compare
+from netwright.lab.executors import Executor
+from netwright.lab.findings import Runs, effects, factorial_part, rows
+from netwright.lab.outcome import Outcome
+from netwright.lab.run import run_jobs
+from netwright.records.outcomes import OutcomeStore
+
+if TYPE_CHECKING:
+    from netwright.lab.ablate import Prepared
+
+RESOLVED = ("helps", "harms", "no difference")
+
+
+class Rounds:
+    """The runs of an ablation.
+
+    Args:
+        prepared: what is to be trained.
+        store: where finished runs are kept.
+        executor: computes them.
+        told: hears of each.
+    """
+
+    def __init__(
+        self, prepared: "Prepared", store: OutcomeStore, executor: Executor, told: Callable[[str], None]
+    ) -> None:
+        self.prepared = prepared
+        self.store = store
+        self.executor = executor
+        self.told = told
+        self.outcomes: dict[str, dict[int, Outcome]] = {}
+        self.found = 0  # runs that were there before
+
+    def all(self) -> dict[str, Any]:
+        """Every arm with every seed."""
+        self.train((arm.name, seed) for seed in self.prepared.seeds for arm in self.prepared.plan.rows)
+        return self.summary(self.compared())
+
+    def train(self, wanted: Iterable[tuple[str, int]]) -> None:
+        """Train arms with seeds that are not there yet; a seed of all arms comes before the next."""
+        arms = {arm.name: arm for arm in self.prepared.plan.rows}
+        missing = [(name, seed) for name, seed in wanted if seed not in self.outcomes.get(name, {})]
+        jobs = {(name, seed): self.prepared.job(arms[name], seed) for name, seed in missing}
+        self.found += len(self.store.finished({job.key for job in jobs.values()}))
+        labels = {job.key: f"{name}, seed {seed}" for (name, seed), job in reversed(jobs.items())}
+        done = run_jobs(list(jobs.values()), self.store, self.executor, labels=labels, told=self.told)
+        for (name, seed), job in jobs.items():
+            self.outcomes.setdefault(name, {})[seed] = done[job.key]
+
+    @property
+    def runs(self) -> Runs:
+        """What there is so far."""
+        return Runs(self.prepared.plan, self.outcomes)
+
+    def compared(self, alpha: float | None = None) -> dict[str, Verdict]:
+        """A verdict for every effect."""
+        wanted, runs = self.prepared.wanted, self.runs
+        runs.refuse_other_labels()
+        differences = {effect.name: runs.differences(effect, runs.headline) for effect in self.prepared.plan.effects}
+        return compare(differences, margin=wanted.margin, alpha=alpha or wanted.alpha, test=wanted.test)
+
+    def summary(self, verdicts: Mapping[str, Verdict], looks: dict[str, Any] | None = None) -> dict[str, Any]:
+        """What `ablation.json` holds."""
+        prepared, runs = self.prepared, self.runs
+        plan, wanted = prepared.plan, prepared.wanted
+        data, recipe = prepared.data[plan.baseline.name], plan.baseline.recipe
+        seeds = sorted({seed for of in self.outcomes.values() for seed in of})
+        every = {
+            prepared.job(arm, seed).key: held
+            for arm in prepared.plan.rows
+            for seed, held in self.outcomes[arm.name].items()
+        }
+        first = next(iter(every.values()))
+        found = rows(runs, seeds)
+        return {
+            "format": 1,
+            "title": f"Which trick helps on {data.name}?",
+            "kind": plan.kind,
+            "data": data.name,
+            "pictures": {side: len(split) for side, split in data.splits.items()},
+            "split": prepared.split,
+            "n": prepared.pictures,
+            "metric": runs.headline,
+            "model": recipe.model,
+            "image_size": recipe.image_size,
+            "epochs": recipe.epochs,
+            "device": first.machine.get("name", ""),
+            "machine": dict(first.machine),
+            "processes": prepared.processes,
+            "seeds": seeds,
+            "test": next(iter(verdicts.values())).test,
+            "margin": wanted.margin,
+            "alpha": wanted.alpha,
+            "equal": wanted.equal,
+            "runs": len(every),
+            "found": self.found,
+            "run_seconds": sum(held.seconds for held in every.values()),
+            "preflight": {
+                "seconds_per_run": {name: cost.seconds for name, cost in prepared.costs.items()},
+                "memory": max(cost.memory for cost in prepared.costs.values()),
+                "smallest_effect": prepared.smallest_effect(),
+            },
+            "baseline": found[0],
+            "rows": found,
+            "arms": effects(runs, verdicts),
+            "factorial": factorial_part(runs),
+            "looks": looks,
+            "notes": [*plan.notes, *prepared.notes],
+        }
