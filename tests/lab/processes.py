@@ -14,7 +14,9 @@ DRIVER = Path(__file__).with_name("lab_driver.py")
 PATIENCE = 60.0  # seconds for what takes one or two
 
 
-def driver(folder: Path, on: str = "local", processes: int = 1, count: int = 4, epochs: int = 1) -> subprocess.Popen[str]:
+def driver(
+    folder: Path, on: str = "local", processes: int = 1, count: int = 4, epochs: int = 1
+) -> subprocess.Popen[str]:
     """Start one; its words come by its standard output."""
     command = [sys.executable, str(DRIVER), str(folder), on, str(processes), str(count), str(epochs)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}

@@ -14,11 +14,13 @@ from netwright.lab.anova import (
     compare,
     crooked,
     noncentral,
+    of_pictures,
     permuted,
     uneven,
+    with_pictures,
 )
 
-ROUNDS = 1000
+ROUNDS = 600
 FACTORS = ("blocks", "layers")
 
 
@@ -187,7 +189,9 @@ def test_two_levels_compare_as_students_t() -> None:
     values = drawn(7, 2, 3, 4)
     found = analyse(values, FACTORS)
     (only,) = compare(found, "blocks")
-    assert only.p == pytest.approx(found.of("blocks").p, rel=1e-5)
+    assert only.p == pytest.approx(found.of("blocks").p)
+    error = (found.of("residual").mean / 12) ** 0.5  # and that is the range of two
+    assert only.p == pytest.approx(stats.studentized_range.sf(abs(only.difference.value) / error, 2, 15), rel=1e-5)
     assert only.difference.value == pytest.approx(values[1].mean() - values[0].mean())
     assert only.difference.n == 12
 
@@ -204,6 +208,32 @@ def test_all_of_a_factors_intervals_hold_together(null: list[Analysis]) -> None:
             for each in compare(found, "layers"):
                 assert each.difference.high - each.difference.value == pytest.approx(factor * error)
     assert abs(held / ROUNDS - 0.95) <= noise(0.95)
+
+
+def test_what_pictures_add_is_added_once() -> None:
+    """Seeds that agree on each picture leave its whole spread; noise of single pictures and seeds leaves nothing."""
+    values = drawn(7, 2, 3, 4)
+    (over_seeds,) = compare(analyse(values, FACTORS), "blocks")
+    of_picture = np.random.default_rng(0).standard_normal(500)
+    both = with_pictures(over_seeds, np.tile(of_picture, (4, 1)))
+    assert both.variance == pytest.approx(over_seeds.variance + of_picture.var(ddof=1) / 500)
+    assert both.difference.low < over_seeds.difference.low and both.p > over_seeds.p
+    assert both.df > over_seeds.df
+    draws = (np.random.default_rng((1, seed)).standard_normal((4, 100)) for seed in range(ROUNDS))
+    added = np.array([of_pictures(each) for each in draws])
+    # Without the cut at 0 the mean would be 0; with it, half a normal's: 0.4 of its deviation.
+    assert added.mean() <= 0.5 * (2 / 99) ** 0.5 / 4 / 100
+
+
+def test_with_other_pictures_as_well_it_errs_as_rarely_as_it_says() -> None:
+    rounds, errs = 200, 0
+    for seed in range(rounds):
+        draw = np.random.default_rng((11, seed))
+        of_seed, of_picture = draw.standard_normal((2, 3, 3, 1)), 5 * draw.standard_normal((2, 3, 1, 60))
+        values = 0.5 * of_seed + of_picture + draw.standard_normal((2, 3, 3, 60))
+        (found,) = compare(analyse(values.mean(-1), FACTORS), "blocks")
+        errs += with_pictures(found, values[1].mean(0) - values[0].mean(0)).p < 0.05
+    assert abs(errs / rounds - 0.05) <= noise(0.05, rounds)
 
 
 def test_cells_intervals_are_of_the_pooled_error() -> None:

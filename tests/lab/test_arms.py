@@ -291,7 +291,7 @@ class TestCommand:
         found = transfer_recipe(way, "weights.safetensors").changed(data="my photos/")
         assert parsed(command(Arm("x", found))).key == found.key
 
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=30, deadline=None)
     @given(st.data())
     def test_any_recipe_comes_back(self, data: st.DataObject) -> None:
         words = st.text("abc '\"(){}$\\;+é0123456789.", min_size=1, max_size=8)

@@ -78,7 +78,7 @@ def written(
 def digits_runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
     """Two seeds of two recipes, trained for an epoch."""
     output = tmp_path_factory.mktemp("runs")
-    plain = recipe("digits").changed(epochs=1, threads=1)
+    plain = recipe("digits").changed(epochs=1, threads=1, model="mlp(widths=(16,))")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NETWRIGHT_CACHE", str(tmp_path_factory.mktemp("cache")))
         made = [
@@ -218,6 +218,14 @@ class TestWritten:
         assert found["comparisons"][0]["seeds"] == count
         assert not said or any(said in words for words in found["notes"])
 
+    def test_seeds_in_another_order_are_still_paired(self, tmp_path: Path) -> None:
+        draw = np.random.default_rng(0)
+        guesses = {seed: (draw.random(40) < 0.4).astype(int) for seed in (1, 2)}
+        paths = [written(tmp_path / f"a{seed}", guesses[seed], seed=seed) for seed in (1, 2)]
+        paths += [written(tmp_path / f"b{seed}", guesses[seed], seed=seed, epochs=1) for seed in (2, 1)]
+        (each,) = compare_runs(paths, by_recipe=True)["comparisons"]
+        assert (each["b"], each["c"], each["effect"], each["pictures"]) == (0, 0, 0, [])
+
     def test_it_is_written(self, tmp_path: Path) -> None:
         found = compare_runs([written(tmp_path / "one", [0, 1]), written(tmp_path / "two", [0, 0])])
         page = write(found, tmp_path / "out")
@@ -229,7 +237,7 @@ class TestWritten:
 
 
 def test_a_recipe_without_its_seed(tmp_path: Path) -> None:
-    assert NOT_IN_RECIPE == NOT_IN_KEY | {"seed", "data"}
+    assert NOT_IN_KEY | {"seed", "data"} == NOT_IN_RECIPE
     record = {"recipe": {"seed": 0, "device": "cpu", "epochs": 1}, "data": {"fingerprint": "a"}}
     assert recipe_key(record) == recipe_key(record | {"recipe": {"seed": 1, "device": "cuda", "epochs": 1}})
     assert recipe_key(record) != recipe_key(record | {"recipe": {"seed": 0, "device": "cpu", "epochs": 2}})
@@ -243,7 +251,7 @@ class TestMistakes:
             written(runs / name, [0, 1])
         assert find("resnet", runs).name == "20260102-resnet"
         assert find("20260101-lenet5", runs).name == "20260101-lenet5"
-        with pytest.raises(NetwrightError, match="2 runs in .* fit 'lenet5'"):
+        with pytest.raises(NetwrightError, match=r"2 runs in .* fit 'lenet5'"):
             find("lenet5", runs)
         with pytest.raises(NetwrightError) as told:
             find("20260102-resnt", runs)

@@ -113,6 +113,7 @@ class TestErrors:
             (subprocess.SubprocessError("odd"), RuntimeError, "SubprocessError: odd"),
             (UnicodeDecodeError("utf-8", b"", 0, 1, "odd"), RuntimeError, "UnicodeDecodeError"),
         ):
+
             def failing(*_: object, problem: Exception = error, **__: object) -> Outcome:
                 raise problem
 
@@ -125,7 +126,10 @@ class TestErrors:
 
     def test_one_that_cannot_start_says_why(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("netwright.lab.executors.processes.START", "raise OSError('no room {cores}')")
-        with executor_for("local", 2) as executor, pytest.raises(WorkerDiedError, match="ended with 1, 3 times.*no room"):
+        with (
+            executor_for("local", 2) as executor,
+            pytest.raises(WorkerDiedError, match=r"ended with 1, 3 times.*no room"),
+        ):
             executor.submit(jobs(1, 1)[0]).result()
 
 
@@ -175,10 +179,11 @@ class TestKilled:
         code = (
             "import os, sys, time\n"
             "from tests.lab.lab_driver import jobs\n"
-            "from netwright.lab.executors import executor_for\n"
-            "executor = executor_for('local', 2, threads=1)\n"
-            "for job in jobs(2, 1): executor.submit(job).result()\n"
-            "for job in jobs(2, 1000): executor.submit(job)\n"
+            "from netwright.lab.executors._executor import Terms\n"
+            "from netwright.lab.executors.processes import Processes\n"
+            "executor = Processes(Terms('me', 1), 1)\n"
+            "executor.submit(jobs(1, 1)[0]).result()\n"
+            "executor.submit(jobs(1, 1000)[0])\n"
             f"time.sleep({MARGIN})\n"
             "print(*[worker.process.pid for worker in executor._workers if worker.process], flush=True)\n"
             "time.sleep(60)\n"
@@ -211,7 +216,9 @@ class TestStore:
 
 
 class TestFrames:
-    @pytest.mark.parametrize("message", [{}, {"a": [1, "ü"]}, {"content": b"\0\xff"}, {"a": None, "content": b"x" * 99}])
+    @pytest.mark.parametrize(
+        "message", [{}, {"a": [1, "ü"]}, {"content": b"\0\xff"}, {"a": None, "content": b"x" * 99}]
+    )
     def test_what_is_sent_is_received(self, message: dict[str, object]) -> None:
         file = io.BytesIO()
         send(file, message)

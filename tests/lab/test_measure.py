@@ -278,7 +278,7 @@ def test_several_labels_a_picture() -> None:
     how = digits(task="multi_label", tricks=(), model="resnet20(width=4)", batch_size=16)
     found = measure(Job(how, data.fingerprint, "test"), data)
     assert found.labels.shape == (20, 3) and found.confidence is None
-    assert found.headline == "accuracy" and found.values["accuracy"].shape == (20,)
+    assert found.headline == "label_accuracy" and found.values["label_accuracy"].shape == (20,)
     assert np.array_equal(Outcome.from_bytes(found.to_bytes()).labels, found.labels)
 
 

@@ -99,7 +99,7 @@ def test_so_many_pictures_find_it_four_times_in_five() -> None:
 
 class TestSeeds:
     def test_false_alarms_are_as_rare_as_said(self) -> None:
-        rounds, alarms = 200, 0
+        rounds, alarms = 120, 0
         for number in range(rounds):
             draw = np.random.default_rng((3, number))
             by_seed = 0.4 * draw.standard_normal((2, 4, 1))

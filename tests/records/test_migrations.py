@@ -198,7 +198,7 @@ def test_steps_are_taken_in_order_from_where_the_store_is(old: Engine, monkeypat
     monkeypatch.setattr(migrations, "STEPS", tuple(step(number) for number in range(4)))
     monkeypatch.setattr(migrations, "VERSION", 4)
     with old.begin() as connection:
-        migrate(connection, "here")
-        migrate(connection, "here")
+        migrate(connection)
+        migrate(connection)
     assert seen == [(1, 1), (2, 2), (3, 3)]
     assert version(old) == 4

@@ -379,8 +379,19 @@ def test_the_statements_on_the_page_work(store: OutcomeStore) -> None:
         rows = [[tuple(row) for row in result] for result in done if result.returns_rows]
     assert [[row[0] for row in found] for found in rows] == [[key], ["running"], ["failed"], ["photos"]]
     assert [str(value) for value in rows[0][0][2:4]] == ["vgg16", "0.5"]
-    assert str(rows[3][0][3]) == "0.5"
+    assert rows[3][0][-1] == 0.5
     assert store.content(key) is None
+
+
+def test_a_backup_holds_what_the_file_alone_may_lack(sqlite: str, tmp_path: Path) -> None:
+    store = OutcomeStore(sqlite)
+    with database(sqlite).connect() as held:  # as long as somebody is there, the newest stays in the -wal file
+        held.execute(text("SELECT 1 FROM runs"))
+        done(store, content=b"only in the log")
+        assert b"only in the log" not in (tmp_path / "runs.db").read_bytes()
+        with database(sqlite).connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.execute(text(f"VACUUM INTO '{tmp_path}/backup.db'"))
+    assert OutcomeStore(f"sqlite:///{tmp_path}/backup.db").content("a") == b"only in the log"
 
 
 def test_no_table_is_another_librarys() -> None:

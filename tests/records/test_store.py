@@ -89,6 +89,17 @@ def test_sqlite_writes_ahead(tmp_path: Path) -> None:
     connection.close()
 
 
+def test_readers_wait_for_no_writer(tmp_path: Path) -> None:
+    store = RunStore.beside(tmp_path)
+    enter(store)
+    connection = sqlite3.connect(tmp_path / "runs.db", isolation_level=None)
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute("DELETE FROM runs")
+    assert [run.seed for run in RunStore.beside(tmp_path).list()] == [0]
+    assert len(store.find("key0")) == 1
+    connection.close()
+
+
 def test_a_newer_store_is_refused(tmp_path: Path) -> None:
     RunStore.beside(tmp_path)
     connection = sqlite3.connect(tmp_path / "runs.db")
@@ -103,6 +114,11 @@ def test_beside_an_output_folder_that_is_new(tmp_path: Path) -> None:
     store = RunStore.beside(tmp_path / "new")
     assert store.url == f"sqlite:///{tmp_path / 'new' / 'runs.db'}"
     assert (tmp_path / "new" / "runs.db").exists()
+
+
+def test_an_address_that_holds_wherever_one_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert RunStore("sqlite:///runs.db").url == RunStore(f"sqlite:///{tmp_path}/runs.db").url
 
 
 @pytest.mark.parametrize(
@@ -127,6 +143,7 @@ def test_an_address_that_leads_nowhere(address: str, problem: str) -> None:
 def test_postgresql_is_reached_by_the_driver_that_we_have(postgresql: str, scheme: str) -> None:
     store = RunStore(postgresql.replace("postgresql+psycopg:", f"{scheme}:"))
     assert store.url == postgresql
+    assert len(store.list()) == 0
     assert str(make_url(postgresql).password) not in str(store)
 
 
@@ -137,10 +154,11 @@ def test_a_file_that_is_no_store(tmp_path: Path) -> None:
 
 
 # With the driver the server cannot be reached, without it the driver is named; nothing may tell the password.
-@pytest.mark.parametrize("before", ["postgresql+psycopg://", "wonderdb://", "postgresql//", "postgresql:://"])
-def test_password_is_never_shown(before: str) -> None:
+@pytest.mark.parametrize("before", ["postgresql+psycopg://", "wonderdb://", "postgresql//", "postgresql:://", ""])
+@pytest.mark.parametrize("password", ["secret", "a:secret@b", "a/secret"])
+def test_password_is_never_shown(before: str, password: str) -> None:
     with pytest.raises(NetwrightError) as caught:
-        RunStore(f"{before}me:secret@127.0.0.1:1/x")
+        RunStore(f"{before}me:{password}@127.0.0.1:1/x")
     assert "secret" not in str(caught.value)
     assert caught.value.fix
 

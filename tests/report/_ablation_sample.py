@@ -5,7 +5,6 @@ import json
 import random
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import mean
 from typing import Any
 
 from netwright.records.intervals import Interval
@@ -185,7 +184,3 @@ def stored(folder: Path, found: dict[str, Any]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "ablation.json").write_text(json.dumps(copy.deepcopy(found)), "utf-8")
     return folder
-
-
-def centre(values: Sequence[float]) -> float:
-    return mean(values)

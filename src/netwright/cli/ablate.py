@@ -2,6 +2,8 @@
 
 import json
 import re
+import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -160,7 +162,7 @@ def _run(plan: "Plan", wanted: Any, where: Any, output: Path, *, plan_only: bool
         told(line)
     if plan_only:
         return
-    found = carry_out(prepared, where, output, told)
+    found = carry_out(prepared, where, output, told, command=shlex.join(["netwright", *sys.argv[1:]]))
     if as_json:
         typer.echo(json.dumps(found, ensure_ascii=False))
     else:

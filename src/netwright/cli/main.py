@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 from netwright.cli.catalogue import listing
 from netwright.cli.ablate import ablate
 from netwright.cli.check import check
+from netwright.cli.compare import compare
 from netwright.cli.embed import embed
 from netwright.cli.evaluate import evaluate
 from netwright.cli.explain import explain
@@ -29,6 +30,7 @@ from netwright.cli.show import show
 from netwright.cli.study import study
 from netwright.cli.train import train
 from netwright.cli.transfer_study import transfer_study
+from netwright.cli.tune import tune
 from netwright.cli.verify import verify
 from netwright.core.errors import EXIT_INTERRUPTED, EXIT_OUR_FAULT, EXIT_USER, NetwrightError, nearest
 
@@ -75,6 +77,8 @@ app.command()(evaluate)
 app.command()(explain)
 app.command()(lr_find)
 app.command()(ablate)
+app.command()(compare)
+app.command()(tune)
 app.command()(history)
 app.command()(transfer_study)
 app.command()(study)

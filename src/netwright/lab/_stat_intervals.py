@@ -50,8 +50,8 @@ def difference_interval(values: ArrayLike, *, confidence: float = 0.95) -> Inter
 def scalar_interval(by_seed: Sequence[float] | Floats, *, seed: int = 0, confidence: float = 0.95) -> Interval:
     """The mean of what has one value a seed, as a calibration error, for other seeds.
 
-    The BCa bootstrap over seeds, expanded for few of them, and at either end at least as far as Student's t: of six seeds the
-    bootstrap alone holds the truth in 91 to 94 of 100.
+    The BCa bootstrap over seeds, expanded for few of them, and at either end at least as far as Student's t: of six
+    seeds the bootstrap alone holds the truth in 91 to 94 of 100.
 
     Args:
         by_seed: S; NaN where a seed is missing.
@@ -69,12 +69,15 @@ def scalar_interval(by_seed: Sequence[float] | Floats, *, seed: int = 0, confide
     reach = -float(special.stdtrit(count - 1, (1 - confidence) / 2))
     student = reach * float(data.std(ddof=1)) / count**0.5
     means = resample(lambda rows: data[rows].mean(axis=1), count, seed=seed, resamples=RESAMPLES)
-    low, high = np.quantile(means, corrected_tails(data, means, reach * (count / (count - 1)) ** 0.5))
+    low, high = np.quantile(means, corrected_tails(data, means, _expanded(count, confidence)))
     return Interval(mean, min(mean - student, float(low)), max(mean + student, float(high)), count, "bca_t")
 
 
 def pictures_interval(values: NDArray[Any], *, least: float = 0.0, seed: int = 0, confidence: float = 0.95) -> Interval:
     """The mean for other pictures, with these seeds: the BCa bootstrap of the pictures' means over seeds.
+
+    It is expanded as over seeds, for as few pictures as differ at all: of 200 where 20 do, a bootstrap that is not
+    held the truth in 92 of 100.
 
     Args:
         values: S N, finite.
@@ -120,5 +123,11 @@ def _of_kinds(data: Floats, seed: int, confidence: float) -> Interval:
         return bootstrap_mean(data, seed=seed, confidence=confidence)
     drawn = np.random.default_rng(seed).multinomial(data.size, counts / data.size, OF_PICTURES)
     means = drawn @ kinds / data.size
-    low, high = np.quantile(means, corrected_tails(data, means, NORMAL.inv_cdf((1 + confidence) / 2)))
+    low, high = np.quantile(means, corrected_tails(data, means, _expanded(int(np.count_nonzero(data)), confidence)))
     return Interval(float(data.mean()), float(low), float(high), data.size, "bca")
+
+
+def _expanded(count: int, confidence: float) -> float:
+    """How far an interval of so few goes to each side: Student's t, times √(n / (n - 1)) for the bootstrap's spread."""
+    count = max(count, 2)
+    return -float(special.stdtrit(count - 1, (1 - confidence) / 2)) * (count / (count - 1)) ** 0.5

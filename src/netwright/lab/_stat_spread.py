@@ -1,13 +1,13 @@
 """What seeds and what pictures leave uncertain in a mean of paired differences; an analysis of variance.
 
-D of seed s and picture i is μ + a of the seed + b of the picture + e of both. The means of seeds vary by a and e; b they
-share, and only their covariance shows it. So the error of the mean is the sum of Student's t with S - 1 degrees of freedom,
-times what the seeds leave, and a normal part, which pictures leave (the Behrens-Fisher distribution: Fisher, Annals of
-Eugenics 6, 1935). Satterthwaite's degrees of freedom reject too often where 2 to 6 seeds meet a test at 1 %: up to 13
-in 100 nulls at 5 %.
+D of seed s and picture i is μ + a of the seed + b of the picture + e of both. The means of seeds vary by a and e; b
+they share, and only their covariance shows it. So the error of the mean is the sum of Student's t with S - 1 degrees
+of freedom, times what the seeds leave, and a normal part, which pictures leave (the Behrens-Fisher distribution:
+Fisher, Annals of Eugenics 6, 1935). Satterthwaite's degrees of freedom reject too often where 2 to 6 seeds meet a test
+at 1 %: up to 13 in 100 nulls at 5 %.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -45,10 +45,8 @@ class Spread:
         return self.by_seed.shape[-1]
 
     def reaching(self, least: float) -> "Spread":
-        """The same, with a variance of at least this much; what is missing is put down to seeds, of which there are few."""
-        return Spread(
-            self.mean, self.by_seed, np.maximum(self.of_seeds, least - self.of_pictures), self.of_pictures, self.pictures
-        )
+        """The same, with a variance of at least this much; what is missing is put down to seeds, of which few are."""
+        return replace(self, of_seeds=np.maximum(self.of_seeds, least - self.of_pictures))
 
     def p_above(self, value: ArrayLike) -> Floats:
         """One-sided p of the mean being `value` or less."""
@@ -119,7 +117,7 @@ def reach(of_seeds: ArrayLike, of_pictures: ArrayLike, freedom: int, share: floa
 def mixture(freedom: int, nodes: int = NODES) -> tuple[Floats, Floats]:
     """What t² / z² may be, freedom / χ², and how often: the trapezoid rule over the logarithm of χ². `nodes` each."""
     half = freedom / 2
-    ends = special.gammaincinv(half, FAR), special.gammainccinv(half, FAR)
-    steps = np.linspace(*np.log(ends), nodes)
+    low, high = float(special.gammaincinv(half, FAR)), float(special.gammainccinv(half, FAR))
+    steps = np.linspace(np.log(low), np.log(high), nodes)
     weights = np.exp(half * steps - np.exp(steps) - special.gammaln(half))
     return half / np.exp(steps), weights / weights.sum()

@@ -73,7 +73,10 @@ class Verdict:
         rest = {key: value for key, value in asdict(self).items() if key not in COVERS}
         fields = rest | {"interval": [parts["both"]["low"], parts["both"]["high"]], "intervals": parts}
         fields["by_seed"] = list(self.by_seed)
-        return {key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in fields.items()}
+        return {
+            key: None if isinstance(value, float) and not math.isfinite(value) else value
+            for key, value in fields.items()
+        }
 
 
 def in_words(verdict: Verdict, *, margin: float, effects: int) -> Verdict:
@@ -105,15 +108,21 @@ def _figures(verdict: Verdict, effects: int) -> str:
         return f"{100 * verdict.effect:+.2f} points with one seed ({covered}), and one seed says nothing of another"
     low, high = (f"{100 * end:+.2f}" for end in (verdict.both.low, verdict.both.high))
     many = f", Holm over {effects} effects" if effects > 1 else ""
-    shown = (verdict.p_equivalence, f"two one-sided tests{many}") if _equivalent(verdict) else (verdict.p, TESTS[verdict.test] + many)
+    p, test = verdict.p, TESTS[verdict.test]
+    if _equivalent(verdict):
+        p, test = verdict.p_equivalence, "two one-sided tests"
     covered = f"95 % from {low} to {high} for {COVERS['both']}"
-    return f"{100 * verdict.effect:+.2f} points with {verdict.n} seeds ({covered}; p {_p(shown[0])} by {shown[1]})"
+    return f"{100 * verdict.effect:+.2f} points with {verdict.n} seeds ({covered}; p {_p(p)} by {test}{many})"
 
 
 def _advice(verdict: Verdict, margin: float) -> str:
     """What would resolve it, or how much it matters."""
     if verdict.verdict in (HELPS, HARMS):
-        return f", though by less than {points(margin)}" if max(abs(verdict.both.low), abs(verdict.both.high)) < margin else ""
+        return (
+            f", though by less than {points(margin)}"
+            if max(abs(verdict.both.low), abs(verdict.both.high)) < margin
+            else ""
+        )
     if verdict.resolved or not verdict.n:
         return ""
     if verdict.n == 1:

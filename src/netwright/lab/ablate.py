@@ -8,10 +8,11 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, Literal, get_args
 
-from netwright.core.errors import NetwrightError, unknown
+from netwright.core.errors import NetwrightError, listed, unknown
 from netwright.data import Data
 from netwright.lab.executors import Executor, executor_for
 from netwright.lab.job import Job
+from netwright.lab.looks import FIRST, Spending
 from netwright.lab.plan import Arm, Plan, describe
 from netwright.lab.power import fewest_seeds, smallest_effect
 from netwright.lab.preflight import Cost
@@ -54,7 +55,7 @@ class Wanted:
         alpha: how often, at most, one of several tricks without an effect may be said to have one.
         test: "sign_flip", "t", or "auto".
         split: where runs are measured.
-        until_resolved: add seeds where they are worth most, until every effect is resolved.
+        until_resolved: begin with `seeds` and add seeds where they are worth most, until every effect is resolved.
         most_seeds: that this may come to.
     """
 
@@ -198,8 +199,10 @@ def prepare(plan: Plan, wanted: Wanted, where: Where, output: Path, told: Told =
     return replace(found, seeds=tuple(range(first, first + count)), notes=tuple(notes))
 
 
-def carry_out(prepared: Prepared, where: Where, output: Path, told: Told = lambda words: None) -> dict[str, Any]:
-    """Train what is not trained yet, and write what was found.
+def carry_out(
+    prepared: Prepared, where: Where, output: Path, told: Told = lambda words: None, *, command: str = ""
+) -> dict[str, Any]:
+    """Train what is not trained yet, and write what was found; `command` is what asked for it.
 
     Raises:
         NetwrightError: whatever training refuses.
@@ -211,8 +214,9 @@ def carry_out(prepared: Prepared, where: Where, output: Path, told: Told = lambd
     output.mkdir(parents=True, exist_ok=True)
     store = OutcomeStore(where.store) if where.store else OutcomeStore.beside(output)
     with _executor(prepared, where, store, output) as executor:
-        rounds = Rounds(prepared, store, executor, told)
-        found = rounds.until_resolved() if prepared.wanted.until_resolved else rounds.all()
+        rounds = Rounds(prepared, store, executor, told, command)
+        spending = spending_of(prepared.plan, prepared.wanted)
+        found = rounds.until_resolved(spending) if prepared.wanted.until_resolved else rounds.all()
     result = found | {"wall_seconds": perf_counter() - begun}
     write_atomic(output / FILE, json.dumps(result, indent=2, ensure_ascii=False))
     write(output)
@@ -221,13 +225,14 @@ def carry_out(prepared: Prepared, where: Where, output: Path, told: Told = lambd
 
 def foreseen(prepared: Prepared) -> list[str]:
     """The plan in words, before anything is trained: arms, runs, minutes, memory, and what can be resolved."""
-    runs = prepared.plan.trainings * len(prepared.seeds)
     memory = max(cost.memory for cost in prepared.costs.values()) / 2**30
     beside = "in turn" if prepared.processes == 1 else f"{prepared.processes} beside each other"
+    begins = "begins with " if prepared.wanted.until_resolved else ""
     return [
         *describe(prepared.plan),
-        f"{runs} runs with seeds {prepared.seeds[0]} to {prepared.seeds[-1]}, {beside}: about "
-        f"{duration(prepared.seconds_a_seed * len(prepared.seeds))}, {memory:.1f} GB of memory each",
+        f"{begins}{prepared.plan.trainings * len(prepared.seeds)} runs with seeds {prepared.seeds[0]} to "
+        f"{prepared.seeds[-1]}, {beside}: about {duration(prepared.seconds_a_seed * len(prepared.seeds))}, "
+        f"{memory:.1f} GB of memory each",
         f"resolves effects from about {100 * prepared.smallest_effect():.1f} points on (four times of five, "
         f"{prepared.pictures:,} pictures, if paired differences deviate by {100 * ASSUMED_SD:g} point between seeds)",
         *(f"note: {note}" for note in prepared.notes),
@@ -241,9 +246,12 @@ def seeds_for(prepared: Prepared) -> tuple[int, list[str]]:
         NetwrightError: not even two fit in the budget.
     """
     wanted, effects = prepared.wanted, len(prepared.plan.effects)
+    notes: list[str] = []
+    if wanted.until_resolved:
+        looks = spending_of(prepared.plan, wanted).looks
+        return looks[0], [f"looks at {listed(map(str, looks))} seeds, and adds some where they are worth most"]
     needed = fewest_seeds(effects, wanted.alpha)
     count = wanted.seeds or needed
-    notes: list[str] = []
     if wanted.budget is not None:
         fitting = int(wanted.budget / prepared.seconds_a_seed)
         if fitting < 2:
@@ -253,12 +261,18 @@ def seeds_for(prepared: Prepared) -> tuple[int, list[str]]:
         if wanted.seeds is not None and fitting < wanted.seeds:
             notes.append(f"the budget holds {fitting} of the {wanted.seeds} seeds")
         count = min(fitting, wanted.seeds or max(fitting, 2))
-    if count < needed and wanted.test != "t" and not wanted.until_resolved:
+    if count < needed and wanted.test != "t":
         notes.append(
             f"sign flips need {needed} seeds to resolve one of {effects} effects: with {count}, verdicts rest on "
             "Student's t, which takes differences between seeds for normally distributed"
         )
     return count, notes
+
+
+def spending_of(plan: Plan, wanted: Wanted) -> Spending:
+    """How alpha is spent on looks."""
+    first = min(wanted.seeds or FIRST, wanted.most_seeds)
+    return Spending(wanted.most_seeds, wanted.alpha, len(plan.effects), wanted.test, first=first)
 
 
 def check(wanted: Wanted) -> None:

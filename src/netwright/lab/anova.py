@@ -101,6 +101,9 @@ class Comparison:
         other: of the one that it is compared with, which comes before.
         difference: of their means, with Tukey's interval: all of the factor's hold at once.
         p: for that difference among all of the factor's.
+        levels: that the factor has.
+        variance: of the difference, over seeds.
+        df: that it was estimated with.
     """
 
     factor: str
@@ -108,6 +111,9 @@ class Comparison:
     other: int
     difference: Interval
     p: float
+    levels: int
+    variance: float
+    df: float
 
 
 def analyse(values: Floats, factors: Sequence[str], *, confidence: float = 0.9) -> Analysis:
@@ -143,15 +149,43 @@ def compare(analysis: Analysis, factor: str, *, confidence: float = 0.95) -> lis
     """
     means, residual = analysis.means(factor), analysis.of(RESIDUAL)
     levels, n = len(means), analysis.values.size // len(means)
-    error = float(np.sqrt(residual.mean / n))
-    reach = error * float(stats.studentized_range.ppf(confidence, levels, residual.df))
+    variance, df = 2 * residual.mean / n, residual.df
+    reach = _reach(variance, levels, df, confidence)
     found: list[Comparison] = []
     for other, level in combinations(range(levels), 2):
         difference = float(means[level] - means[other])
-        p = float(stats.studentized_range.sf(abs(difference) / error, levels, residual.df)) if error else np.nan
         interval = Interval(difference, difference - reach, difference + reach, n, "tukey")
-        found.append(Comparison(factor, level, other, interval, p))
+        p = _ranged(difference, variance, levels, df)
+        found.append(Comparison(factor, level, other, interval, p, levels, variance, df))
     return found
+
+
+def with_pictures(found: Comparison, values: Floats, *, confidence: float = 0.95) -> Comparison:
+    """The same for other pictures as well, where each run's value was a mean over the same ones.
+
+    What pictures add to the variance is what an analysis by seed and picture leaves of them when single pictures with
+    single seeds are taken out, which the error over seeds holds already; degrees of freedom by Satterthwaite (1946).
+
+    Args:
+        found: over seeds.
+        values: the difference by seed and picture, S N.
+        confidence: of the interval.
+    """
+    n, added = values.shape[1], of_pictures(values)
+    variance = found.variance + added
+    df = variance**2 / (found.variance**2 / found.df + added**2 / (n - 1)) if variance else found.df
+    mean, reach = found.difference.value, _reach(variance, found.levels, df, confidence)
+    interval = Interval(mean, mean - reach, mean + reach, n, "tukey_pictures")
+    p = _ranged(mean, variance, found.levels, df)
+    return replace(found, difference=interval, p=p, variance=variance, df=df)
+
+
+def of_pictures(values: Floats) -> float:
+    """The variance that pictures leave in the mean of differences, however many seeds there are. S N."""
+    seeds, n = values.shape
+    left = values - values.mean(0) - values.mean(1, keepdims=True) + values.mean()
+    single = float(np.square(left).sum()) / ((seeds - 1) * (n - 1))
+    return max(0.0, (float(values.mean(0).var(ddof=1)) - single / seeds) / n)
 
 
 def cell_intervals(analysis: Analysis, *, confidence: float = 0.95) -> list[Interval]:
@@ -228,6 +262,22 @@ def noncentral(f: float, df: int, residual: int, confidence: float) -> tuple[flo
         return float(optimize.root_scalar(over, bracket=(0.0, end)).root)
 
     return solved((1 + confidence) / 2), solved((1 - confidence) / 2)
+
+
+def _reach(variance: float, levels: int, df: float, confidence: float) -> float:
+    """How far Tukey's interval goes, of a difference with this variance; of two levels it is Student's."""
+    if levels == 2:
+        return float(stats.t.ppf((1 + confidence) / 2, df)) * float(np.sqrt(variance))
+    return float(stats.studentized_range.ppf(confidence, levels, df)) * float(np.sqrt(variance / 2))
+
+
+def _ranged(difference: float, variance: float, levels: int, df: float) -> float:
+    """Tukey's p; NaN where nothing varies."""
+    if not variance:
+        return float("nan")
+    if levels == 2:
+        return float(2 * stats.t.sf(abs(difference) / np.sqrt(variance), df))
+    return float(stats.studentized_range.sf(abs(difference) / np.sqrt(variance / 2), levels, df))
 
 
 def _refuse(values: Floats, factors: Sequence[str]) -> None:

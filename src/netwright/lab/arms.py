@@ -173,8 +173,7 @@ def command(arm: Arm, *, seed: int | None = None) -> str:
 def _flag(name: str, value: Any) -> list[str]:
     if name in FLAGS and value is not None:
         return [FLAGS[name], str(value)]
-    text = value if isinstance(value, str) and literal(value) == value else repr(value)
-    return ["--set", f"{name}={text}"]
+    return ["--set", f"{name}={value if isinstance(value, str) else repr(value)}"]
 
 
 def _fields(one: Recipe, other: Recipe) -> list[str]:

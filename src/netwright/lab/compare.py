@@ -1,13 +1,13 @@
 """What paired differences say of each effect: helps, harms, no difference larger than a margin, or not resolved.
 
-Each p covers other seeds and other pictures. Of the effects tested at once Holm's step-down (Scandinavian Journal of Statistics
-6, 1979) names one that is not there in alpha of the studies at most. How all of it is decided, and how often it errs in simulated
-studies, is in docs/adr/0019.
+Each p covers other seeds and other pictures. Of the effects tested at once Holm's step-down (Scandinavian Journal of
+Statistics 6, 1979) names one that is not there in alpha of the studies at most. How all of it is decided, and how
+often it errs in simulated studies, is in docs/adr/0019.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -28,7 +28,7 @@ from netwright.lab.power import ALPHA, Test, check, chosen, seeds_needed
 from netwright.lab.sign_flips import pictures_p, right_or_wrong, seeds_p
 from netwright.records.intervals import Interval
 
-__all__ = ["COVERS", "Verdict", "compare", "difference_interval", "holm", "scalar_interval"]
+__all__ = ["COVERS", "Verdict", "compare", "difference_interval", "difference_p", "holm", "scalar_interval"]
 
 Floats = NDArray[np.float64]
 MARGIN = 0.01
@@ -47,12 +47,12 @@ def compare(
     """A verdict on each effect, from what it changed for each seed and test picture.
 
     Args:
-        differences: S N by name of the effect, above 0 where it helps, each between -1 and 1. S may differ; a seed whose row
-            is NaN is missing, and a picture that one of the others lacks is left out.
+        differences: S N by name of the effect, above 0 where it helps, each between -1 and 1. S may differ; a seed
+            whose row is NaN is missing, and a picture that one of the others lacks is left out.
         margin: what is too small to matter, as 0.01 for one point.
         alpha: share of studies without any effect that may name one.
         test: "sign_flip", "t", or "auto", which decides from numbers of seeds and effects (`power.chosen`).
-        levels: what of alpha each effect may spend at this look (`looks.Spending.level`); None: all of it, in one look.
+        levels: what of alpha each effect may spend at this look (`looks.Spending.levels`); None: all, in one look.
         seed: of what is resampled.
 
     Returns:
@@ -65,7 +65,7 @@ def compare(
     if not 0 < margin < 1:
         raise NetwrightError(f"the margin is {margin}, and a share of pictures is between 0 and 1", "one point is 0.01")
     parts = {name: _Part.of(name, values) for name, values in differences.items()}
-    spend = {name: alpha if levels is None else levels.get(name, alpha) for name in parts}
+    spend = {name: alpha if levels is None else levels.get(name, 0.0) for name in parts}
     tests = {name: chosen(test, part.seeds, len(parts), spend[name] or alpha) for name, part in parts.items()}
     raw = {name: part.p(tests[name], seed) for name, part in parts.items()}
     within = {name: part.p_within(margin) for name, part in parts.items()}
@@ -78,6 +78,15 @@ def compare(
         name: part.verdict(tests[name], raw[name], p[name], p_within[name], margin=margin, seed=seed, plan=plan)
         for name, part in parts.items()
     }
+
+
+def difference_p(values: ArrayLike, *, test: Literal["sign_flip", "t"] = "t", seed: int = 0) -> float:
+    """Two-sided p of no difference, for other seeds and other pictures, as `compare` finds it before Holm. S N.
+
+    Raises:
+        NetwrightError: the array has no such shape or values.
+    """
+    return _Part.of("this", values).p(test, seed)
 
 
 def holm(p: Sequence[float]) -> list[float]:
@@ -114,7 +123,9 @@ class _Part:
             raise NetwrightError(problem, "give an array of two dimensions, with at least one picture")
         held = known(given)
         if held.shape[0] and not held.shape[1]:
-            raise NetwrightError(f"no picture of '{name}' was seen by all seeds", "evaluate all runs on the same pictures")
+            raise NetwrightError(
+                f"no picture of '{name}' was seen by all seeds", "evaluate all runs on the same pictures"
+            )
         if held.size and not np.abs(held).max() <= 1:
             problem = f"the differences of '{name}' are not all between -1 and 1"
             raise NetwrightError(problem, "compare accuracies here; `difference_interval` is for losses")
@@ -140,7 +151,7 @@ class _Part:
             return 1.0
         if test == "sign_flip":
             return float(seeds_p(self.spread.by_seed, seed=seed))
-        alone = Spread(self.spread.mean, self.spread.by_seed, _of_seeds(self.values), np.zeros(()), self.spread.pictures)
+        alone = replace(self.spread, of_seeds=_of_seeds(self.values), of_pictures=np.zeros(()))
         return float(alone.p())
 
     def p_within(self, margin: float) -> float:
@@ -166,8 +177,10 @@ class _Part:
 
     @property
     def of_pictures(self) -> float:
-        """Variance that no more seeds would take off: of pictures, or what must be left where hardly any differ."""
-        return np.nan if self.spread is None else max(float(self.spread.of_pictures), self.least - float(_of_seeds(self.values)))
+        """Variance that no more seeds would take off: of pictures, or what is left where hardly any differ."""
+        if self.spread is None:
+            return np.nan
+        return max(float(self.spread.of_pictures), self.least - float(_of_seeds(self.values)))
 
     @property
     def effect(self) -> float:
@@ -229,7 +242,7 @@ class _Part:
 
 def _looked(p: float, level: float, alpha: float) -> float:
     """p as it counts where only `level` of alpha may be spent at this look."""
-    return min(1.0, p * alpha / level) if level > 0 else 1.0
+    return min(1.0, p * (alpha / level)) if level > 0 else 1.0
 
 
 def _of_seeds(values: Floats) -> Floats:

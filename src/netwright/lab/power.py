@@ -1,8 +1,9 @@
 """How often a plan would resolve an effect of a given size, and how many seeds that takes.
 
-The case is always this: `effects` tested at once, of which one is there and the others are not. Holm then asks of the one
-that its p is at most alpha / effects; where several are there, the later ones are asked for less, and power is higher.
-Cohen, Statistical Power Analysis for the Behavioral Sciences, 1988; Holm, Scandinavian Journal of Statistics 6, 1979.
+The case is always this: `effects` tested at once, of which one is there and the others are not. Holm then asks of the
+one that its p is at most alpha / effects; where several are there, the later ones are asked for less, and power is
+higher. Cohen, Statistical Power Analysis for the Behavioral Sciences, 1988; Holm, Scandinavian Journal of Statistics
+6, 1979.
 """
 
 from dataclasses import dataclass
@@ -155,7 +156,7 @@ def smallest_effect(
     widest = 4.0 * error
     while lacking(widest) < 0:
         widest *= 2
-    return float(optimize.brentq(lacking, 0.0, widest, xtol=2e-3 * error))
+    return optimize.root_scalar(lacking, bracket=(0.0, widest), xtol=2e-3 * error).root
 
 
 def fewest_seeds(effects: int = 1, alpha: float = ALPHA) -> int:
@@ -166,8 +167,9 @@ def fewest_seeds(effects: int = 1, alpha: float = ALPHA) -> int:
 def chosen(test: Test, seeds: int, effects: int, alpha: float = ALPHA) -> Literal["sign_flip", "t"]:
     """Which test "auto" stands for: decided from numbers of seeds and effects, never from what was measured.
 
-    Sign flips where the least p they can give leaves room below what Holm asks for: at the least p itself each seed has to agree and
-    pictures may leave no doubt, and with 6 effects and 8 seeds that finds two thirds of what Student's t finds.
+    Sign flips where the least p they can give leaves room below what Holm asks for: at the least p itself each seed
+    has to agree and pictures may leave no doubt, and with 6 effects and 8 seeds that finds two thirds of what
+    Student's t finds.
     """
     if test != "auto":
         return test

@@ -1,7 +1,7 @@
 """Who may stop a run early: a search that compares it with others while it trains.
 
-Li et al., A system for massively parallel hyperparameter tuning, MLSys 2020 (ASHA): at epochs r, 3 r, 9 r, … a run goes
-on if it is among the best third of those that came so far. Golovin et al., Google Vizier, KDD 2017 (median): a run goes
+Li et al., A system for massively parallel hyperparameter tuning, MLSys 2020 (ASHA): at epochs r, 2 r, 4 r, … a run goes
+on if it is in the better half of those that came so far. Golovin et al., Google Vizier, KDD 2017 (median): a run goes
 on if its best epoch so far is no worse than the median of the others at this one.
 """
 
@@ -23,9 +23,11 @@ if TYPE_CHECKING:
 
 Pruner = Literal["asha", "median", "none"]
 PRUNED = "the search stopped it: others were better by this epoch"
-REDUCTION = 3  # one in so many goes on from each rung
+REDUCTION = 2  # one in so many goes on from each rung
+STARTUP = 4  # trials that are trained to their end, before others are compared with them
 FIRST = 4  # comparisons begin at a quarter of the epochs: most warm-ups are over then, and averages have followed
 PATIENCE = 60  # seconds a writer waits for the others
+BRACKETS = str.maketrans({"{": "{{", "}": "}}"})  # the storage fills in what it finds between them
 KIND = "pruner"  # what a study remembers of how it stops runs: a pruner is not kept by the storage
 
 
@@ -88,7 +90,7 @@ def pruner_for(kind: str, epochs: int) -> "BasePruner":
         return pruners.NopPruner()
     first = first_look(epochs)
     if kind == "median":
-        return pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=first)
+        return pruners.MedianPruner(n_startup_trials=STARTUP, n_warmup_steps=first)
     return pruners.SuccessiveHalvingPruner(min_resource=first, reduction_factor=REDUCTION)
 
 
@@ -97,12 +99,14 @@ def first_look(epochs: int) -> int:
     return max(1, epochs // FIRST)
 
 
+@cache
 def storage_for(url: str) -> "RDBStorage":
-    """Optuna's tables in the database of the run store, SQLite or PostgreSQL.
+    """Optuna's tables in the database of the run store, SQLite or PostgreSQL; opened once by a process.
 
     Raises:
         NetwrightError: optuna is missing, or the database cannot be used.
     """
+    from sqlalchemy import event
     from sqlalchemy.exc import SQLAlchemyError
     from sqlalchemy.pool import NullPool
 
@@ -112,10 +116,18 @@ def storage_for(url: str) -> "RDBStorage":
         options["connect_args"] = {"timeout": PATIENCE}
     try:
         with quiet():
-            return optuna_().storages.RDBStorage(url, engine_kwargs=options)
+            storage = optuna_().storages.RDBStorage(url.translate(BRACKETS), engine_kwargs=options)
     except (SQLAlchemyError, ModuleNotFoundError, RuntimeError) as error:
         fix = "check the address: --store sqlite:///runs.db, or postgresql+psycopg://user:password@host/database"
         raise NetwrightError(f"the search cannot be kept in the run store: {error}", fix) from error
+    if url.startswith("sqlite"):
+        event.listen(storage.engine, "connect", _on_connect)
+    return storage
+
+
+def _on_connect(connection: Any, _: Any) -> None:
+    # Epochs are told often. Written this way they outlive a process that is killed, and wait for no disk.
+    connection.execute("PRAGMA synchronous = NORMAL")
 
 
 @cache

@@ -1,19 +1,20 @@
 """Trains the runs of an ablation, all at once or round by round, and puts together what was found."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from netwright.lab.compare import Verdict, compare
 from netwright.lab.executors import Executor
 from netwright.lab.findings import Runs, effects, factorial_part, rows
+from netwright.lab.looks import METHOD, SOURCE, Spending, next_seeds
 from netwright.lab.outcome import Outcome
 from netwright.lab.run import run_jobs
 from netwright.records.outcomes import OutcomeStore
 
 if TYPE_CHECKING:
     from netwright.lab.ablate import Prepared
-
-RESOLVED = ("helps", "harms", "no difference")
 
 
 class Rounds:
@@ -24,12 +25,19 @@ class Rounds:
         store: where finished runs are kept.
         executor: computes them.
         told: hears of each.
+        command: that asked for it; "" for none.
     """
 
     def __init__(
-        self, prepared: "Prepared", store: OutcomeStore, executor: Executor, told: Callable[[str], None]
+        self,
+        prepared: "Prepared",
+        store: OutcomeStore,
+        executor: Executor,
+        told: Callable[[str], None],
+        command: str = "",
     ) -> None:
         self.prepared = prepared
+        self.command = command
         self.store = store
         self.executor = executor
         self.told = told
@@ -40,6 +48,41 @@ class Rounds:
         """Every arm with every seed."""
         self.train((arm.name, seed) for seed in self.prepared.seeds for arm in self.prepared.plan.rows)
         return self.summary(self.compared())
+
+    def until_resolved(self, spending: Spending) -> dict[str, Any]:
+        """A few seeds of every arm, then more of those whose effects they would resolve soonest, look by look."""
+        wanted, plan, begun = self.prepared.wanted, self.prepared.plan, perf_counter()
+        counts = {effect.name: spending.looks[0] for effect in plan.effects}
+        looks: list[dict[str, Any]] = []
+        while True:
+            self.train(self._with_seeds(counts))
+            seeds = {effect.name: len(self.runs.seeds_of(effect)) for effect in plan.effects}
+            verdicts = self.compared(spending.levels(seeds))
+            left = math.inf if wanted.budget is None else wanted.budget - (perf_counter() - begun)
+            more = next_seeds(verdicts, self._costs(), spending=spending, budget=left, margin=wanted.margin)
+            looks.append(_look(len(looks) + 1, verdicts, spending, more))
+            self.told(f"look {len(looks)}: {len(looks[-1]['resolved'])} of {len(verdicts)} resolved")
+            if not more:
+                spent = max(spending.spent(count) for count in seeds.values())
+                return self.summary(verdicts, {"method": METHOD, "source": SOURCE, "spent": spent, "rows": looks})
+            counts = {name: count + more.get(name, 0) for name, count in seeds.items()}
+
+    def _with_seeds(self, counts: Mapping[str, int]) -> list[tuple[str, int]]:
+        """Arms with the seeds that their effects want, a seed of all before the next."""
+        first = self.prepared.plan.baseline.recipe.seed
+        wanted: dict[tuple[int, str], None] = {}
+        for effect in self.prepared.plan.effects:
+            wanted |= dict.fromkeys((seed, arm) for arm in effect.weights for seed in range(counts[effect.name]))
+        places = {arm.name: place for place, arm in enumerate(self.prepared.plan.rows)}
+        return [(arm, first + seed) for seed, arm in sorted(wanted, key=lambda pair: (pair[0], places[pair[1]]))]
+
+    def _costs(self) -> dict[str, float]:
+        """Seconds that one more seed of an effect takes."""
+        costs, beside = self.prepared.costs, self.prepared.processes
+        return {
+            effect.name: sum(costs[arm].seconds for arm in effect.weights) / beside
+            for effect in self.prepared.plan.effects
+        }
 
     def train(self, wanted: Iterable[tuple[str, int]]) -> None:
         """Train arms with seeds that are not there yet; a seed of all arms comes before the next."""
@@ -57,12 +100,12 @@ class Rounds:
         """What there is so far."""
         return Runs(self.prepared.plan, self.outcomes)
 
-    def compared(self, alpha: float | None = None) -> dict[str, Verdict]:
-        """A verdict for every effect."""
+    def compared(self, levels: Mapping[str, float] | None = None) -> dict[str, Verdict]:
+        """A verdict for every effect; `levels` say what each may spend at this look."""
         wanted, runs = self.prepared.wanted, self.runs
         runs.refuse_other_labels()
         differences = {effect.name: runs.differences(effect, runs.headline) for effect in self.prepared.plan.effects}
-        return compare(differences, margin=wanted.margin, alpha=alpha or wanted.alpha, test=wanted.test)
+        return compare(differences, margin=wanted.margin, alpha=wanted.alpha, test=wanted.test, levels=levels)
 
     def summary(self, verdicts: Mapping[str, Verdict], looks: dict[str, Any] | None = None) -> dict[str, Any]:
         """What `ablation.json` holds."""
@@ -110,5 +153,17 @@ class Rounds:
             "arms": effects(runs, verdicts),
             "factorial": factorial_part(runs),
             "looks": looks,
+            "commands": [self.command] if self.command else [],
             "notes": [*plan.notes, *prepared.notes],
         }
+
+
+def _look(number: int, verdicts: Mapping[str, Verdict], spending: Spending, more: Mapping[str, int]) -> dict[str, Any]:
+    """A row of the looks' table."""
+    return {
+        "look": number,
+        "seeds": max(found.n for found in verdicts.values()),
+        "spent": max(spending.spent(found.n) for found in verdicts.values()),
+        "resolved": [name for name, found in verdicts.items() if found.resolved],
+        "seeds_added": [f"{name} +{count}" for name, count in more.items()],
+    }

@@ -1,7 +1,7 @@
 """p by flipping signs: if nothing differs, each seed's difference might as well have come with the other sign.
 
-Fisher, The Design of Experiments, 1935, section 21; exact for symmetrical differences, without a normal distribution. Flips
-of seeds know nothing of other pictures, so what those leave uncertain is added to each flip.
+Fisher, The Design of Experiments, 1935, section 21; exact for symmetrical differences, without a normal distribution.
+Flips of seeds know nothing of other pictures, so what those leave uncertain is added to each flip.
 """
 
 from functools import lru_cache
@@ -22,11 +22,11 @@ KINDS = (-1, 0, 1)
 def seeds_p(by_seed: Floats, of_pictures: Floats | float = 0.0, *, seed: int = 0) -> Floats:
     """Two-sided p of a mean over seeds being 0.
 
-    Each flip is judged by its mean over its own standard error, as what was seen is: of seeds alone that changes no p, and
-    with what pictures leave it keeps large effects from hiding themselves (studentised: Janssen, Statistics & Probability
-    Letters 36, 1997). Of V, the variance that pictures leave, each flip gets a normal part with V (S - 1) / S: V / S is
-    in the flips, since all seeds share what pictures do to them. What was seen counts in full, so that p is never
-    below 2^(1 - S).
+    Each flip is judged by its mean over its own standard error, as what was seen is: of seeds alone that changes no p,
+    and with what pictures leave it keeps large effects from hiding themselves (studentised: Janssen, Statistics &
+    Probability Letters 36, 1997). Of V, the variance that pictures leave, each flip gets a normal part with V (S - 1)
+    / S: V / S is in the flips, since all seeds share what pictures do to them. What was seen counts in full, so that p
+    is never below 2^(1 - S).
 
     Args:
         by_seed: mean difference of each seed. ... S.

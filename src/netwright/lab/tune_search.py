@@ -18,7 +18,7 @@ from netwright.lab.executors import Executor
 from netwright.lab.executors._executor import is_gone
 from netwright.lab.job import Job
 from netwright.lab.outcome import Outcome
-from netwright.lab.pruning import KIND, PRUNED, Pruning, optuna_, pruner_for, quiet, storage_for
+from netwright.lab.pruning import KIND, PRUNED, STARTUP, Pruning, optuna_, pruner_for, quiet, storage_for
 from netwright.lab.run import LEASE, POLL, Work
 from netwright.lab.tune_space import Space
 from netwright.lab.two_way import two_way
@@ -204,7 +204,7 @@ class Search(Work):
         recipe = self.space.to_recipe(values)
         seeds = range(recipe.seed, recipe.seed + self.limits.seeds)
         jobs = [Job(recipe.changed("auto", seed=seed), self.fingerprint, self.split) for seed in seeds]
-        if self.limits.pruner != "none" and values != self.space.usual:  # the recipe as it was is trained to its end
+        if self.limits.pruner != "none" and trial.number >= STARTUP and values != self.space.usual:
             how = Pruning(self.store.url, self.study.study_name, trial.number, f"val_{self.metric}", recipe.epochs)
             jobs[0] = replace(jobs[0], pruning=how)
         for name, value in ((VALUES, values), (KEY, jobs[0].key), (OWNER, self.executor.owner)):

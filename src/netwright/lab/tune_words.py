@@ -17,8 +17,9 @@ def space_lines(space: Space, wanted: Wanted, pictures: int) -> list[str]:
     """The space, and what stays as the user gave it."""
     lines = [f"searches {len(space.parameters)} values of recipe {space.recipe.name}:"]
     width = max(len(each.name) for each in space.parameters)
+    own = space.usual or {each.name: each.usual for each in space.parameters}
     for each in space.parameters:
-        usual = "" if each.usual is None else f"   now {written(each.usual)}"
+        usual = "" if own.get(each.name) is None else f"   now {written(own[each.name])}"
         yours = "   (your range)" if each.source == "user" else ""
         lines.append(f"  {each.name:<{width}}  {each}{usual}{_condition(each.when)}{yours}")
     if space.fixed:

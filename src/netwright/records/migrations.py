@@ -83,26 +83,34 @@ STEPS: Sequence[Callable[[Connection], None]] = (_runs, _outcomes)
 VERSION = len(STEPS)
 
 
-def migrate(connection: Connection, store: str) -> None:
-    """Take the steps that this store has not taken, all of them or none; many processes may ask for it at once.
+def migrate(connection: Connection) -> None:
+    """Take the steps that a store has not taken, all of them or none; many processes may ask for it at once.
 
     Args:
         connection: in a transaction, which on SQLite already writes.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(text(f"SELECT pg_advisory_xact_lock({CREATION})"))
+    for number in range(version_of(connection), VERSION):  # another process may have taken them while this one waited
+        STEPS[number](connection)
+        connection.execute(text("UPDATE schema_version SET version = :now"), {"now": number + 1})
+
+
+def is_old(connection: Connection, store: str) -> bool:
+    """Whether steps are missing.
+
+    Args:
+        connection: to the store.
         store: its address, for the error.
 
     Raises:
         NetwrightError: a newer netwright wrote it.
     """
     version = version_of(connection)
-    if version < VERSION and connection.dialect.name == "postgresql":
-        connection.execute(text(f"SELECT pg_advisory_xact_lock({CREATION})"))
-        version = version_of(connection)  # another process may have taken the steps while this one waited
     if version > VERSION:
         problem = f"{store} was written by a newer netwright (version {version} of its tables, here {VERSION})"
         raise NetwrightError(problem, "update netwright: pip install --upgrade netwright")
-    for number in range(version, VERSION):
-        STEPS[number](connection)
-        connection.execute(text("UPDATE schema_version SET version = :now"), {"now": number + 1})
+    return version < VERSION
 
 
 def version_of(connection: Connection) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, LargeBinary, and_, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.orm import Mapped, Session, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column
 
 from netwright.core.errors import NetwrightError
 from netwright.records.plain import plain
@@ -50,7 +50,7 @@ class OutcomeStore(Store):
         """Those of the keys whose outcome is here and undamaged."""
         chosen = select(StoredOutcome.key, _intact()).where(StoredOutcome.status == DONE)
         whole: dict[str, bool] = {}
-        with self._transaction() as session:
+        with self._reading() as session:
             for some in _parts(keys):
                 rows = session.execute(chosen.where(StoredOutcome.key.in_(some)))
                 whole |= {key: bool(intact) for key, intact in rows}
@@ -66,8 +66,8 @@ class OutcomeStore(Store):
         chosen = select(StoredOutcome.key, StoredOutcome.content, StoredOutcome.digest)
         held: dict[str, bytes] = {}
         damaged: list[str] = []
-        for some in _parts(keys):  # each its own transaction: contents are large, and writers wait
-            with self._transaction() as session:
+        for some in _parts(keys):
+            with self._reading() as session:
                 rows = session.execute(chosen.where(StoredOutcome.status == DONE, StoredOutcome.key.in_(some))).all()
             for key, content, digest in rows:
                 if content is not None and sha256(content).digest() == digest:
@@ -94,7 +94,7 @@ class OutcomeStore(Store):
             Whether it is now the owner's; not if it is finished, or another's whose lease has not run out.
         """
         insert = (postgresql if self._engine.dialect.name == "postgresql" else sqlite).insert(StoredOutcome)
-        with self._transaction() as session:
+        with self._writing() as session:
             now = self._now(session)
             kept = {"recipe": plain(recipe), "seed": seed, "data": _text(data), "problem": "", "summary": {}}
             claim = {"status": RUNNING, "owner": owner, "claimed": now, "until": now + timedelta(seconds=lease)}
@@ -111,7 +111,7 @@ class OutcomeStore(Store):
         """Hold claims for `lease` seconds from now; those that are still the owner's come back."""
         held: set[str] = set()
         for some in _parts(keys):
-            with self._transaction() as session:
+            with self._writing() as session:
                 until = self._now(session) + timedelta(seconds=lease)
                 renewed = update(StoredOutcome).where(StoredOutcome.key.in_(some), _held(owner)).values(until=until)
                 held |= set(session.scalars(renewed.returning(StoredOutcome.key)))
@@ -133,7 +133,7 @@ class OutcomeStore(Store):
             NetwrightError: nobody claimed this key.
         """
         unfinished = or_(StoredOutcome.status != DONE, ~_intact())
-        with self._transaction() as session:
+        with self._writing() as session:
             now, digest = self._now(session), sha256(content).digest()
             values = {"status": DONE, "owner": owner, "until": None, "finished": now, "problem": ""}
             values |= {"content": content, "digest": digest, "summary": plain(summary)}
@@ -155,12 +155,12 @@ class OutcomeStore(Store):
     def list(self, limit: int = 20) -> Sequence[StoredOutcome]:
         """What was claimed last, newest first, without contents."""
         newest = select(StoredOutcome).order_by(StoredOutcome.claimed.desc(), StoredOutcome.key).limit(limit)
-        with self._explained(), Session(self._engine) as session:
+        with self._reading() as session:
             return session.scalars(newest).all()
 
     def _end(self, key: str, owner: str, status: str, problem: str) -> None:
         ended = update(StoredOutcome).where(StoredOutcome.key == key, _held(owner))
-        with self._transaction() as session:
+        with self._writing() as session:
             session.execute(ended.values(status=status, owner=None, until=None, problem=problem))
 
     def _tell(self, damaged: Iterable[str]) -> None:

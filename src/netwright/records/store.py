@@ -13,6 +13,7 @@ from sqlalchemy import (
     JSON,
     URL,
     BigInteger,
+    Connection,
     DateTime,
     Dialect,
     Engine,
@@ -30,11 +31,12 @@ from sqlalchemy.types import TypeDecorator
 
 from netwright.core.errors import NetwrightError
 from netwright.records.atomic import disk_errors
-from netwright.records.migrations import migrate
+from netwright.records.migrations import is_old, migrate
 from netwright.records.plain import plain
 
 PATIENCE = 60  # seconds a writer waits for the others
 REACH = 10  # seconds a server has to answer
+READS = {"reads": True}  # said of transactions that write nothing
 ADDRESS = "write sqlite:///runs.db, or postgresql+psycopg://user:password@host/database"
 
 
@@ -96,8 +98,11 @@ class Store:
             address = _address(url)
             self.url = address.render_as_string(hide_password=False)
             self._engine = _engine(address)
-            with self._engine.begin() as connection:
-                migrate(connection, str(self))
+            with self._engine.execution_options(**READS).connect() as connection:
+                old = is_old(connection, str(self))
+            if old:
+                with self._engine.begin() as connection:
+                    migrate(connection)
 
     @classmethod
     def beside(cls, output: Path) -> Self:
@@ -107,14 +112,19 @@ class Store:
         return cls(URL.create("sqlite", database=str((output / "runs.db").absolute())))
 
     def __str__(self) -> str:
-        return self._engine.url.render_as_string(hide_password=True)
+        return make_url(self.url).render_as_string(hide_password=True)
 
     def __reduce__(self) -> tuple[type[Self], tuple[str]]:
         return type(self), (self.url,)
 
     @contextmanager
-    def _transaction(self) -> Generator[Session]:
+    def _writing(self) -> Generator[Session]:
         with self._explained(), Session(self._engine) as session, session.begin():
+            yield session
+
+    @contextmanager
+    def _reading(self) -> Generator[Session]:
+        with self._explained(), Session(self._engine.execution_options(**READS)) as session:
             yield session
 
     def _now(self, session: Session) -> datetime:
@@ -160,7 +170,7 @@ class RunStore(Store):
         """
         place = os.fsencode(path).decode(errors="backslashreplace")  # a name on disk need not be valid text
         newest = select(StoredRun).where(StoredRun.path == place).order_by(StoredRun.id.desc())
-        with self._transaction() as session:
+        with self._writing() as session:
             run = session.scalar(newest) or StoredRun(path=place, created=datetime.now(UTC))
             run.key, run.name, run.recipe, run.seed, run.model, run.data = key, name, plain(recipe), seed, model, data
             run.finished, run.status, run.metrics = None, "running", {}
@@ -174,7 +184,7 @@ class RunStore(Store):
         Raises:
             NetwrightError: there is no such run.
         """
-        with self._transaction() as session:
+        with self._writing() as session:
             run = session.get(StoredRun, id)
             if run is None:
                 raise NetwrightError(f"there is no run {id} in {self}", "pass the id that add() gave")
@@ -182,13 +192,13 @@ class RunStore(Store):
 
     def list(self, limit: int = 20) -> Sequence[StoredRun]:
         """The newest runs, newest first."""
-        with self._explained(), Session(self._engine) as session:
+        with self._reading() as session:
             return session.scalars(select(StoredRun).order_by(StoredRun.id.desc()).limit(limit)).all()
 
     def find(self, key: str) -> Sequence[StoredRun]:
         """The runs whose recipe's hash starts with `key`, newest first."""
         matching = StoredRun.key.startswith(key, autoescape=True)
-        with self._explained(), Session(self._engine) as session:
+        with self._reading() as session:
             return session.scalars(select(StoredRun).where(matching).order_by(StoredRun.id.desc())).all()
 
 
@@ -201,17 +211,20 @@ def _address(url: str | URL) -> URL:
         raise ArgumentError(f"it is kept in SQLite or PostgreSQL, not in {kind}")
     if kind == "sqlite" and address.database in (None, "", ":memory:"):
         raise ArgumentError("a database in memory is gone with its connection, so no run would be found again")
+    if kind == "sqlite" and not str(address.database).startswith("file:"):  # another process may stand elsewhere
+        address = address.set(database=str(Path(str(address.database)).absolute()))
     return address
 
 
 def _without_password(words: str) -> str:
-    return re.sub(r":[^:@/\s]*@", ":***@", words)
+    return re.sub(r":\S*@", ":***@", words)
 
 
 def _engine(address: URL) -> Engine:
     # Without a pool no connection outlives its transaction, so a fork can never inherit one.
-    unreachable = {"connect_timeout": REACH} if address.drivername == "postgresql+psycopg" else {}
-    engine = create_engine(address, poolclass=NullPool, connect_args=unreachable)
+    if address.drivername == "postgresql+psycopg" and "connect_timeout" not in address.query:
+        address = address.update_query_dict({"connect_timeout": str(REACH)})
+    engine = create_engine(address, poolclass=NullPool)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _on_connect)
         event.listen(engine, "begin", _on_begin)
@@ -239,6 +252,7 @@ def _try_wal(connection: Any) -> None:
         return
 
 
-def _on_begin(connection: Any) -> None:
+def _on_begin(connection: Connection) -> None:
     # A transaction that starts as a reader and then writes is refused without waiting; starting as a writer it waits.
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    # One that only reads waits for no writer.
+    connection.exec_driver_sql("BEGIN" if connection.get_execution_options().get("reads") else "BEGIN IMMEDIATE")

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -42,6 +43,7 @@ FILE = "ablation.json"
 ROW_HEADS = ("row", "what is another", "accuracy", "loss", "calibration error", "run", "images/s", "memory", "updates")
 SPEC = ("model", "optimizer", "schedule", "tricks", "epochs", "batch_size")
 CURVES = 40  # rows whose learning curves are drawn
+FAR = 6  # times the middle distance from the middle: a curve that ends farther away gets an axis of its own
 FEWEST = 6  # epochs from which on the beginning of a curve, steep in every row, is left out
 CONTENTS = {
     "answer": "Answer",
@@ -119,7 +121,7 @@ def _table(found: Found) -> Html | None:
     if not found["arms"]:
         return None
     heads, *rows = whole_rows(found)
-    rows = [[_name(row[0]), *row[1:3], _name(row[3]), *row[4:]] for row in rows]
+    rows = [[_name(row[0]), *row[1:3], _name(row[3], 14), *row[4:]] for row in rows]
     heads = [head if head in (heads[0], "verdict") else f"{head}#" for head in heads]
     drawn = table(heads, rows, caption="Every effect, 95 % intervals over seeds and pictures", class_="dense")
     return section("table", "In numbers", drawn, note(legend(found)))
@@ -138,24 +140,29 @@ def _factorial(found: Found) -> Html | None:
 
 def _curves(found: Found) -> Html | None:
     name = f"val_{found.get('metric', 'accuracy')}"
-    rows = [row for row in found["rows"] if len(numbers(_curve(row, name))) > 1]
+    rows = [row for row in found["rows"] if _late(_curve(row, name))]
     baseline = next((row for row in rows if row["name"] == (found.get("baseline") or {}).get("name")), None)
     others = [row for row in rows if row is not baseline][:CURVES]
     if not others:
         return None
-    span = _span([_curve(row, name) for row in [*others, *([baseline] if baseline else [])]])
     of_baseline = _curve(baseline, name) if baseline else []
-    panels = [
-        _panel(place, row["name"], _curve(row, name), of_baseline, span, Scale.of(found))
-        for place, row in enumerate(others)
-    ]
+    every = [_curve(row, name) for row in [*others, *([baseline] if baseline else [])]]
+    shared = _alike(every)
+    panels: list[Html] = []
+    for place, (row, curve) in enumerate(zip(others, every, strict=False)):
+        pair = [curve, of_baseline] if baseline else [curve]
+        span = _span(shared if all(each in shared for each in pair) else pair)
+        panels.append(_panel(place, row["name"], curve, of_baseline, span, Scale.of(found)))
+    apart = " A row that ends far from the others has an axis of its own." if len(shared) < len(every) else ""
     keys = (tag("span", "this row", class_="key first"), " ", tag("span", "the baseline", class_="key base"), " ")
     says = f"Validation {metric_name(found.get('metric', 'accuracy'))} by epoch, the mean of all seeds."
     left = (
         " The steep beginning is left out, since it is alike in all." if len(_curve(others[0], name)) >= FEWEST else ""
     )
     style = tag("style", Html(".key.base::before { border-color: var(--ink); }"))
-    return section("curves", "Learning curves", style, note(*keys, says, left), tag("div", *panels, class_="panels"))
+    return section(
+        "curves", "Learning curves", style, note(*keys, says, left, apart), tag("div", *panels, class_="panels")
+    )
 
 
 def _method(found: Found) -> Html:
@@ -191,7 +198,10 @@ def _rows(found: Found) -> Html:
     heads = [ROW_HEADS[0], ROW_HEADS[1], metric_name(found.get("metric", "accuracy")), *ROW_HEADS[3:]]
     heads = [*heads[:2], *(f"{head}#" for head in heads[2:])]
     cells = [_row_cells(row, scale) for row in found["rows"]]
-    if all(not row.get("changes") or row["changes"] == [row["name"]] for row in found["rows"]):
+    # Names of a factorial's rows say what is on, and those of most others what is another.
+    if found["kind"] == "factorial" or all(
+        not row.get("changes") or row["changes"] == [row["name"]] for row in found["rows"]
+    ):
         heads, cells = [heads[0], *heads[2:]], [[row[0], *row[2:]] for row in cells]
     drawn = long_table(heads, cells, caption="Means over seeds, 95 % intervals")
     seeds = [str(seed) for seed in found.get("seeds") or []]
@@ -224,11 +234,23 @@ def _curve(row: Found, name: str) -> list[Any]:
     return (row.get("curves") or {}).get(name) or []
 
 
+def _late(curve: Sequence[Any]) -> list[float]:
+    """A curve once its steep beginning is over."""
+    return numbers(curve[len(curve) // 3 if len(curve) >= FEWEST else 0 :])
+
+
 def _span(curves: Sequence[Sequence[Any]]) -> tuple[float, float]:
-    """From the lowest to the highest value once the steep beginning is over."""
-    late = [value for curve in curves for value in numbers(curve[len(curve) // 3 if len(curve) >= FEWEST else 0 :])]
+    """The axis that shows some curves once their beginning is over."""
+    late = [value for curve in curves for value in _late(curve)]
     room = 0.06 * (max(late) - min(late)) or 0.01
     return min(late) - room, max(late) + room
+
+
+def _alike(curves: Sequence[Sequence[Any]]) -> list[Sequence[Any]]:
+    """The curves that end near the middle one: one that ends far away would flatten all others."""
+    ends = [_late(curve)[-1] for curve in curves]
+    far = FAR * median(abs(end - median(ends)) for end in ends)
+    return [curve for curve, end in zip(curves, ends, strict=True) if not far or abs(end - median(ends)) <= far]
 
 
 def _panel(
@@ -264,9 +286,9 @@ def _row_cells(row: Found, scale: Scale) -> list[object]:
     return [_name(row["name"]), changes, *cells, run_time(row.get("seconds")), rate, in_bytes(row.get("memory")), steps]
 
 
-def _name(name: str) -> Html:
+def _name(name: str, least: int = 17) -> Html:
     """A name that is not broken in the middle of a word where the column could be wider."""
-    return tag("bdi", name, style=f"display: block; min-width: {min(len(name), 18)}ch")
+    return tag("bdi", name, style=f"display: block; min-width: {min(len(name), least)}ch")
 
 
 def _by_seed(row: Found, seeds: int, scale: Scale) -> list[str]:

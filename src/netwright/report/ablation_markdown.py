@@ -13,7 +13,7 @@ def markdown(found: Found) -> str:
     """A page for documentation: the answer, pictures, the table, how it was measured, the machine, the commands."""
     pictures = pictures_of(found)
     parts = [f"# {_in_line(found['title'])}", _in_line(below(found)), _in_line(" ".join(answer(found)))]
-    parts += [_in_line(" ".join(found["notes"]))] if found.get("notes") else []
+    parts += [_listed(found["notes"])] if found.get("notes") else []
     if found["arms"]:
         parts += ["![Effects with their intervals](forest.png)", _markdown_table(whole_rows(found)), legend(found)]
     parts += [

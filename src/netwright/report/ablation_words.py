@@ -208,7 +208,12 @@ def _summed_up(found: Found, listed: Sequence[Found]) -> str:
     ]
     said = parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
     where = f"On {found['data']} with {setting(found.get('model'))}, {seed_words(found)}"
-    return f"{where}: of {plural(len(listed), NOUNS.get(found['kind'], 'arm'))} {said}."
+    noun = NOUNS.get(found["kind"], "arm")
+    if len(parts) > 1 or len(kinds) == 1:
+        return f"{where}: of {plural(len(kinds), noun)} {said}."
+    if kinds[0] == NOT_RESOLVED:
+        return f"{where}: none of {plural(len(kinds), noun)} is resolved."
+    return f"{where}: all {plural(len(kinds), noun)} {forms[kinds[0]][1]}."
 
 
 def _open(effect: Found, scale: Scale) -> tuple[str, str]:

@@ -119,8 +119,8 @@ def legend(found: Found) -> str:
         "95 % intervals. Differences are the run's less the other's, picture by picture: more points are better, more "
         "loss is worse. Log-loss is of calibrated probabilities. Calibration error is read off 15 bins, which "
         "overestimate it where it is small and pictures are few: its intervals say what other pictures would change in "
-        "that reading. p: exact McNemar test, or with several seeds read off the interval's own draws; Holm's over what "
-        f"is tested together.{several}"
+        "that reading. p: exact McNemar test, or with several seeds read off the interval's own draws; Holm's over "
+        f"what is tested together.{several}"
     )
 
 

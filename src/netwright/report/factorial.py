@@ -18,7 +18,7 @@ Found = Mapping[str, Any]
 TWO_WAY = "Two tricks at a time: means over all runs with that setting"
 LETTERS = "ABCDEFGHJKL"  # of factors in generators; I is the identity
 SHOWN = 6  # pairs that are drawn, those whose effects add up least first
-NAMED = 6  # effects that are named in the half-normal plot even where all are within the margin of error
+NAMED = 4  # effects that are named in the half-normal plot even where all are within the margin of error
 APART = 0.05  # of the height: two names nearer than that would lie on each other
 
 

@@ -177,7 +177,11 @@ def _seconds(value: float) -> str:
 def _named(axes: Axes, point: Point, scale: Scale) -> str:
     """The name, and for a point beyond the edge its value."""
     value = f" ({scale.number(point.value)}{' %' if scale.unit else ''})" if _beyond(axes, point) else ""
-    return shortened(point.name, LONGEST) + (" (baseline)" if point.baseline else "") + value
+    return (
+        shortened(point.name, LONGEST)
+        + (" (baseline)" if point.baseline and "baseline" not in point.name else "")
+        + value
+    )
 
 
 def _column(axes: Axes, shown: Sequence[Point], scale: Scale, colours: Colours) -> None:

@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from netwright.records.atomic import write_atomic
 from netwright.records.intervals import Interval
-from netwright.report.figures import FIRST, INK, MUTED, RULE, SECOND, STYLE, percent_label, svg_of
+from netwright.report.figures import FIRST, INK, MUTED, RULE, SECOND, STYLE, svg_of
 from netwright.report.html import Html, join, note, section, tag
 from netwright.report.page import document
 from netwright.report.tables import facts, long_table, table
@@ -22,7 +22,9 @@ from netwright.report.words import UNKNOWN, count, duration, plural, setting
 Found = Mapping[str, Any]
 COLUMNS = 3  # of the small figures
 SPREAD = 0.035  # of the widest distance between choices, by which trials of one choice stand apart
-ROOM = 0.12  # of the distance between the worst and the best, above and below
+ROOM = 0.12  # of the distance between the worst and the best, above the best
+LEAST = 0.02  # a distance of shares that axes show at least
+EDGE = 0.03  # of an axis, at which what lies below it is drawn
 
 
 def write(folder: Path) -> Path:
@@ -51,9 +53,7 @@ def headline(found: Found) -> str:
 def interval_words(found: Found) -> str:
     """What the intervals of trials hold."""
     n, seeds = count(found["pictures"]["val"]), found["seeds"]
-    over = (
-        "one seed: they hold other pictures, not other seeds" if seeds == 1 else f"{plural(seeds, 'seed')} and pictures"
-    )
+    over = "pictures, with one seed" if seeds == 1 else f"{seeds} seeds and pictures"
     return (
         f"Trials were judged on {n} validation pictures; their 95 % intervals are over {over}. None of them holds "
         "that the best of many was chosen because it came out high."
@@ -61,10 +61,10 @@ def interval_words(found: Found) -> str:
 
 
 def _best(found: Found) -> Html:
-    shown: dict[str, object] = {name: setting(value) for name, value in found["best"].items()}
-    fixed = {name: setting(value) for name, value in found["fixed"].items()}
+    shown: dict[str, object] = {name: _value(value) for name, value in found["best"].items()}
+    fixed = {name: _value(value) for name, value in found["fixed"].items()}
     left = note("As given: ", ", ".join(f"{name} = {value}" for name, value in fixed.items())) if fixed else None
-    how = tag("pre", tag("code", found["command"]))
+    how = tag("pre", tag("code", found["command"]), style="white-space: pre-wrap")
     words = tag("p", headline(found).capitalize(), ".")
     return section("best", "The best recipe", words, facts(shown), left, tag("p", "Train it:"), how)
 
@@ -84,8 +84,8 @@ def _confirmed(found: Found) -> Html:
     ]
     caption = f"{plural(len(held['seeds']), 'fresh seed')}, paired; {count(held['n'])} {where} pictures; 95 % intervals"
     said = note(
-        "The best of many trials was also lucky: its validation value falls when it is trained with other seeds. Fresh "
-        "seeds do not make good that these validation pictures chose it; "
+        "The best of many trials was also lucky: its validation value usually falls when it is trained anew. "
+        "Fresh seeds do not make good that these validation pictures chose it; "
         + (
             "the test pictures, looked at this once, had no part in that."
             if held["split"] == "test"
@@ -107,8 +107,14 @@ def history_figure(found: Found, *, says: str) -> Html:
         figure = Figure(figsize=(6.4, 2.9), layout="constrained")
         axes = figure.add_subplot()
         complete, stopped = _complete(found), _stopped(found)
-        _with_intervals(axes, [row["number"] + 1 for row in complete], complete)
-        axes.plot([row["number"] + 1 for row, _ in stopped], [value for _, value in stopped], "x", color=MUTED, ms=3)
+        _with_intervals(axes, [row["number"] + 1 for row in complete], complete, found)
+        axes.plot(
+            [row["number"] + 1 for row, _ in stopped],
+            _seen(found, [value for _, value in stopped]),
+            "x",
+            color=MUTED,
+            ms=3,
+        )
         best = [max(row["value"] for row in complete[: place + 1]) for place in range(len(complete))]
         axes.step([row["number"] + 1 for row in complete], best, where="post", color=SECOND, linewidth=1.2)
         if found["baseline"] is not None:
@@ -117,7 +123,10 @@ def history_figure(found: Found, *, says: str) -> Html:
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
         _finish(axes)
         drawn = svg_of(figure, "history", says)
-    key = "Points: trials; crosses: stopped early, at what they had then; line: the best so far"
+    key = (
+        "Points: trials; crosses: stopped early, at what they had then; line: the best so far; what lies "
+        "lower than the axis is drawn on its edge"
+    )
     return join(drawn, note(f"{key}; dots: the recipe as it was." if found["baseline"] else f"{key}."))
 
 
@@ -130,11 +139,11 @@ def _parameters(found: Found) -> Html:
         return section("parameters", "What each value did", slices, note(f"{found['no_importance'].capitalize()}."))
     rows = [(name, f"{100 * share:.0f} %") for name, share in shares.items()]
     when = "final values" if known["epoch"] is None else f"values after epoch {known['epoch']}, which all had"
-    caption = f"Share of the variance between {known['n']} trials, by fANOVA of {when}"
+    caption = "Share of the variance"
     told = note(
-        "A random forest's estimate from trials that the search drew where it hoped for most: it tells the order of "
-        "parameters rather than the size of their effects, and has no interval. Parameters that not every trial had "
-        "are left out."
+        f"By fANOVA of {known['n']} trials' {when}. A random forest's estimate from trials that the search drew where "
+        "it hoped for most: it tells the order of parameters rather than the size of effects, and has no interval. "
+        "Parameters that not every trial had are left out."
     )
     return section("parameters", "What each value did", slices, table(("", "share#"), rows, caption=caption), told)
 
@@ -165,8 +174,8 @@ def _slice(axes: Axes, found: Found, each: Found) -> None:
             return value
         return choices.index(value) + SPREAD * (len(choices) - 1) * (row["number"] % 7 - 3)
 
-    axes.plot([place(row) for row, _ in stopped], [value for _, value in stopped], "x", color=MUTED, ms=3)
-    _with_intervals(axes, [place(row) for row in complete], complete)
+    _crosses(axes, [place(row) for row, _ in stopped], stopped, found)
+    _with_intervals(axes, [place(row) for row in complete], complete, found)
     axes.plot([place(row) for row in chosen], [row["value"] for row in chosen], "o", color=SECOND, ms=6)
     axes.set(xlabel=name, ylim=_limits(found))
     if choices:
@@ -177,14 +186,18 @@ def _slice(axes: Axes, found: Found, each: Found) -> None:
     _finish(axes)
 
 
-def _with_intervals(axes: Axes, where: Sequence[float], rows: Sequence[Found]) -> None:
+def _with_intervals(axes: Axes, where: Sequence[float], rows: Sequence[Found], found: Found) -> None:
     lows, highs = [row["interval"]["low"] for row in rows], [row["interval"]["high"] for row in rows]
     axes.vlines(where, lows, highs, color=FIRST, alpha=0.25, linewidth=0.8)
-    axes.plot(where, [row["value"] for row in rows], "o", color=FIRST, markersize=3)
+    axes.plot(where, _seen(found, [row["value"] for row in rows]), "o", color=FIRST, markersize=3)
+
+
+def _crosses(axes: Axes, where: Sequence[float], stopped: Sequence[tuple[Found, float]], found: Found) -> None:
+    axes.plot(where, _seen(found, [value for _, value in stopped]), "x", color=MUTED, markersize=3)
 
 
 def _finish(axes: Axes) -> None:
-    axes.yaxis.set_major_formatter(FuncFormatter(percent_label))
+    axes.yaxis.set_major_formatter(FuncFormatter(_label))
     axes.yaxis.set_major_locator(MaxNLocator(4))
     axes.grid(axis="y", color=RULE, linewidth=0.6)
     axes.set_axisbelow(True)
@@ -198,8 +211,8 @@ def _space(found: Found) -> Html:
         (
             each["name"],
             each["text"],
-            UNKNOWN if each["usual"] is None else setting(each["usual"]),
-            setting(found["best"][each["name"]]) if each["name"] in found["best"] else UNKNOWN,
+            UNKNOWN if each["usual"] is None else _value(each["usual"]),
+            _value(found["best"][each["name"]]) if each["name"] in found["best"] else UNKNOWN,
             "you" if each["source"] == "user" else "declared",
         )
         for each in found["space"]
@@ -219,7 +232,7 @@ def _trials(found: Found) -> Html:
 def _trial(row: Found) -> Sequence[object]:
     reached = UNKNOWN if row["value"] is None else Interval.from_json(row["interval"]).percent()
     ended = {"complete": "", "pruned": "stopped early", "failed": f"failed: {row.get('problem')}"}[row["state"]]
-    values = ", ".join(f"{name} = {setting(value)}" for name, value in row["values"].items())
+    values = ", ".join(f"{name} = {_value(value)}" for name, value in row["values"].items())
     seconds = UNKNOWN if row["seconds"] is None else duration(row["seconds"])
     return (row["number"] + 1, reached, row["epochs"], seconds, ended, values)
 
@@ -235,17 +248,25 @@ def _stopped(found: Found) -> list[tuple[Found, float]]:
 
 
 def _limits(found: Found) -> tuple[float, float]:
-    """Where trials lie; of those that failed by far only the side to which they did is seen."""
-    values = sorted([row["value"] for row in _complete(found)] + [value for _, value in _stopped(found)])
+    """Where finished trials lie, but for the worst fifth of them, which would press the others together."""
+    values = sorted(row["value"] for row in _complete(found))
     low, high = values[len(values) // 5], values[-1]
-    room = max(high - low, 0.01)
-    return low - (1 + ROOM) * room, high + ROOM * room
+    room = max(high - low, LEAST)
+    return max(0.0, low - room), min(1.0, high + room) + ROOM * room
+
+
+def _seen(found: Found, values: Sequence[float]) -> list[float]:
+    """Values on an axis whose lower edge holds those that lie below it."""
+    low, high = _limits(found)
+    return [max(value, low + (high - low) * EDGE) for value in values]
+
+
+def _value(value: Any) -> str:
+    return ("on" if value else "off") if isinstance(value, bool) else setting(value)
 
 
 def _choice(value: Any) -> str:
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    return str(value).split("(")[0]
+    return _value(value).split("(")[0]
 
 
 def _points(difference: Interval) -> str:
@@ -255,3 +276,7 @@ def _points(difference: Interval) -> str:
 
 def _percent(share: float) -> str:
     return f"{100 * share:.1f} %"
+
+
+def _label(value: float, place: int | None) -> str:
+    return f"{100 * value:.4g} %"

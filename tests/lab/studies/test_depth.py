@@ -9,6 +9,7 @@ import pytest
 from netwright.cli.main import code_of
 from netwright.core.errors import NetwrightError
 from netwright.lab.anova import analyse
+from netwright.lab.studies._depth_found import _ticks
 from netwright.lab.studies._depth_grid import Cell, Grid
 from netwright.lab.studies._depth_words import cautions, cost_words, counted, factor_words, p_words
 from netwright.lab.studies._networks import Networks
@@ -16,7 +17,8 @@ from netwright.lab.studies._study import Setting, opened, study
 from netwright.lab.studies.depth import Depth, base_of
 from netwright.lab.trial import Trial, Trials
 from netwright.recipes._recipe import Recipe, recipe
-from netwright.report.study import markdown, page, picture
+from netwright.records.intervals import Interval
+from netwright.report.study import _count_label, cell_text, markdown, page, picture
 
 PICTURES = 200
 
@@ -74,8 +76,8 @@ def field(blocks: int, layers: int) -> int:
 
 
 def test_costs_are_those_of_the_formulas(course: Recipe, tmp_path: Path) -> None:
-    cells = list(Depth(skip=(False, True)).cells(base_of(course), setting(course, tmp_path)))
-    assert len(cells) == 18
+    cells = list(Depth(layers=(1, 3), skip=(False, True)).cells(base_of(course), setting(course, tmp_path)))
+    assert len(cells) == 12
     for cell in cells:
         assert cell.receptive_field == field(cell.blocks, cell.layers)
         params, macs, before, side = 0, 0, 1, 16
@@ -160,7 +162,11 @@ def test_what_is_said_is_what_is_resolved() -> None:
     effect = np.array([0.0, 0.05, 0.10])[None, :, None] + np.zeros((1, 3, 3))
     found = Grid.of(grid(runs(effect)))
     sure, open_ = (factor_words(found, name, compare(found.analysis, name)) for name in ("blocks", "layers"))
-    assert sure.startswith("Accuracy depends on blocks (F(2, 16) = ") and "3 blocks against 1 block: +10." in sure
+    assert "with other seeds, [" in sure and "with other pictures as well" in sure
+    assert (
+        sure.startswith("On these pictures accuracy depends on blocks (F(2, 16) = ")
+        and "3 blocks against 1 block: +10." in sure
+    )
     assert open_.startswith("An effect of layers is not resolved (F(2, 16) = ")
     same = Grid.of(grid(runs(np.zeros((1, 3, 3)), spread=0.0)))
     assert "no error to measure" in factor_words(same, "blocks", compare(same.analysis, "blocks"))
@@ -177,14 +183,20 @@ def test_dead_runs_are_named_and_make_errors_uneven() -> None:
 
 
 def test_parameters_that_fall_with_depth_are_warned_of(course: Recipe, tmp_path: Path) -> None:
-    (said,) = cost_words(list(Depth().cells(base_of(course), setting(course, tmp_path))))
-    assert "3 × 1 (blocks × layers) has" in said and "smaller map" in said
+    one, grid_ = setting(course, tmp_path), Depth(layers=(1,))
+    (said,) = cost_words(list(grid_.cells(base_of(course), one)))
+    assert "2 × 1 (blocks × layers) has 151 k parameters and 1 × 1 has 263 k" in said and "smaller map" in said
     pooled = base_of(course.changed(model="vgg(head='pool')"))
-    assert cost_words(list(Depth().cells(pooled, setting(course, tmp_path)))) == []
+    assert cost_words(list(grid_.cells(pooled, one))) == []
 
 
 def test_numbers_in_words() -> None:
-    assert [counted(n) for n in (12, 1234, 1_050_890, 2.5e9)] == ["12", "1.23 k", "1.05 M", "2.5 G"]
+    share = {"interval": Interval(0.5, 0.25, 0.75, 27, "noncentral_f").to_json(), "unit": "share"}
+    assert cell_text(share) == "0.50 [0.25, 0.75]"
+    assert [_count_label(n, None) for n in (500, 2e3, 5e6, 1e9)] == ["500", "2 k", "5 M", "1 G"]
+    assert _ticks([300_000, 60_000_000]) == [1_000_000, 10_000_000]
+    assert _ticks([700_000, 900_000]) == [1_000_000]
+    assert [counted(n) for n in (12, 1234, 1_050_890, 2.5e9)] == ["12", "1.23 k", "1.05 M", "2.50 G"]
     assert [p_words(p) for p in (None, 1e-9, 0.00123, 0.05)] == ["–", "< 0.0001", "0.0012", "0.050"]
 
 

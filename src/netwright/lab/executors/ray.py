@@ -5,7 +5,8 @@ Moritz et al., Ray: A distributed framework for emerging AI applications, OSDI 2
 
 import logging
 import os
-import shutil
+import signal
+import subprocess
 import sys
 import tempfile
 import warnings
@@ -20,6 +21,7 @@ from typing import Any, Self
 
 from netwright.core.errors import NetwrightError, listed
 from netwright.engine.device import available_threads
+from netwright.lab.executors import _guard
 from netwright.lab.executors._executor import RETRIES, Terms, WorkerDiedError
 from netwright.lab.executors._worker import answer, outcome_of
 from netwright.lab.job import Job
@@ -59,7 +61,8 @@ class OnRay:
         self.slots = processes or max(1, cores // each)
         self._terms = replace(terms, threads=each)
         self._address, self._asked, self._gpus = address, processes, gpus
-        self._folder: str | None = None
+        self._guard: subprocess.Popen[bytes] | None = None
+        self._sigterm: Any = None
         self._tasks: set[Any] = set()
         self._task: Any = None
 
@@ -84,11 +87,13 @@ class OnRay:
     def __enter__(self) -> Self:
         """Start a cluster, or connect to one."""
         ray = ray_()
+        self._sigterm = signal.getsignal(signal.SIGTERM)  # Ray puts its own in place
         with quiet():
-            if self._address is None:
-                self._start(ray)
-            else:
-                self._connect(ray, self._address)
+            try:
+                self._begin(ray)
+            except BaseException:
+                self.__exit__(None, None, None)
+                raise
             options = {"num_cpus": self._terms.threads, "num_gpus": self._gpus, "max_retries": RETRIES}
             self._task = ray.remote(**options)(on_worker)
         return self
@@ -103,14 +108,33 @@ class OnRay:
                 with suppress(Exception):  # it may have ended this moment
                     ray.cancel(task, force=True)
             ray.shutdown()
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        if self._guard is not None:
+            self._guard.communicate()
+        with suppress(ValueError):  # Python allows handlers in the main thread only
+            signal.signal(signal.SIGTERM, self._sigterm or signal.SIG_DFL)
+
+    def _begin(self, ray: Any) -> None:
+        try:
+            if self._address is None:
+                self._start(ray)
+            else:
+                self._connect(ray, self._address)
+        except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+            if self._address is None:
+                fix = "give --on local, or see that sockets and shared memory may be used here"
+                raise NetwrightError(f"Ray cannot start a cluster here: {_line(error)}", fix) from error
+            fix = "start one there, with this Ray and Python: ray start --head --ray-client-server-port 10001"
+            raise NetwrightError(
+                f"there is no Ray cluster to be had at {self._address}: {_line(error)}", fix
+            ) from error
 
     def _start(self, ray: Any) -> None:
         if ray.is_initialized():
             raise NetwrightError("this process is connected to Ray already", "call ray.shutdown() first")
         # Sockets lie in this folder, and the name of a socket may not be long.
-        self._folder = tempfile.mkdtemp(prefix="nw-", dir="/tmp" if sys.platform != "win32" else None)
+        folder = tempfile.mkdtemp(prefix="nw-", dir="/tmp" if sys.platform != "win32" else None)
+        command = [sys.executable, "-I", _guard.__file__, folder]
+        self._guard = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
         os.environ.update({name: os.environ.get(name, value) for name, value in ENVIRONMENT.items()})
         ray.init(
             "local",  # whatever RAY_ADDRESS says
@@ -120,15 +144,11 @@ class OnRay:
             logging_level=logging.CRITICAL,
             log_to_driver=False,
             _node_ip_address="127.0.0.1",
-            _temp_dir=self._folder,
+            _temp_dir=folder,
         )
 
     def _connect(self, ray: Any, address: str) -> None:
-        try:
-            ray.init(address, logging_level=logging.CRITICAL, log_to_driver=False)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            fix = "start one there, with this Ray and Python: ray start --head --ray-client-server-port 10001"
-            raise NetwrightError(f"there is no Ray cluster to be had at {address}: {_line(error)}", fix) from error
+        ray.init(address, logging_level=logging.CRITICAL, log_to_driver=False)
         if self._asked is None:
             cores = ray.cluster_resources().get("CPU", 1)
             self.slots = max(1, int(cores) // (self._terms.threads or 1))
@@ -136,8 +156,9 @@ class OnRay:
 
 def on_worker(question: Mapping[str, Any]) -> dict[str, Any]:
     """What a worker of Ray's answers. It runs in the worker."""
-    other = [f"{name} {question['versions'][name]} here and {known} there" for name, known in same().items()]
-    if question["versions"] != same():
+    pairs = {name: (question["versions"][name], there) for name, there in same().items()}
+    other = [f"{name} {here} here and {there} there" for name, (here, there) in pairs.items() if here != there]
+    if other:
         problem = f"the workers of Ray have other versions than this process: {listed(other)}"
         return {"problem": problem, "fix": "install the same on all machines; runs could not be compared otherwise"}
     with suppress(OSError):

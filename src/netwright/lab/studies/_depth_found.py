@@ -17,6 +17,7 @@ from netwright.lab.studies._depth_words import (
     p_words,
     points,
     together_words,
+    with_pictures_of,
 )
 from netwright.lab.studies._study import Setting
 from netwright.lab.two_way import above, below, two_way
@@ -176,11 +177,12 @@ def _levels_table(name: str, grid: Grid, compared: Sequence[Comparison], several
     rows: list[list[Any]] = []
     for each in compared:
         level, other = (level_words(each.factor, grid.levels[each.factor][place]) for place in (each.level, each.other))
-        both = two_way(grid.effect(each.factor, each.level, each.other), difference=True)
-        rows.append([f"{level} against {other}", _points(each.difference), _p(each.p), _points(both)])
+        both = with_pictures_of(grid, each)
+        cells = [_points(each.difference), _p(each.p), _points(both.difference), _p(both.p)]
+        rows.append([f"{level} against {other}", *cells])
     n = f"{compared[0].difference.n} runs a level" if len({each.difference.n for each in compared}) == 1 else "all runs"
     caption = f"Levels compared{f', {name}' if several else ''}: points, {n}"
-    return {"caption": caption, "heads": ["", "over seeds (Tukey)", "p", "over seeds and pictures"], "rows": rows}
+    return {"caption": caption, "heads": ["", "over seeds", "p", "over seeds and pictures", "p"], "rows": rows}
 
 
 def _arms_table(changed: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -274,4 +276,6 @@ def _source_json(source: Source) -> dict[str, Any]:
 def _compared_json(each: Comparison, grid: Grid) -> dict[str, Any]:
     level, other = (grid.levels[each.factor][place] for place in (each.level, each.other))
     p = None if np.isnan(each.p) else each.p
-    return {"factor": each.factor, "level": level, "other": other, "difference": each.difference.to_json(), "p": p}
+    both = with_pictures_of(grid, each).difference.to_json()
+    said = {"factor": each.factor, "level": level, "other": other, "p": p}
+    return said | {"difference": each.difference.to_json(), "with_pictures": both}

@@ -1,0 +1,169 @@
+"""Looking while seeds are added, without finding more than is there; and where more seeds are worth most.
+
+What may be found wrongly is spent as seeds come in (Lan & DeMets, Biometrika 70, 1983), little at first and most at
+the end, as O'Brien & Fleming's bounds do (Biometrics 35, 1979). Each look gets what has been added since the look
+before, and the looks are planned before anything is measured. So all looks at an effect together find it wrongly in no
+more than its share, by the union bound: whatever the looks have to do with one another, and however the data decide
+which effect gets more seeds. Bounds for normal increments would be a little wider, but neither pictures that all looks
+share nor sign flips have those.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+from scipy import special
+
+from netwright.core.errors import NetwrightError
+from netwright.lab._stat_verdict import Verdict
+from netwright.lab.power import ALPHA, Test, check, fewest_seeds, power, power_of_equivalence
+
+METHOD = "alpha spending, O'Brien-Fleming type, summed over looks planned ahead"
+SOURCE = "Lan & DeMets, Biometrika 70, 1983"
+FIRST, EVERY = 4, 2
+MARGIN = 0.01
+
+
+@dataclass(frozen=True)
+class Spending:
+    """How much of alpha each look may spend, by number of seeds.
+
+    Attributes:
+        most_seeds: that an effect may get; all of alpha is spent there.
+        alpha: share of studies without any effect that may name one, over all looks.
+        effects: tested at once.
+        test: "sign_flip" cannot use less than 2^(1 - S) effects, so looks that could find nothing are left out and
+            spend nothing.
+        first: seeds at the first look.
+        every: seeds between looks.
+        looks: numbers of seeds at which to look; follows from the rest.
+    """
+
+    most_seeds: int
+    alpha: float = ALPHA
+    effects: int = 1
+    test: Test = "auto"
+    first: int = FIRST
+    every: int = EVERY
+    looks: tuple[int, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        check(effects=self.effects, alpha=self.alpha, test=self.test)
+        if self.most_seeds < 2 or self.first < 2 or self.every < 1:
+            problem = f"looks from {self.first} to {self.most_seeds} seeds, {self.every} apart, cannot be planned"
+            raise NetwrightError(problem, "plan for at least 2 seeds, and at least 1 between looks")
+        places = sorted({*range(self.first, self.most_seeds, self.every), self.most_seeds})
+        object.__setattr__(self, "looks", self._useful(places))
+
+    def _useful(self, places: list[int]) -> tuple[int, ...]:
+        """Those at which something could be found; the last is always one, since nothing is spent after it."""
+        kept, spent = list[int](), 0.0
+        for seeds in places:
+            enough = self.test != "sign_flip" or seeds >= fewest_seeds(self.effects, self.spent(seeds) - spent)
+            if enough or seeds == self.most_seeds:
+                kept.append(seeds)
+                spent = self.spent(seeds)
+        return tuple(kept)
+
+    def spent(self, seeds: int) -> float:
+        """What may have been spent by then: 2 - 2 Φ(z / √t), t of the most seeds, Φ(z) = 1 - alpha / 2."""
+        share = min(1.0, max(seeds, 1e-9) / self.most_seeds)
+        return float(2 * special.ndtr(special.ndtri(self.alpha / 2) / share**0.5))
+
+    def level(self, seeds: int, spent: float | None = None) -> float:
+        """What an effect with so many seeds may spend at this look; 0 where no look was planned.
+
+        Args:
+            seeds: of the effect.
+            spent: what went before; None takes it from the plan, as it has to be for the guarantee to hold.
+        """
+        if seeds not in self.looks:
+            return 0.0
+        before = [place for place in self.looks if place < seeds]
+        spent = (self.spent(before[-1]) if before else 0.0) if spent is None else spent
+        return max(0.0, self.spent(seeds) - spent)
+
+    def levels(self, seeds: Mapping[str, int]) -> dict[str, float]:
+        """For `compare`: by name of the effect, from its number of seeds."""
+        return {name: self.level(count) for name, count in seeds.items()}
+
+    def after(self, seeds: int) -> int | None:
+        """The next look; None after the last."""
+        return next((place for place in self.looks if place > seeds), None)
+
+
+def next_seeds(
+    verdicts: Mapping[str, Verdict],
+    costs: Mapping[str, float],
+    *,
+    spending: Spending,
+    budget: float = np.inf,
+    margin: float = MARGIN,
+) -> dict[str, int]:
+    """How many seeds to add to which effects before looking again.
+
+    Effects that are resolved get none, nor do those that pictures limit. Of the others, those come first whose
+    predicted power rises most for each second, to any later look, if they are what they seem; each goes to its next
+    planned look.
+
+    Args:
+        verdicts: of the last look.
+        costs: seconds that one more seed takes, by effect.
+        spending: the plan.
+        budget: seconds that may be spent before the next look.
+        margin: as of `compare`.
+
+    Returns:
+        Only effects that get any. Empty: there is nothing left that seeds would resolve, or no money.
+
+    Raises:
+        NetwrightError: an effect has no cost.
+    """
+    missing = [name for name in verdicts if not costs.get(name, 0.0) > 0]
+    if missing:
+        raise NetwrightError(
+            f"what a seed of '{missing[0]}' costs is not known", "give seconds above 0 for each effect"
+        )
+    gains = {
+        name: _gain(found, costs[name], spending, margin) for name, found in verdicts.items() if _open(found, spending)
+    }
+    added, left = dict[str, int](), budget
+    for name in sorted(gains, key=lambda name: -gains[name]):
+        place = spending.after(verdicts[name].n)
+        more = 0 if place is None else place - verdicts[name].n
+        if more and more * costs[name] <= left:
+            added[name] = more
+            left -= more * costs[name]
+    return added
+
+
+def _open(found: Verdict, spending: Spending) -> bool:
+    return not found.resolved and found.limited_by != "pictures" and spending.after(found.n) is not None
+
+
+def _gain(found: Verdict, cost: float, spending: Spending, margin: float) -> float:
+    """The steepest rise of power for a second; of one with less than two seeds nothing is known, and it comes first."""
+    if found.n < 2:
+        return float("inf")
+    now = _predicted(found, found.n, spending, margin)
+    later = [place for place in spending.looks if place > found.n]
+    return max((_predicted(found, place, spending, margin) - now) / ((place - found.n) * cost) for place in later)
+
+
+def _predicted(found: Verdict, seeds: int, spending: Spending, margin: float) -> float:
+    """The power to show a difference or that there is none, whichever is more likely."""
+    alpha = spending.level(seeds)
+    if not alpha:
+        return 0.0
+    part = partial(power, found.effect, test=spending.test), partial(power_of_equivalence, found.effect, margin)
+    return max(
+        ask(
+            seeds=seeds,
+            sd_seeds=found.sd_seeds,
+            sd_pictures_of_mean=found.sd_pictures_of_mean,
+            effects=spending.effects,
+            alpha=alpha,
+        )
+        for ask in part
+    )

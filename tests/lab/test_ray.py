@@ -1,0 +1,165 @@
+"""Ray: the same outcomes as without it, through the death of its workers and of the driver, and nothing left behind."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from netwright.core.errors import NetwrightError
+from netwright.lab.executors import _guard, executor_for
+from netwright.lab.executors import ray as lab
+from netwright.lab.executors._executor import Terms, WorkerDiedError
+from netwright.lab.executors.ray import OnRay, on_worker, same
+from netwright.lab.run import run_jobs
+from netwright.records.outcomes import DONE, OutcomeStore
+from tests.lab.lab_driver import jobs
+from tests.lab.processes import children, driver, ended, gone, heard, until
+
+installed = pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed: pip install 'netwright[ray]'")
+
+
+def computing() -> list[int]:
+    """Workers of Ray's that compute a job of ours: Ray gives them the task's name."""
+    return [pid for pid in children(os.getpid()) if "ray::on_worker" in command_of(pid)]
+
+
+def command_of(pid: int) -> str:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_text("utf-8", "replace")
+    return ""
+
+
+def values(found: Mapping[str, Any], wanted: list[Any]) -> list[bytes]:
+    return [found[job.key].values[name].tobytes() for job in wanted for name in found[job.key].values]
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
+    """What three runs of two epochs give in this process."""
+    wanted = jobs(3, 2)
+    with executor_for("local", threads=1) as executor:
+        done = run_jobs(wanted, OutcomeStore.beside(tmp_path_factory.mktemp("whole")), executor)
+    return values(done, wanted)
+
+
+@installed
+def test_outcomes_are_those_of_this_process_and_a_killed_worker_is_replaced(
+    tmp_path: Path, expected: list[bytes]
+) -> None:
+    store, wanted = OutcomeStore.beside(tmp_path), jobs(3, 2)
+    with executor_for("ray", 2, threads=1, store=store.url) as executor:
+        assert executor.slots == 2
+        started = children(os.getpid())
+        found = run_jobs(wanted, store, executor)
+        long = jobs(1, 12)[0]
+        store.claim(long.key, executor.owner, recipe={}, seed=0, data="")
+        future = executor.submit(long)
+        until(computing)
+        killed = computing()
+        for pid in killed:
+            os.kill(pid, signal.SIGKILL)
+        assert future.result().epochs == 12
+        with pytest.raises(NetwrightError, match="is not what it was when the runs were planned"):
+            executor.submit(replace(long, fingerprint="other")).result()
+        everything = {*started, *killed, *children(os.getpid())}
+    assert values(found, wanted) == expected
+    assert {row.status for row in store.list()} == {DONE} and {row.attempts for row in store.list()} == {1}
+    until(lambda: gone(list(everything)))
+
+
+@installed
+def test_a_driver_that_is_killed_leaves_no_process_and_the_same_call_goes_on(
+    tmp_path: Path, expected: list[bytes]
+) -> None:
+    process = driver(tmp_path, "ray", processes=2, count=3, epochs=2)
+    heard(process, "1 of")
+    started = children(process.pid)
+    process.send_signal(signal.SIGKILL)
+    assert ended(process) == -signal.SIGKILL
+    until(lambda: gone(started))
+    store, wanted = OutcomeStore.beside(tmp_path), jobs(3, 2)
+    kept = store.finished(job.key for job in wanted)
+    assert kept and started
+    with executor_for("local", threads=1) as executor:
+        found = run_jobs(wanted, store, executor)
+    assert values(found, wanted) == expected
+    counts = {row.key: row.attempts for row in store.list()}
+    assert all(counts[key] == 1 for key in kept) and sum(counts.values()) <= 3 + 2
+
+
+def test_the_guard_ends_whoever_has_files_of_the_folder_open(tmp_path: Path) -> None:
+    (tmp_path / "cluster").mkdir()
+    for folder, killed in ((tmp_path / "cluster", True), (tmp_path, False)):
+        code = f"file = open({str(folder / 'log')!r}, 'w'); print('open', flush=True); input()"
+        pipe = subprocess.PIPE
+        with subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe) as process:
+            assert process.stdout is not None and process.stdout.readline()
+            _guard.end(str(tmp_path / "cluster"), {os.getpid()})
+            assert gone([process.pid]) == killed
+            process.kill()
+    assert not (tmp_path / "cluster").exists() and (tmp_path / "log").exists()
+
+
+class TestWords:
+    """What needs no cluster."""
+
+    def test_other_versions_are_refused(self) -> None:
+        found = on_worker({"versions": same() | {"torch": "1.0"}, "remote": False, "folder": "."})
+        assert (
+            found["problem"].startswith("the workers of Ray have other versions")
+            and "torch 1.0 here" in found["problem"]
+        )
+        assert "netwright" not in found["problem"] and "python" not in found["problem"]
+
+    def test_on_another_machine_the_data_has_to_be_there_too(self) -> None:
+        wrong = replace(jobs(1, 1)[0], recipe=jobs(1, 1)[0].recipe.changed(data="/nowhere"))
+        question = Terms("me").ask(wrong) | {"versions": same(), "folder": ".", "remote": False}
+        here, there = on_worker(question), on_worker(question | {"remote": True})
+        assert here["problem"] == there["problem"] and "disk that they share" in there["fix"]
+        assert "disk that they share" not in here["fix"]
+
+    def test_without_ray_it_says_what_to_install(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "ray", None)
+        lab.ray_.cache_clear()
+        with pytest.raises(NetwrightError, match="--on ray needs ray") as told:
+            executor_for("ray")
+        assert told.value.fix == "pip install 'netwright[ray]'"
+        lab.ray_.cache_clear()
+
+    @pytest.mark.parametrize(
+        ("store", "left"), [("sqlite:////a/runs.db", None), ("postgresql://a/b", "postgresql://a/b")]
+    )
+    def test_workers_elsewhere_write_to_a_server_and_to_no_file(
+        self, monkeypatch: pytest.MonkeyPatch, store: str, left: str | None
+    ) -> None:
+        monkeypatch.setattr(lab, "ray_", lambda: None)
+        there = OnRay(Terms("me", 1, store), address="ray://host:1", processes=2, gpus=0)
+        here = OnRay(Terms("me", 1, store), address=None, processes=2, gpus=0)
+        assert there._terms.store == left and here._terms.store == store
+
+    def test_a_worker_that_died_for_good_is_told_in_words(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        class RayError(Exception): ...
+
+        class CrashedError(RayError): ...
+
+        kinds = {"WorkerCrashedError": CrashedError, "OutOfMemoryError": CrashedError, "NodeDiedError": CrashedError}
+        exceptions = SimpleNamespace(RayError=RayError, **kinds)
+        monkeypatch.setattr(lab, "ray_", lambda: SimpleNamespace(exceptions=exceptions))
+        for error, kind, words in (
+            (CrashedError("unexpected\nlog"), WorkerDiedError, r"died, 3 times in a row \(unexpected\)"),
+            (RayError("no netwright"), NetwrightError, "Ray could not compute it: no netwright"),
+        ):
+            answered: Future[Any] = Future()
+            answered.set_exception(error)
+            with pytest.raises(kind, match=words):
+                lab._result(answered)
