@@ -160,6 +160,13 @@ class TestSignFlips:
         p = [float(seeds_p(means, variance)) for variance in (0.0, 0.005, 0.02, 0.5)]
         assert p == sorted(p) and len(set(p)) == 4
 
+    def test_of_two_seeds_it_is_done_by_hand(self) -> None:
+        """What was seen has mean 0.4 and counts in full; the other flip has 0.1, and half the pictures' part."""
+        error, other = (0.17 - 0.4**2 + 1) ** 0.5, (0.17 - 0.1**2 + 1) ** 0.5  # 0.17: the mean of squares
+        bound, width = 0.4 * other / error, 0.5**0.5
+        share = stats.norm.sf((bound - 0.1) / width) + stats.norm.sf((bound + 0.1) / width)
+        assert seeds_p(np.array([0.5, 0.3]), 1.0) == pytest.approx((1 + share) / 2)
+
     def test_more_than_sixteen_seeds_are_sampled(self) -> None:
         means = np.random.default_rng(0).standard_normal(20) + 0.5
         expected = stats.ttest_1samp(means, 0).pvalue

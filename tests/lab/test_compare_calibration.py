@@ -1,7 +1,8 @@
 """How often the lab errs, counted in studies of networks whose truth is known.
 
 A network is right about a picture where what the picture asks, what the arm makes of that picture, the luck of the
-seed, and the luck of this seed with this picture add up to more than 0. All arms share the baseline's runs and the pictures.
+seed, and the luck of this seed with this picture add up to more than 0. All arms share the baseline's runs
+and the pictures.
 """
 
 from dataclasses import dataclass

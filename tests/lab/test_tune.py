@@ -17,7 +17,7 @@ from netwright.lab.executors._executor import new_owner
 from netwright.lab.job import Job
 from netwright.lab.outcome import Outcome
 from netwright.lab.pruning import PRUNED, STARTUP, reporter
-from netwright.lab.tune import compared, over_seeds, rows_of, tune
+from netwright.lab.tune import compared, over_seeds, rows_of, tune, write
 from netwright.lab.tune_search import Wanted, opened_study
 from netwright.lab.tune_space import space_of
 from netwright.lab.tune_words import confirmed_lines
@@ -93,6 +93,8 @@ def log(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def formula(monkeypatch: pytest.MonkeyPatch, log: Path) -> Any:
+    monkeypatch.setattr(tune_, "write", lambda found, output: found)  # drawing a page takes longer than a search here
+
     def use(**how: Any) -> Formula:
         made = Formula(log, **how)
         monkeypatch.setattr(tune_, "executor_for", lambda *_, **__: made)
@@ -118,14 +120,17 @@ def computed(log: Path, split: str = "val") -> list[str]:
 @pytest.mark.usefixtures("formula")
 class TestFinds:
     def test_the_maximum_of_a_known_function(self, tmp_path: Path) -> None:
-        wanted = Wanted(trials=20, confirm=2, pruner="none")
+        wanted = Wanted(trials=18, confirm=2, pruner="none")
         found = tune(given(), wanted=wanted, output=tmp_path / "tune")
-        # A uniform draw over the two decades misses the best fifth of one decade 20 times of 20 with p = 0.9^20 = 0.12;
-        # the search, which is told, comes within a tenth of a decade: 0.4 points.
-        assert abs(math.log10(found["best"]["lr"] / BEST)) < 0.1
+        # Within a tenth of a decade: 0.4 points. A uniform draw over two decades misses that 18 times with 0.9^18 = 15 %,
+        # and half of its draws lie within 0.3 decades with a few per cent: it is the search that comes near.
+        away = [abs(math.log10(row["values"]["lr"] / BEST)) for row in found["trials"]]
+        assert min(away) < 0.1
+        assert np.median(away[-8:]) < 0.3
+        assert abs(math.log10(found["best"]["lr"] / BEST)) == min(away)
         assert found["value"] >= 0.95 - 0.4 * 0.1**2 - 1 / PICTURES
         assert found["best"].keys() == {"lr"}
-        assert len(found["trials"]) == 20 and found["counts"]["complete"] == 20
+        assert len(found["trials"]) == 18 and found["counts"]["complete"] == 18
         assert found["trials"][0]["values"] == {"lr": 0.1}  # it begins with the recipe as it was
         assert found["baseline"]["number"] == 0
         assert f"lr={found['best']['lr']}" in found["command"]
@@ -133,6 +138,7 @@ class TestFinds:
         assert held["split"] == "test" and held["seeds"] == [1, 2]
         assert held["difference"]["value"] == pytest.approx(held["best"]["value"] - held["baseline"]["value"])
         assert found["importance"]["shares"] == {"lr": pytest.approx(1.0)}
+        write(found, tmp_path / "tune")
         assert json.loads(json.dumps(found)) == json.loads((tmp_path / "tune" / "tune.json").read_text())
         page = (tmp_path / "tune" / "tune.html").read_text()
         assert "netwright train" in page and "fresh seeds" in page

@@ -21,7 +21,7 @@ UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 
 Seeds = Annotated[
     int | None,
-    typer.Option(min=1, help="Runs of each arm. [default: what the budget holds, or what sign flips need]"),
+    typer.Option(min=1, help="Runs of each arm. [default: what the budget holds, or 8]"),
 ]
 Budget = Annotated[str | None, typer.Option(metavar="TIME", help="That all runs may take: 45m, 2h.")]
 On = Annotated[str, typer.Option(help="local, ray (a cluster on this machine), or ray://HOST:10001.")]

@@ -14,7 +14,7 @@ from netwright.lab.executors import Executor, executor_for
 from netwright.lab.job import Job
 from netwright.lab.looks import FIRST, Spending
 from netwright.lab.plan import Arm, Plan, describe
-from netwright.lab.power import fewest_seeds, smallest_effect
+from netwright.lab.power import chosen, smallest_effect
 from netwright.lab.preflight import Cost
 from netwright.lab.rounds import Rounds
 from netwright.lab.settle import (
@@ -40,6 +40,8 @@ Told = Callable[[str], None]
 FILE, COSTS, CHECKPOINTS = "ablation.json", "costs.json", "checkpoints"
 ASSUMED_SD = 0.01  # of paired differences between seeds, before any is known: half a point to one and a half is usual
 DIFFER = 0.15  # the share of pictures about which two networks of an ablation usually disagree
+SEEDS = 8  # of each arm, where nobody says
+MANY = 1000
 MOST_SEEDS = 24  # that --until-resolved may come to
 
 
@@ -48,7 +50,7 @@ class Wanted:
     """How sure an ablation is to be, and what it may cost.
 
     Attributes:
-        seeds: runs of each arm; None for what the budget allows, or else as many as sign flips need.
+        seeds: runs of each arm; None for what the budget allows, or else 8.
         budget: seconds that the runs may take together.
         equal: what is the same for all arms: epochs, updates, or the expected time.
         margin: a difference that would not matter, as a share: 0.01 is one point.
@@ -250,8 +252,7 @@ def seeds_for(prepared: Prepared) -> tuple[int, list[str]]:
     if wanted.until_resolved:
         looks = spending_of(prepared.plan, wanted).looks
         return looks[0], [f"looks at {listed(map(str, looks))} seeds, and adds some where they are worth most"]
-    needed = fewest_seeds(effects, wanted.alpha)
-    count = wanted.seeds or needed
+    count = wanted.seeds or SEEDS
     if wanted.budget is not None:
         fitting = int(wanted.budget / prepared.seconds_a_seed)
         if fitting < 2:
@@ -260,11 +261,12 @@ def seeds_for(prepared: Prepared) -> tuple[int, list[str]]:
             raise NetwrightError(f"{problem} {duration(wanted.budget)}", fix)
         if wanted.seeds is not None and fitting < wanted.seeds:
             notes.append(f"the budget holds {fitting} of the {wanted.seeds} seeds")
-        count = min(fitting, wanted.seeds or max(fitting, 2))
-    if count < needed and wanted.test != "t":
+        count = min(fitting, wanted.seeds or MOST_SEEDS)
+    if chosen(wanted.test, count, effects, wanted.alpha) == "t":
+        flips = next(more for more in range(count, MANY) if chosen("auto", more, effects, wanted.alpha) != "t")
         notes.append(
-            f"sign flips need {needed} seeds to resolve one of {effects} effects: with {count}, verdicts rest on "
-            "Student's t, which takes differences between seeds for normally distributed"
+            f"with {count} seeds verdicts rest on Student's t, which takes differences between seeds for normally "
+            f"distributed; sign flips, which need no such thing, could tell from {flips} seeds on"
         )
     return count, notes
 

@@ -25,7 +25,7 @@ from netwright.lab.studies._output import refuse_unwritable
 from netwright.lab.trial import data_of
 from netwright.lab.tune_search import ABOUT, VALUES, Search, Wanted, metric_of, opened_study
 from netwright.lab.tune_space import Space, space_of
-from netwright.lab.tune_words import expected, space_lines, trial_line
+from netwright.lab.tune_words import expected, fresh, space_lines, trial_line
 from netwright.lab.two_way import two_way
 from netwright.recipes._assemble import assemble
 from netwright.recipes._ranges import Parameter, applied
@@ -272,7 +272,7 @@ def confirmation(
     split = "test" if len(data.splits.get("test", ())) else "val"
     first = space.recipe.seed + wanted.seeds
     seeds = list(range(first, first + wanted.confirm))
-    told(f"trains the best and the recipe as it was with {len(seeds)} fresh seeds")
+    told(f"trains the best and the recipe as it was with {fresh(len(seeds))}")
     arms = {"best": chosen, "as it was": space.recipe}
     jobs = {
         (arm, s): Job(of.changed("auto", seed=s), data.fingerprint, split) for s in seeds for arm, of in arms.items()

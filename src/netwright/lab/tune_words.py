@@ -76,7 +76,7 @@ def confirmed_lines(found: Found) -> list[str]:
         return [found["unconfirmed"]]
     best, difference = Interval.from_json(held["best"]), Interval.from_json(held["difference"])
     base, where = Interval.from_json(held["baseline"]), "test" if held["split"] == "test" else "validation"
-    many = f"{held['n']} {where} pictures and {len(held['seeds'])} fresh seeds"
+    many = f"{held['n']} {where} pictures and {fresh(len(held['seeds']))}"
     lines = [f"on {many}: best {reached(best)}, the recipe as it was {reached(base)}"]
     points = f"{100 * difference.value:+.1f} points [{100 * difference.low:.1f}, {100 * difference.high:.1f}]"
     if difference.low > 0:
@@ -89,6 +89,11 @@ def confirmed_lines(found: Found) -> list[str]:
     if held["split"] != "test":
         lines.append("there is no test split: these pictures chose the recipe, so they still flatter it")
     return lines
+
+
+def fresh(count: int) -> str:
+    """So many seeds that had no part in the search."""
+    return "one fresh seed" if count == 1 else f"{count} fresh seeds"
 
 
 def regression_lines(found: Found) -> list[str]:

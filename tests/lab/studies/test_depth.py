@@ -11,7 +11,7 @@ from netwright.core.errors import NetwrightError
 from netwright.lab.anova import analyse
 from netwright.lab.studies._depth_found import _ticks
 from netwright.lab.studies._depth_grid import Cell, Grid
-from netwright.lab.studies._depth_words import cautions, cost_words, counted, factor_words, p_words
+from netwright.lab.studies._depth_words import cautions, cost_words, counted, factor_words, p_words, together_words
 from netwright.lab.studies._networks import Networks
 from netwright.lab.studies._study import Setting, opened, study
 from netwright.lab.studies.depth import Depth, base_of
@@ -170,6 +170,15 @@ def test_what_is_said_is_what_is_resolved() -> None:
     assert open_.startswith("An effect of layers is not resolved (F(2, 16) = ")
     same = Grid.of(grid(runs(np.zeros((1, 3, 3)), spread=0.0)))
     assert "no error to measure" in factor_words(same, "blocks", compare(same.analysis, "blocks"))
+
+
+def test_interactions_are_said_of_the_arms_too() -> None:
+    plain = runs(np.zeros((1, 3, 3)))
+    helped = plain + np.array([0.0, 0.05, 0.1])[:, None]  # layers help with shortcuts alone; chance is the same in both
+    values = np.concatenate([plain, helped])
+    found = together_words(Grid.of(grid(values, skip=(False, True))).analysis, of=("norm", "skip"))
+    assert found[0].startswith("That the effect of blocks depends on skip is not resolved (F(2, 34) = ")
+    assert found[1].startswith("The effect of layers depends on skip (F(2, 34) = ") and len(found) == 2
 
 
 def test_dead_runs_are_named_and_make_errors_uneven() -> None:

@@ -1,7 +1,7 @@
 """Outlives a driver that was killed, to end its cluster: some of Ray's agents would stay for a minute.
 
-Run as a script with the cluster's folder: every process of Ray's has files open in it. Their environment says nothing, as
-Ray gives them other names and these overwrite it.
+Run as a script with the cluster's folder: every process of Ray's has files open in it. Their environment says nothing,
+as Ray gives them other names and these overwrite it.
 """
 
 import os
@@ -31,7 +31,7 @@ def users(folder: str) -> Iterator[int]:
     """The processes that have files of a folder open; those of other users are not seen."""
     for entry in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            if any(os.readlink(opened).startswith(f"{folder}/") for opened in (entry / "fd").iterdir()):
+            if any(opened.readlink().is_relative_to(folder) for opened in (entry / "fd").iterdir()):
                 yield int(entry.name)
 
 

@@ -1,12 +1,13 @@
 """What the study of depth shows: costs and accuracies of the grid, its analysis of variance, and what arms change."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from netwright.lab.anova import RESIDUAL, SEEDS, Comparison, Source, cell_intervals, compare, permuted
-from netwright.lab.studies._depth_grid import FACTORS, Cell, Grid
+from netwright.lab.studies._depth_grid import ARMS, FACTORS, Cell, Grid
 from netwright.lab.studies._depth_words import (
     cautions,
     cost_words,
@@ -73,9 +74,10 @@ def _said(
     said: list[str] = []
     for name, grid in grids.items():
         words = [factor_words(grid, f, [c for c in compared[name] if c.factor == f]) for f in grid.factors]
-        words += together_words(grid.analysis)
+        words += together_words(grid.analysis, of=FACTORS)
         said += [f"{name}: {sentence}" for sentence in words] if len(grids) > 1 else words
     said += [_change_words(row, changed[0]) for row in changed[1:]]
+    said += together_words(whole.analysis, of=ARMS)
     return [*said, *cautions(whole, setting.protocol.seed), *cost_words(whole.cells)]
 
 
@@ -119,9 +121,8 @@ def _change_words(row: dict[str, Any], first: dict[str, Any]) -> str:
             last, least = row[factor]["ends"]
             change = Interval.from_json(row[factor]["change"])
             was, is_ = (points(Interval.from_json(each[factor]["effect"])) for each in (first, row))
-            words.append(
-                f"{last} against {least} brings {is_} instead of {was}, {points(change)} more{_unresolved(change)}"
-            )
+            turned = f"a change of {points(change)}{_unresolved(change)}"
+            words.append(f"{last} against {least} brings {is_} instead of {was}, {turned}")
     return "; ".join(words) + "."
 
 
@@ -203,7 +204,7 @@ def _arms_table(changed: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def _panels(grids: dict[str, Grid]) -> list[dict[str, Any]]:
     """For each arm, accuracy over layers with a line for each number of blocks, and over multiply-adds."""
-    pooled = {name: cell_intervals(grid.analysis) for name, grid in grids.items()}
+    pooled = {name: [_share(each) for each in cell_intervals(grid.analysis)] for name, grid in grids.items()}
     own = {name: [cell.accuracy for cell in grid.cells] for name, grid in grids.items()}
     panels: list[dict[str, Any]] = []
     for name, grid in grids.items():
@@ -215,6 +216,11 @@ def _panels(grids: dict[str, Grid]) -> list[dict[str, Any]]:
         panels.append(over_layers | _shared(pooled) | {"lines": _lines(grid, "layers", pooled[name])})
         panels.append(over_macs | _shared(own) | {"lines": _lines(grid, "macs", own[name]), "scale": "log"})
     return panels
+
+
+def _share(interval: Interval) -> Interval:
+    """No accuracy is below 0 or above 1."""
+    return replace(interval, low=max(0.0, interval.low), high=min(1.0, interval.high))
 
 
 def _shared(seen: Mapping[str, Sequence[Interval]]) -> dict[str, Any]:

@@ -61,22 +61,20 @@ def factor_words(grid: Grid, factor: str, compared: Sequence[Comparison]) -> str
     return f"An effect of {factor} is not resolved ({test}); {found}."
 
 
-def together_words(analysis: Analysis) -> list[str]:
-    """Whether what one factor does depends on another; nothing where only one was varied."""
+def together_words(analysis: Analysis, *, of: Sequence[str]) -> list[str]:
+    """Whether the effect of one factor depends on another, for pairs that hold one of these."""
     said: list[str] = []
     for source in analysis.sources:
         factors, test = source.name.split(TIMES), _test(analysis, source.name)
-        if len(factors) != 2 or test is None or source.p is None:
+        if len(factors) != 2 or not set(of) & set(factors) or test is None or source.p is None:
             continue
         one, other = factors
         if source.p < ALPHA:
             said.append(
-                f"What {other} do depends on {one} ({test}), so means over all {one} hide something: see the picture."
-                if other != "norm" and other != "skip"
-                else f"What {one} do depends on {other} ({test})."
+                f"The effect of {one} depends on {other} ({test}): a mean over one hides something of the other."
             )
         else:
-            said.append(f"That what {one} do depends on {other} is not resolved ({test}).")
+            said.append(f"That the effect of {one} depends on {other} is not resolved ({test}).")
     return said
 
 
