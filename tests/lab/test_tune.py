@@ -122,8 +122,8 @@ class TestFinds:
     def test_the_maximum_of_a_known_function(self, tmp_path: Path) -> None:
         wanted = Wanted(trials=18, confirm=2, pruner="none")
         found = tune(given(), wanted=wanted, output=tmp_path / "tune")
-        # Within a tenth of a decade: 0.4 points. A uniform draw over two decades misses that 18 times with 0.9^18 = 15 %,
-        # and half of its draws lie within 0.3 decades with a few per cent: it is the search that comes near.
+        # Within a tenth of a decade: 0.4 points. Uniform draws over two decades miss that 18 times with 0.9^18 = 15 %,
+        # and half of them lie within 0.3 decades with a few per cent: it is the search that comes near.
         away = [abs(math.log10(row["values"]["lr"] / BEST)) for row in found["trials"]]
         assert min(away) < 0.1
         assert np.median(away[-8:]) < 0.3
