@@ -119,7 +119,8 @@ def _p_source(found: Found) -> str:
         flips = f"all {count(2**n)} ways" if n <= 16 else "many ways drawn at random"
         return (
             f"p: the signs of the {n} seeds' differences are flipped in {flips}, with the uncertainty of the test "
-            f"pictures added to each flip; p is the share that lie as far from zero as what was seen. {holm}"
+            f"pictures added to each flip; p is the share that lie as far from zero as what was seen, or that of "
+            f"Student's t where it is larger. {holm}"
         )
     small = 2.0 ** (1 - n) * k > found.get("alpha", 0.05)
     why = (
@@ -128,6 +129,6 @@ def _p_source(found: Found) -> str:
         else ""
     )
     return (
-        "p: Student's t on the standard error over seeds and pictures, with Satterthwaite's degrees of freedom."
+        "p: Student's t for what few seeds leave uncertain, together with a normal part for what the test pictures do."
         f"{why} {holm}"
     )
