@@ -2,7 +2,7 @@
 
     python bench/lab.py --data cifar10.npz --epochs 2 --runs 6 --rounds 5
 
-Overhead is (wall − runs) / runs: what opening the store, claiming, writing outcomes, and processes take beyond the sum of
+Overhead is (wall − runs) / runs: what opening the store, claiming, writing and processes take beyond the sum of
 the seconds that runs say they took. For processes beside each other it is of the time that a process had: runs are
 divided by their number, and the time to start them counts. Everything is done in turn in each round, in an order drawn
 anew, with a store of its own.

@@ -29,6 +29,7 @@ from netwright.lab.settle import (
     processes_for,
     refuse_other_pictures,
     settled,
+    with_threads,
 )
 from netwright.lab.studies._output import refuse_unwritable
 from netwright.lab.trial import split_of
@@ -87,6 +88,11 @@ class Where:
     processes: int | None = None
     gpus: float = 0.0
     store: str | None = None
+
+    @property
+    def remote(self) -> bool:
+        """Whether other machines compute, whose cores and accelerators this one does not know."""
+        return self.on.startswith("ray://")
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,9 +200,15 @@ def prepare(plan: Plan, wanted: Wanted, where: Where, output: Path, told: Told =
         costs = costs_of(plan, data, split)
         keep_costs(output / COSTS, key, costs)
     plan, costs = equalised(plan, costs, wanted.equal)
-    processes = where.processes or processes_for(costs, plan.baseline.recipe)
-    found = Prepared(computed_alike(plan, costs, processes), data, costs, split, processes, wanted)
+    if where.remote:
+        processes, plan = where.processes or 1, with_threads(plan)
+    else:
+        processes = where.processes or processes_for(costs, plan.baseline.recipe)
+        plan = computed_alike(plan, costs, processes)
+    found = Prepared(plan, data, costs, split, processes, wanted)
     count, notes = seeds_for(found)
+    if where.remote:
+        notes.append(f"times are those of this machine{'' if where.processes else ', one run after the other'}")
     first = plan.baseline.recipe.seed
     return replace(found, seeds=tuple(range(first, first + count)), notes=tuple(notes))
 
@@ -228,7 +240,7 @@ def carry_out(
 def foreseen(prepared: Prepared) -> list[str]:
     """The plan in words, before anything is trained: arms, runs, minutes, memory, and what can be resolved."""
     memory = max(cost.memory for cost in prepared.costs.values()) / 2**30
-    beside = "in turn" if prepared.processes == 1 else f"{prepared.processes} beside each other"
+    beside = "one after the other" if prepared.processes == 1 else f"{prepared.processes} beside each other"
     begins = "begins with " if prepared.wanted.until_resolved else ""
     return [
         *describe(prepared.plan),
@@ -308,7 +320,7 @@ def duration(seconds: float) -> str:
 def _executor(prepared: Prepared, where: Where, store: OutcomeStore, output: Path) -> Executor:
     return executor_for(
         where.on,
-        processes=prepared.processes,
+        processes=where.processes if where.remote else prepared.processes,
         threads=prepared.plan.baseline.recipe.threads,
         gpus=where.gpus,
         store=store.url,

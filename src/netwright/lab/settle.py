@@ -129,6 +129,11 @@ def computed_alike(plan: Plan, costs: Mapping[str, Cost], processes: int) -> Pla
     return replaced(plan, lambda arm: arm.recipe.resolved(device=device, precision=precision, threads=threads))
 
 
+def with_threads(plan: Plan) -> Plan:
+    """The plan with one thread for each run, unless the recipe says; device and precision are the workers' to decide."""
+    return replaced(plan, lambda arm: arm.recipe.resolved(threads=plan.baseline.recipe.threads or 1))
+
+
 def processes_for(costs: Mapping[str, Cost], recipe: Recipe) -> int:
     """How many runs are computed beside each other: one for each core, as far as memory allows; one on a GPU."""
     if profile(recipe.device).device.type != "cpu":

@@ -124,6 +124,7 @@ class OnRay:
                 fix = "give --on local, or see that sockets and shared memory may be used here"
                 raise NetwrightError(f"Ray cannot start a cluster here: {_line(error)}", fix) from error
             fix = "start one there, with this Ray and Python: ray start --head --ray-client-server-port 10001"
+            fix += "; where it wants a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
             raise NetwrightError(
                 f"there is no Ray cluster to be had at {self._address}: {_line(error)}", fix
             ) from error
@@ -213,4 +214,6 @@ def _result(answered: "Future[dict[str, Any]]") -> dict[str, Any]:
 
 
 def _line(error: BaseException) -> str:
-    return str(error).strip().split("\n")[0].strip()
+    """The first line of an error, and the last where the first only announces it."""
+    lines = [line.strip() for line in str(error).strip().splitlines()] or [type(error).__name__]
+    return f"{lines[0]} {lines[-1]}" if lines[0].endswith(":") and lines[1:] else lines[0]
