@@ -79,6 +79,55 @@ def test_a_plan_alone_trains_nothing(tmp_path, capsys):
     assert not (tmp_path / "out" / "runs.db").exists()
 
 
+def test_a_plan_as_json(tmp_path, capsys):
+    assert code_of(["ablate", "--plan", "--json", "--epochs", "3", "--seeds", "4", "-o", str(tmp_path / "out")]) == 0
+    held = json.loads(capsys.readouterr().out)
+    assert held["seeds"] == [0, 1, 2, 3]
+    assert held["runs"] == 4 * len(held["arms"])
+    assert held["smallest_effect"] > 0
+
+
+def test_one_seed_resolves_nothing_and_says_so(tmp_path, capsys):
+    flags = ["--arms", "lr=0.01", "--seeds", "1", "-o", str(tmp_path / "out")]
+    assert code_of(["ablate", *QUICK, *flags]) == 0
+    said = capsys.readouterr().out
+    assert "resolves nothing: these are too few seeds" in said
+    assert "seed 0, one after the other" in said
+    held = json.loads((tmp_path / "out" / "ablation.json").read_text(), parse_constant=pytest.fail)
+    assert held["arms"][0]["verdict"] == "not resolved"
+    assert held["preflight"]["smallest_effect"] is None
+
+
+def test_an_arm_that_diverges_is_a_result_and_the_others_are_trained(tmp_path):
+    flags = ["--arms", "nan: lr=1e9; slow: lr=0.01", "--seeds", "2", "-o", str(tmp_path / "out")]
+    assert code_of(["ablate", *QUICK, *flags]) == 0
+    held = json.loads((tmp_path / "out" / "ablation.json").read_text(), parse_constant=pytest.fail)
+    assert [row["n"] for row in held["rows"]] == [2, 2, 2]
+    assert any("nan: 2 of 2 runs ended early (diverged" in note for note in held["notes"])
+    assert held["arms"][0]["effect"] < -0.3
+
+
+def test_until_resolved_looks_and_stops(tmp_path, capsys):
+    arms = "null: mixup(alpha=0); nan: lr=1e9"
+    flags = ["--arms", arms, "--until-resolved", "--most-seeds", "10", "-o", str(tmp_path / "out"), "--json"]
+    assert code_of(["ablate", *QUICK, *flags]) == 0
+    held = json.loads(capsys.readouterr().out)
+    by_name = {arm["name"]: arm for arm in held["arms"]}
+    assert by_name["nan"]["verdict"] == "harms"
+    assert [row["look"] for row in held["looks"]["rows"]] == list(range(1, len(held["looks"]["rows"]) + 1))
+    assert held["looks"]["spent"] <= 0.05
+    assert {row["common"]["n"] for row in held["rows"]} == {min(row["n"] for row in held["rows"])}
+
+
+def test_a_password_in_the_address_of_the_store_is_written_nowhere(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["netwright", "ablate", "--store", "postgresql://bob:S3cret@host/lab"])
+    flags = ["--arms", "lr=0.01", "--seeds", "1", "-o", str(tmp_path / "out")]
+    assert code_of(["ablate", *QUICK, *flags]) == 0
+    for path in (tmp_path / "out").glob("ablation.*"):
+        assert "bob" in path.read_text()
+        assert "S3cret" not in path.read_text()
+
+
 def test_factorial(tmp_path, capsys):
     flags = ["--factorial", "full", "--tricks", "ema, no_decay", "--seeds", "2", "-o", str(tmp_path / "out"), "--json"]
     assert code_of(["ablate", *QUICK, *flags]) == 0
@@ -100,9 +149,14 @@ def test_factorial(tmp_path, capsys):
         (["--arms", "mixup(alpha=8"], "mixup"),
         (["--budget", "3 parsecs"], "unit of time"),
         (["--budget", "soon"], "cannot read the time"),
-        (["--budget", "1s"], "two seeds take"),
+        (["--budget", "1s"], "2 seeds take about"),
         (["--equal", "money"], "epochs"),
         (["--test", "u"], "sign_flip"),
+        (["--split", "tset"], "test"),
+        (["--split", "train"], "val"),
+        (["--until-resolved", "--seeds", "30"], "more than the most"),
+        (["--until-resolved", "--budget", "1s"], "4 seeds take about"),
+        (["--store", "mysql://u@h/d"], "postgresql"),
         (["--margin", "2"], "one point of accuracy"),
         (["--on", "moon"], "local"),
         (["--factorial", "2^(4-3)", "--tricks", "ema, rotate, no_decay, crop"], "2^"),

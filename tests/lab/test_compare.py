@@ -9,8 +9,9 @@ import pytest
 from scipy import stats
 
 from netwright.core.errors import NetwrightError
-from netwright.lab.compare import compare, difference_interval, difference_p, holm, scalar_interval
-from netwright.lab.sign_flips import pictures_p, seeds_p, signs
+from netwright.lab.compare import Verdict, compare, difference_interval, difference_p, holm, scalar_interval
+from netwright.lab.looks import Spending
+from netwright.lab.sign_flips import pictures_p, seeds_p, signs, steps
 from netwright.records.intervals import Interval
 
 
@@ -73,9 +74,8 @@ class TestVerdicts:
         assert "for other seeds and other pictures like these" in found["mixup"].words
         assert found["mixup"].words.endswith("by Student's t, Holm over 2 effects).")
         more = found["flip"].more_seeds
-        assert more and found["flip"].words.endswith(
-            f"about {more} more seeds would resolve it, if it is what it seems."
-        )
+        said = f"if it is what it seems, about {more} more seeds would resolve it, their number fixed beforehand, or "
+        assert more and found["flip"].words.endswith(f"; {said}--until-resolved.")
 
     def test_json_is_json(self) -> None:
         found = compare({"mixup": HELPING, "one": HELPING[:1], "none": HELPING[:1] * np.nan, "same": NOTHING * 0})
@@ -113,7 +113,7 @@ class TestFewOrNothing:
 
     @pytest.mark.parametrize(
         ("seeds", "pictures", "verdict"),
-        [(6, 2000, "no difference larger than 1 point"), (6, 200, "not resolved"), (2, 400, "not resolved")],
+        [(6, 2000, "no difference larger than 1 point"), (6, 200, "not resolved"), (2, 100, "not resolved")],
     )
     def test_identical_runs_are_as_sure_as_their_number_allows(self, seeds: int, pictures: int, verdict: str) -> None:
         found = compare({"same": np.zeros((seeds, pictures))})["same"]
@@ -123,6 +123,16 @@ class TestFewOrNothing:
         assert (found.both.low, found.both.high) == pytest.approx((-reach, reach))
         if verdict == "not resolved":
             assert found.limited_by == "pictures" and found.more_seeds is None and "test on more" in found.words
+
+    def test_identical_runs_ask_for_as_many_seeds_as_resolve_them_if_they_stay_so(self) -> None:
+        def compared(seeds: int) -> Verdict:
+            arrays = {"same": np.zeros((seeds, 385))} | {name: np.zeros((seeds, 385)) for name in ("b", "c")}
+            return compare(arrays)["same"]
+
+        first = compared(4)
+        assert not first.resolved and first.limited_by == "seeds" and first.more_seeds == 4
+        assert "about 4 more seeds would resolve it" in first.words
+        assert not compared(7).resolved and compared(8).verdict == "no difference larger than 1 point"
 
     def test_a_picture_that_all_seeds_win_resolves_nothing(self) -> None:
         values = np.zeros((8, 500))
@@ -138,6 +148,36 @@ class TestFewOrNothing:
         values[:, :20], values[:, 20:32] = 1, -1
         found = compare({"it": values})["it"]
         assert found.limited_by == "pictures" and found.more_seeds is None and not found.resolved
+
+
+class TestContrasts:
+    """Sums of 8 runs times ± 1/4: a picture that luck turns in one of them differs by a quarter."""
+
+    def test_their_steps_are_found(self) -> None:
+        draw = np.random.default_rng(0)
+        for parts in (1, 2, 4, 64):
+            assert steps(draw.integers(-parts, parts + 1, (4, 50)) / parts) == parts
+        assert steps(np.zeros((4, 50))) == 1 and steps(draw.random((4, 50))) == 0 and steps(np.full((2, 3), 1 / 3)) == 0
+
+    def test_of_few_pictures_they_are_as_unsure_as_two_runs(self) -> None:
+        values = np.zeros((6, 50))
+        values[:3, 4], values[3:, 9] = 0.25, -0.25
+        found = compare({"it": values})["it"]
+        assert found.verdict == "not resolved"
+        assert found.both.high == pytest.approx(stats.t(5).ppf(0.975) * 2**0.5 / 52, rel=0.01)
+
+    def test_luck_that_turns_parts_of_many_pictures_is_not_taken_for_whole_ones(self) -> None:
+        values = np.zeros((6, 200))
+        for seed, row in enumerate(values):
+            row[[3 * seed, 3 * seed + 1]] = 0.25, -0.25
+        assert np.count_nonzero(values.any(0)) == 12
+        found = compare({"it": values})["it"]
+        assert found.both.high - found.effect == pytest.approx(stats.t(5).ppf(0.975) * 2**0.5 / 202)
+
+    def test_by_picture_they_are_the_exact_binomial(self) -> None:
+        values = np.zeros((4, 300))
+        values[:, :6], values[:, 6] = 0.25, -0.25
+        assert pictures_p(values) == pytest.approx(stats.binomtest(6, 7).pvalue)
 
 
 class TestSignFlips:
@@ -198,6 +238,28 @@ class TestHolm:
         assert found["b"].p == found["b"].p_equivalence == 1
         assert found["a"].p == pytest.approx(2 * 5 * found["a"].p_raw)
 
+    def test_words_say_that_p_is_spent_over_looks(self) -> None:
+        given = {"a": HELPING, "b": UNSURE, "c": HELPING}
+        found = compare(given, levels={"a": 0.01, "b": 0.003, "c": 0.0})
+        assert found["a"].words.endswith("by Student's t, spent over looks (Lan & DeMets), Holm over 3 effects).")
+        p = f"{found['b'].p_raw:.2g}"
+        assert f"p = {p} by Student's t before Holm and looks, of which this look may spend 0.003" in found["b"].words
+        assert "beforehand" not in found["b"].words
+        assert "no look was planned with 6" in found["c"].words
+        assert [each.to_json()["spent"] for each in found.values()] == [0.01, 0.003, 0.0]
+        assert compare(given)["a"].to_json()["spent"] is None
+
+    def test_under_looks_more_seeds_lead_to_one_that_is_planned(self) -> None:
+        plan = Spending(24, effects=2)
+        values = differences([60, -15, 80, 10, 0, 75])
+        found = compare({"a": values, "b": NOTHING}, spending=plan)["a"]
+        alone = compare({"a": values, "b": NOTHING})["a"]
+        assert found.spent == plan.level(6) and found.more_seeds and alone.more_seeds
+        assert found.n + found.more_seeds in plan.looks and found.more_seeds > alone.more_seeds
+        assert found.more_seeds == compare({"a": values, "b": NOTHING}, spending=plan)["a"].more_seeds
+        none = compare({"a": UNSURE, "b": NOTHING}, spending=Spending(8, effects=2))["a"]
+        assert none.more_seeds is None and none.limited_by == "seeds" and "no look that is planned" in none.words
+
 
 class TestIntervals:
     def test_losses_are_not_bounded(self) -> None:
@@ -232,6 +294,13 @@ class TestIntervals:
             values = np.random.default_rng(number).choice([-1.0, 0.0, 1.0], size=(9, 120), p=[0.05, 0.85, 0.1])
             found = compare({"it": values})["it"]
             assert (found.both.low > 0) <= (found.p_raw <= 0.05)
+
+    def test_no_difference_of_shares_is_beyond_a_hundred_points(self) -> None:
+        found = compare({"it": np.array([[1.0, 1, 1, 0], [0, -1, 0, 0]])})["it"]
+        for each in (found.both, found.seeds, found.pictures):
+            assert each.low >= -1 and each.high <= 1
+        assert (found.both.low, found.both.high) == (-1, 1)
+        assert difference_interval(np.array([[1.0, 1, 1, 0], [0, -1, 0, 0]])).high > 1
 
     def test_the_headline_is_wider_than_each_part(self) -> None:
         found = compare({"it": UNSURE})["it"]

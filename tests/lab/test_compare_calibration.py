@@ -5,7 +5,7 @@ seed, and the luck of this seed with this picture add up to more than 0. All arm
 and the pictures.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from scipy import special
 from netwright.lab._stat_intervals import pictures_interval, scalar_interval
 from netwright.lab._stat_spread import spread
 from netwright.lab.compare import _Part, compare, difference_p, holm
-from netwright.lab.looks import Spending
+from netwright.lab.looks import Spending, kept
 from netwright.lab.power import chosen, power
 
 HARD = 1.5
@@ -170,6 +170,48 @@ def test_looking_repeatedly_names_no_more(test: str) -> None:
         wrong, naive = wrong + named, naive + hoped
     assert wrong / rounds <= 0.05 + noise(rounds)
     assert test == "sign_flip" or naive > wrong
+
+
+def test_what_looks_found_and_kept_names_no_more() -> None:
+    """Three effects; all get seeds at every look, as where they share arms, and what was found stays."""
+    rounds, wrong, last = 400, 0, 0
+    plan = Spending(12, effects=3)
+    (like,) = compare({"it": MIDDLE.differences((5, 0), 4, 1)[0]}).values()
+    for number in range(rounds):
+        found, verdicts = MIDDLE.differences((8, number), 12, 3), {}
+        for look in plan.looks:
+            p = holm([min(1.0, difference_p(each[:look]) * 0.05 / plan.level(look)) for each in found])
+            words = [("helps" if each[:look].mean() > 0 else "harms") for each in found]
+            now = {
+                str(place): replace(like, n=look, effect=each[:look].mean(), p=found_p, verdict=word)
+                for place, (each, found_p, word) in enumerate(zip(found, p, words, strict=True))
+            }
+            now = {
+                name: each if each.p <= 0.05 else replace(each, verdict="not resolved") for name, each in now.items()
+            }
+            verdicts = kept(verdicts, now)
+        last += any(each.resolved for each in now.values())
+        wrong += any(each.resolved for each in verdicts.values())
+    assert last <= wrong <= rounds * (0.05 + noise(rounds))
+
+
+def contrast(draw: np.random.Generator, pictures: int, seeds: int, hard: float, changed: float) -> np.ndarray:
+    """A main effect of 8 runs: hard pictures are luck in every run, and the trick turns others right in all of them. S N."""
+    signs = np.repeat([-1, 1], 4)[None, :, None]
+    kind = draw.random(pictures)
+    right = np.where(kind < hard, draw.random((seeds, 8, pictures)) < 0.5, True)
+    right = np.where((kind >= hard) & (kind < hard + changed), signs > 0, right)
+    return (signs * right).sum(1) / 4
+
+
+@pytest.mark.parametrize(("pictures", "hard"), [(50, 0.03), (200, 0.0), (200, 0.03)])
+def test_few_pictures_claim_no_difference_of_contrasts_in_one_of_twenty_at_most(pictures: int, hard: float) -> None:
+    """The effect is as large as the margin, on pictures of which the study may hold none."""
+    rounds, claimed = 300, 0
+    for number in range(rounds):
+        draw = np.random.default_rng((9, pictures, number))
+        claimed += _Part.of("it", contrast(draw, pictures, 6, hard, 0.01)).p_within(0.01) <= 0.05
+    assert claimed / rounds <= 0.05 + noise(rounds)
 
 
 def test_no_difference_is_claimed_wrongly_in_one_of_twenty_at_most() -> None:

@@ -1,12 +1,14 @@
 """Alpha spending: what the looks add up to, and who gets the next seeds."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
 
 from netwright.core.errors import NetwrightError
 from netwright.lab.compare import Verdict, compare
-from netwright.lab.looks import Spending, next_seeds
+from netwright.lab.looks import Spending, kept, next_seeds
 from netwright.lab.power import fewest_seeds
 
 
@@ -106,6 +108,79 @@ class TestNextSeeds:
         verdicts = found({"unsure": 0.012})
         with pytest.raises(NetwrightError, match="costs is not known"):
             next_seeds(verdicts, {}, spending=self.plan)
+
+
+class TestIdenticalRuns:
+    def test_they_get_the_seeds_that_resolve_them(self) -> None:
+        plan = Spending(24, effects=3, every=10)
+        assert self.run(plan) == {14: "not resolved", 24: "no difference larger than 1 point"}
+
+    def test_they_get_none_where_no_planned_look_resolves_them(self) -> None:
+        """Twelve looks leave the last too little for 385 pictures, whatever the seeds."""
+        assert self.run(Spending(24, effects=3)) == {}
+
+    @staticmethod
+    def run(plan: Spending) -> dict[int, str]:
+        """The verdicts of later looks, by seeds."""
+        counts, said = dict.fromkeys("abc", plan.looks[0]), dict[int, str]()
+        while True:
+            verdicts = compare({name: np.zeros((count, 385)) for name, count in counts.items()}, spending=plan)
+            more = next_seeds(verdicts, dict.fromkeys(counts, 1.0), spending=plan)
+            if not more:
+                return said
+            assert verdicts["a"].n + (verdicts["a"].more_seeds or 0) in plan.looks
+            counts = {name: count + more[name] for name, count in counts.items()}
+            said[counts["a"]] = compare(
+                {name: np.zeros((count, 385)) for name, count in counts.items()}, spending=plan
+            )["a"].verdict
+
+    def test_what_only_seems_limited_by_pictures_gets_seeds(self) -> None:
+        draw = np.random.default_rng(3)
+        values = np.zeros((4, 1000))
+        values[:, :56], values[:, 56:90] = 1, -1
+        values[:, 90:] = draw.choice([-1.0, 0.0, 1.0], size=(4, 910), p=[0.01, 0.98, 0.01])
+        verdicts = compare({"it": values}, spending=Spending(12))
+        assert not verdicts["it"].resolved and verdicts["it"].limited_by == "pictures"
+        assert "hardly" in verdicts["it"].words
+        assert next_seeds(verdicts, {"it": 1.0}, spending=Spending(12)) == {"it": 2}
+
+
+class TestKept:
+    early = found({"large": 0.1, "none": 0.0, "unsure": 0.012})["large"]
+    late = replace(found({"large": 0.012, "none": 0.0, "unsure": 0.012}, seeds=6, sd=0.02)["large"], effect=0.004)
+
+    def test_what_was_resolved_stays_so_with_the_newest_numbers(self) -> None:
+        assert self.early.verdict == "helps" and self.late.verdict == "not resolved"
+        (held,) = kept({"large": self.early}, {"large": self.late}).values()
+        assert (held.verdict, held.p, held.test) == ("helps", self.early.p, self.early.test)
+        assert (held.effect, held.both, held.n, held.by_seed) == (0.004, self.late.both, 6, self.late.by_seed)
+        assert held.resolved_at == 4 and held.to_json()["resolved_at"] == 4 and held.more_seeds is None
+        assert held.words.startswith("large helps: +0.40 points with 6 seeds (95 % from ")
+        assert "; found with 4, p " in held.words
+        (again,) = kept({"large": held}, {"large": replace(self.late, n=8)}).values()
+        assert again.resolved_at == 4 and again.n == 8
+
+    def test_the_newest_verdict_counts_where_it_resolves_or_denies(self) -> None:
+        other = replace(self.late, effect=-0.004)
+        assert kept({"x": self.early}, {"x": other}) == {"x": other}
+        harms = replace(self.late, verdict="harms", effect=-0.02)
+        assert kept({"x": self.early}, {"x": harms}) == {"x": harms}
+        assert kept({}, {"x": self.late}) == kept({"x": self.late}, {"x": self.late}) == {"x": self.late}
+
+    def test_no_difference_stays_while_the_effect_is_within_the_margin(self) -> None:
+        none = replace(self.early, verdict="no difference larger than 1 point", p=0.5, p_equivalence=0.01, effect=0.0)
+        (held,) = kept({"x": none}, {"x": self.late}).values()
+        assert held.verdict == none.verdict and held.p_equivalence == 0.01
+        assert "p = 0.01 by two one-sided tests, spent over looks" in held.words
+        beyond = replace(self.late, effect=0.011)
+        assert kept({"x": none}, {"x": beyond}) == {"x": beyond}
+        assert kept({"x": none}, {"x": beyond}, margin=0.02)["x"].resolved
+        assert kept({"x": none}, {"x": self.early})["x"].verdict == "helps"
+        assert kept({"x": self.early}, {"x": replace(none, effect=0.002)})["x"].verdict == "helps"
+
+    def test_the_same_seeds_again_are_no_earlier_look(self) -> None:
+        (held,) = kept({"x": self.early}, {"x": replace(self.late, n=4)}).values()
+        assert held.verdict == "helps" and held.resolved_at is None and "found with" not in held.words
 
 
 def test_what_was_found_at_one_look_stays_found() -> None:

@@ -9,6 +9,8 @@ from netwright.lab._stat_spread import Spread, reach, spread, tail
 from netwright.lab.power import (
     chosen,
     fewest_seeds,
+    foreseen_effect,
+    foreseen_error,
     power,
     power_of_equivalence,
     seeds_needed,
@@ -138,6 +140,26 @@ class TestPlans:
     def test_sign_flips_of_too_few_seeds_find_nothing(self) -> None:
         assert smallest_effect(seeds=7, effects=6, test="sign_flip", **PARTS) == float("inf")
         assert smallest_effect(seeds=8, effects=6, test="sign_flip", **PARTS) < 0.1
+
+    def test_before_any_run_most_disagreement_is_put_down_to_seeds(self) -> None:
+        found = foreseen_error(385)
+        assert found.sd_pictures_of_mean == pytest.approx((0.015 / 385) ** 0.5)
+        assert found.sd_seeds == pytest.approx((0.15 / 385) ** 0.5)
+        assert foreseen_error(10_000).sd_seeds == 0.01
+        contrast = foreseen_error(385, weights=[0.25, -0.25] * 4)
+        assert contrast.sd_seeds == pytest.approx(found.sd_seeds / 2)
+        assert contrast.sd_pictures_of_mean == found.sd_pictures_of_mean
+
+    def test_the_foreseen_effect_is_a_number_or_none(self) -> None:
+        found, error = foreseen_effect(385, seeds=8, effects=3), foreseen_error(385)
+        assert found is not None
+        parts = {"sd_seeds": error.sd_seeds, "sd_pictures_of_mean": error.sd_pictures_of_mean}
+        assert power(found, seeds=8, effects=3, **parts) == pytest.approx(0.8, abs=0.01)
+        assert foreseen_effect(385, seeds=1) is None
+        assert foreseen_effect(385, seeds=6, effects=6, test="sign_flip") is None
+        assert foreseen_effect(20, seeds=2, effects=6) is None, "no effect is larger than all pictures"
+        larger = foreseen_effect(385, seeds=8, effects=3, weights=[0.25, -0.25] * 4)
+        assert larger is not None and larger < found
 
     @pytest.mark.parametrize(("effects", "seeds"), [(1, 6), (2, 7), (3, 7), (6, 8), (7, 9)])
     def test_the_fewest_seeds_for_sign_flips(self, effects: int, seeds: int) -> None:

@@ -105,6 +105,16 @@ class TestReporter:
                 reporter(how)
 
 
+def test_a_search_elsewhere_that_is_not_there_is_told_without_the_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(url: str) -> None:
+        raise KeyError(url)
+
+    monkeypatch.setattr(pruning_, "storage_for", missing)
+    with pytest.raises(NetwrightError, match=r"me:\*\*\*@host") as told:
+        reporter(Pruning("postgresql://me:secret@host/lab", "search", 3, "val_accuracy"))
+    assert "secret" not in str(told.value)
+
+
 def test_it_travels_with_its_job() -> None:
     job = Job(Recipe(), "f", "val", pruning=Pruning("sqlite:///a b{c}.db", "s", 3, "val_accuracy", 7))
     again = Job.from_json(job.to_json())

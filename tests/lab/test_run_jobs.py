@@ -1,6 +1,10 @@
 """`run_jobs`: every run once, whoever computes it, and however often somebody is killed in between."""
 
 import signal
+import socket
+import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -10,8 +14,10 @@ from typing import Any, Self
 
 import numpy as np
 import pytest
+from sqlalchemy import make_url
 
 from netwright.core.errors import EXIT_TERMINATED, Interrupted, NetwrightError
+from netwright.lab import outcome
 from netwright.lab import run as lab
 from netwright.lab.executors import executor_for
 from netwright.lab.executors._executor import new_owner
@@ -21,6 +27,7 @@ from netwright.lab.pruning import PRUNED
 from netwright.lab.run import run_jobs
 from netwright.recipes._recipe import recipe
 from netwright.records.outcomes import DONE, FAILED, FREE, OutcomeStore
+from netwright.records.process import started
 from tests.lab.lab_driver import jobs as digits
 from tests.lab.processes import children, driver, ended, gone, heard, until
 
@@ -140,6 +147,34 @@ class TestOnce:
         assert executor.computed == [0, 1, 2, 3, 4]
 
 
+class TestUnreadable:
+    @pytest.mark.parametrize("content", [b"noise", b"PK\x03\x04 noise"])
+    def test_a_run_that_nobody_can_read_is_told_and_computed_anew(self, store: OutcomeStore, content: bytes) -> None:
+        key, told, executor = jobs(1)[0].key, list[str](), Counting()
+        assert store.claim(key, "me", recipe={}, seed=0, data="") and store.finish(key, "me", content, {})
+        found = run_jobs(jobs(1), store, executor, told.append)
+        assert executor.computed == [0] and key in found
+        assert any(key in words and "damaged" in words for words in told)
+        executor = Counting()
+        run_jobs(jobs(1), store, executor)
+        assert executor.computed == []
+
+    def test_damage_is_told_to_who_listens(self, store: OutcomeStore) -> None:
+        key, told = jobs(1)[0].key, list[str]()
+        run_jobs(jobs(1), store, Counting())
+        with sqlite3.connect(make_url(store.url).database or "") as connection:
+            connection.execute("UPDATE outcomes SET content = x'00'")
+        run_jobs(jobs(1), store, Counting(), told.append)
+        assert [words for words in told if "damaged outcomes" in words and key in words]
+
+    def test_of_a_newer_netwright_is_left_alone(self, store: OutcomeStore, monkeypatch: pytest.MonkeyPatch) -> None:
+        run_jobs(jobs(1), store, Counting())
+        monkeypatch.setattr(outcome, "FORMAT", 0)
+        with pytest.raises(NetwrightError, match="newer netwright"):
+            run_jobs(jobs(1), store, Counting())
+        assert statuses(store) == {DONE}
+
+
 class TestErrors:
     def test_they_name_the_arm_and_end_it_and_what_is_finished_is_kept(self, store: OutcomeStore) -> None:
         def given(job: Job) -> Outcome:
@@ -176,6 +211,20 @@ class TestErrors:
             run_jobs(jobs(3), store, Two(slots=2))
         assert store.finished(job.key for job in jobs(3)) == {jobs(2)[1].key}
 
+    def test_a_store_that_fails_on_the_way_out_hides_no_signal(
+        self, store: OutcomeStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def given(job: Job) -> Outcome:
+            def gone(key: str, owner: str) -> None:
+                raise NetwrightError("the run store cannot be used")
+
+            monkeypatch.setattr(store, "release", gone)
+            signal.raise_signal(signal.SIGINT)
+            return outcome_of(job)
+
+        with pytest.raises(Interrupted, match="stopped by Ctrl-C"):
+            run_jobs(jobs(1), store, Counting(given=given))
+
     def test_a_signal_gives_claims_back_at_once(self, store: OutcomeStore) -> None:
         def given(job: Job) -> Outcome:
             if job.recipe.seed == 1:
@@ -211,6 +260,25 @@ class TestOthers:
         executor = Counting()
         run_jobs(jobs(2), store, executor)
         assert executor.computed == [0, 1]
+
+    def test_what_one_that_is_killed_meanwhile_had_claimed_does_not_wait_for_its_lease(
+        self, store: OutcomeStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(lab, "POLL", 0.02)
+        with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+            owner = f"{socket.gethostname()}:{process.pid}:{started(process.pid)}:ab"
+            assert store.claim(jobs(1)[0].key, owner, recipe={}, seed=0, data="", lease=1e6)
+
+            def kill() -> None:
+                process.kill()
+                process.wait()
+
+            killed = threading.Timer(0.5, kill)
+            killed.start()
+            executor = Counting()
+            run_jobs(jobs(2), store, executor)
+            killed.join()
+        assert executor.computed == [1, 0]
 
     def test_what_one_on_another_machine_had_claimed_is_taken_over_when_its_lease_runs_out(
         self, store: OutcomeStore, monkeypatch: pytest.MonkeyPatch

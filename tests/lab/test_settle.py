@@ -8,15 +8,16 @@ from netwright.core.errors import NetwrightError
 from netwright.lab.plan import leave_one_out, named_arms
 from netwright.lab.preflight import Cost, preflight
 from netwright.lab.settle import (
+    Known,
     computed_alike,
     equalised,
-    keep_costs,
-    kept_costs,
+    known,
     opened,
     plan_key,
     processes_for,
     refuse_other_pictures,
     settled,
+    threads_for,
 )
 from netwright.lab.trial import data_of
 from netwright.recipes._assemble import assemble
@@ -114,15 +115,16 @@ def test_never_less_than_an_epoch():
 def test_arms_are_computed_alike_unless_they_say_otherwise():
     plan = named_arms(recipe("digits", device="cpu"), ["plain: without ema", "coarse: precision=bf16"])
     costs = {arm.name: COST for arm in plan.rows}
-    rows = computed_alike(plan, costs, 1024).rows
+    rows = computed_alike(plan, costs, 1).rows
     assert [arm.recipe.precision for arm in rows] == ["fp32", "fp32", "bf16"]
     assert {arm.recipe.threads for arm in rows} == {1}
-    assert (
-        computed_alike(named_arms(recipe("digits", threads=3), "without ema"), costs | {"without ema": COST}, 2)
-        .arms[0]
-        .recipe.threads
-        == 3
-    )
+
+
+def test_threads_are_shared_among_processes_unless_the_recipe_says(monkeypatch):
+    monkeypatch.setattr("netwright.lab.settle.available_threads", lambda: 16)
+    plan = named_arms(recipe("digits"), "without ema")
+    assert [threads_for(plan, processes) for processes in (1, 5, 64)] == [16, 3, 1]
+    assert threads_for(named_arms(recipe("digits", threads=3), "without ema"), 1) == 3
 
 
 def test_processes_are_as_many_as_cores_and_memory_allow(monkeypatch):
@@ -136,13 +138,13 @@ def test_processes_are_as_many_as_cores_and_memory_allow(monkeypatch):
     assert processes_for({"a": COST}, on_cpu) == 16
 
 
-def test_costs_are_kept_for_the_same_plan_only(tmp_path):
+def test_what_is_known_is_kept_for_the_same_plan_only(tmp_path):
     plan = named_arms(recipe("digits"), "without ema")
     data = opened(plan)
-    file, key = tmp_path / "deep" / "costs.json", plan_key(plan, data)
-    assert kept_costs(file, key) is None
-    keep_costs(file, key, {"without ema": COST})
-    assert kept_costs(file, key) == {"without ema": COST}
-    assert kept_costs(file, plan_key(named_arms(recipe("digits", epochs=3), "without ema"), data)) is None
+    file, key = tmp_path / "deep" / "known.json", plan_key(plan, data)
+    assert known(file, key) is None
+    Known({"without ema": COST}, threads=2).keep(file, key)
+    assert known(file, key) == Known({"without ema": COST}, threads=2)
+    assert known(file, plan_key(named_arms(recipe("digits", epochs=3), "without ema"), data)) is None
     file.write_text("not json")
-    assert kept_costs(file, key) is None
+    assert known(file, key) is None

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from netwright.core.errors import NetwrightError
+from netwright.lab import executors, tune_search
 from netwright.lab import tune as tune_
 from netwright.lab.executors._executor import new_owner
 from netwright.lab.job import Job
@@ -19,7 +20,7 @@ from netwright.lab.outcome import Outcome
 from netwright.lab.pruning import PRUNED, STARTUP, reporter
 from netwright.lab.tune import compared, over_seeds, rows_of, tune, write
 from netwright.lab.tune_search import Wanted, opened_study
-from netwright.lab.tune_space import space_of
+from netwright.lab.tune_space import Space, space_of
 from netwright.lab.tune_words import confirmed_lines
 from netwright.recipes._recipe import Recipe, recipe
 from netwright.records.outcomes import OutcomeStore
@@ -185,6 +186,44 @@ class TestGoesOn:
         assert len(found["trials"]) == 6
         assert {row["state"] for row in found["trials"]} == {"complete"}
 
+    def test_killed_before_a_trial_says_what_it_is_none_is_lacking(
+        self, tmp_path: Path, formula: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        wanted = Wanted(trials=5, confirm=0, pruner="none")
+
+        def work() -> None:
+            formula()
+            drawn, count = Space.drawn, iter(range(9))
+
+            def dying(self: Space, trial: Any) -> Any:
+                if next(count) == 2:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return drawn(self, trial)
+
+            monkeypatch.setattr(Space, "drawn", dying)
+            tune(given(), wanted=wanted, output=tmp_path / "tune")
+
+        assert exit_code(forked(work)) == -signal.SIGKILL
+        formula()
+        told: list[str] = []
+        found = tune(given(), wanted=wanted, output=tmp_path / "tune", told=told.append)
+        assert len(found["trials"]) == 5
+        heads = [line.partition(":")[0] for line in told if line.startswith("trial ")]
+        assert heads == ["trial 3 of 5", "trial 4 of 5", "trial 5 of 5"]
+
+    def test_a_trial_of_nobody_is_waited_for_and_then_taken_up(
+        self, tmp_path: Path, formula: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(tune_search, "LEASE", 0.5)
+        monkeypatch.setattr(tune_search, "POLL", 0.05)
+        formula()
+        tune(given(), wanted=Wanted(trials=2, confirm=0, pruner="none"), output=tmp_path / "tune")
+        space = space_of(tune_.settled(given(), tune_.data_of(given()), None))
+        name = tune_.study_name(space, tune_.data_of(given()), Wanted())
+        opened_study(space, name, OutcomeStore.beside(tmp_path / "tune").url, Wanted()).ask()  # and then silence
+        found = tune(given(), wanted=Wanted(trials=4, confirm=0, pruner="none"), output=tmp_path / "tune")
+        assert len(found["trials"]) == 4
+
     def test_more_trials_go_on_from_fewer(self, tmp_path: Path, log: Path, formula: Any) -> None:
         formula()
         few = tune(given(), wanted=Wanted(trials=3, confirm=0, pruner="none"), output=tmp_path / "tune")
@@ -306,6 +345,21 @@ class TestMistakes:
     def test_numbers_that_mean_nothing(self, how: dict[str, Any], problem: str, tmp_path: Path) -> None:
         with pytest.raises(NetwrightError, match=problem):
             tune(recipe("digits"), wanted=Wanted(**how), output=tmp_path / "tune")
+
+    @pytest.mark.parametrize(
+        ("how", "problem"),
+        [
+            ({"store": "mysql://host/lab"}, "address of the run store"),
+            ({"on": "ray://host"}, "no address of a cluster"),
+        ],
+    )
+    def test_places_that_cannot_be_are_refused_before_data_are_opened(
+        self, how: dict[str, Any], problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(executors, "find_spec", lambda name: name)
+        monkeypatch.setattr(tune_, "data_of", lambda recipe: pytest.fail("the data were opened"))
+        with pytest.raises(NetwrightError, match=problem):
+            tune(recipe("digits"), output=tmp_path / "tune", **how)
 
     def test_what_would_be_found_by_trying(self, tmp_path: Path) -> None:
         with pytest.raises(NetwrightError, match="found by trying"):

@@ -120,6 +120,15 @@ class TestKeeping:
         assert OutcomeStore(url).finished("a") == {"a"}
 
 
+def test_the_owner_is_who_computes_it(store: OutcomeStore) -> None:
+    assert store.owner("a") is None
+    assert claimed(store, owner="you") and store.owner("a") == "you"
+    store.release("a", "you")
+    assert store.owner("a") is None
+    done(store)
+    assert store.owner("a") is None
+
+
 class TestDamage:
     @pytest.mark.parametrize("content", [b"Content", b"", None])
     def test_is_told_counts_as_absent_and_is_mended(self, store: OutcomeStore, content: bytes | None) -> None:
@@ -137,6 +146,23 @@ class TestDamage:
         assert store.finish("a", "you", b"content", {})
         assert store.content("a") == b"content"
         assert store.list()[0].attempts + store.list()[1].attempts == 3
+
+    def test_whoever_listens_hears_of_it_once(self, store: OutcomeStore) -> None:
+        done(store)
+        damage(store, "a", b"Content")
+        told: list[str] = []
+        store.told = told.append
+        assert store.finished("a") == set() and store.contents("a") == {}
+        assert len(told) == 1 and told[0].endswith("count as not run: a")
+
+    def test_what_nobody_can_read_is_given_up(self, store: OutcomeStore) -> None:
+        done(store)
+        store.discard("a", b"another")
+        assert store.content("a") == b"content"
+        store.discard("a", b"content")
+        assert store.content("a") is None and store.list()[0].status == "free"
+        assert claimed(store, owner="you") and store.finish("a", "you", b"readable", {})
+        assert store.content("a") == b"readable"
 
     def test_is_replaced_by_who_still_computed_it(self, store: OutcomeStore) -> None:
         done(store)

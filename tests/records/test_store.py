@@ -11,7 +11,7 @@ from sqlalchemy import make_url
 
 from netwright.core.errors import NetwrightError
 from netwright.records.migrations import VERSION
-from netwright.records.store import RunStore
+from netwright.records.store import RunStore, masked
 from tests.forked import exit_code, forked
 
 
@@ -176,3 +176,40 @@ def test_a_wrong_password_is_told_without_it(postgresql: str) -> None:
         RunStore(url)
     assert "wrong-one" not in str(caught.value)
     assert "lets you in" in caught.value.fix
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("postgresql+psycopg://me:pw@host:5432/lab", "postgresql+psycopg://me:***@host:5432/lab"),
+        ("--store=postgresql://me:p@ss:w/rd@host/lab", "--store=postgresql://me:***@host/lab"),
+        ("'postgresql://me:p w@host/lab' -o a", "'postgresql://me:***@host/lab' -o a"),
+        ("postgresql://me@server:pw@host/lab", "postgresql://me@server:***@host/lab"),
+        ("a postgresql://a:x@h, then postgresql://b:y@i", "a postgresql://a:***@h, then postgresql://b:***@i"),
+        ("postgresql:me:pw@host", "postgresql:***@host"),
+        ("postgresql://host/lab?user=me&password=pw&x=1", "postgresql://host/lab?user=me&password=***&x=1"),
+        ("--on ray://head:10001 --note me@home", None),
+        ("postgresql://me@host:5432/lab of me@home", None),
+        ("sqlite:////data/a:b@c/runs.db", None),
+        ("12:30:45 fix: ask me@home, lr=1: a@b", None),
+    ],
+)
+def test_passwords_of_urls_are_masked_and_nothing_else(text: str, shown: str | None) -> None:
+    assert masked(text) == (shown or text)
+
+
+def test_an_at_in_a_password_is_explained_without_it() -> None:
+    for password in ("p@ssword", "p@ss/word", "pass@"):
+        with pytest.raises(NetwrightError, match="%40") as caught:
+            RunStore(f"postgresql://me:{password}@host/lab")
+        assert "host/lab" in str(caught.value)
+        assert not any(part in caught.value.problem for part in ("ssword", "ss/word", "pass@"))
+    with pytest.raises(NetwrightError, match="port is no number"):
+        RunStore("postgresql://me@host:pw/lab")
+
+
+def test_a_file_that_is_no_store_is_to_be_moved_away(tmp_path: Path) -> None:
+    (tmp_path / "runs.db").write_bytes(bytes(range(256)) * 40)
+    with pytest.raises(NetwrightError, match="not a database") as caught:
+        RunStore.beside(tmp_path)
+    assert f"move {tmp_path / 'runs.db'} away" in caught.value.fix and "disk" not in caught.value.fix

@@ -161,6 +161,8 @@ def _run(plan: "Plan", wanted: Any, where: Any, output: Path, *, plan_only: bool
     for line in foreseen(prepared):
         told(line)
     if plan_only:
+        if as_json:
+            typer.echo(json.dumps(prepared.to_json(), ensure_ascii=False))
         return
     found = carry_out(prepared, where, output, told, command=shlex.join(["netwright", *sys.argv[1:]]))
     if as_json:

@@ -2,18 +2,23 @@
 
 import io
 import os
+import shlex
+import signal
 import sys
 import tempfile
 import time
 import traceback
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
-from netwright.cli.catalogue import listing
 from netwright.cli.ablate import ablate
+from netwright.cli.catalogue import listing
 from netwright.cli.check import check
 from netwright.cli.compare import compare
 from netwright.cli.embed import embed
@@ -32,12 +37,14 @@ from netwright.cli.train import train
 from netwright.cli.transfer_study import transfer_study
 from netwright.cli.tune import tune
 from netwright.cli.verify import verify
-from netwright.core.errors import EXIT_INTERRUPTED, EXIT_OUR_FAULT, EXIT_USER, NetwrightError, nearest
+from netwright.core.errors import EXIT_INTERRUPTED, EXIT_OUR_FAULT, EXIT_TERMINATED, EXIT_USER, NetwrightError, nearest
 
 EXIT_CODES = (
     "Exit codes: 0 done, 2 something you can mend, 130/143 interrupted and saved, 1 our fault (with a report file)."
 )
 
+
+LAB = ("ablate", "tune", "study", "transfer-study")  # verbs that find their finished runs again
 
 # typer brings click as a dependency or, since 0.29, as a copy of its own; in both this is the base of usage errors.
 USAGE_ERROR: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
@@ -119,16 +126,17 @@ def run(arguments: list[str] | None = None) -> None:
 def code_of(arguments: list[str]) -> int:
     """Run the command line and return its exit code; errors are told on stderr."""
     try:
-        done = app(arguments, standalone_mode=False)
+        with _terminations(arguments[:1]):
+            done = app(arguments, standalone_mode=False)
     except NetwrightError as error:
         return _told(str(error), error.exit_code)
     except USAGE_ERROR as error:
         where = error.ctx.command_path if getattr(error, "ctx", None) else "netwright"
         return _told(f"{error.format_message()}\n  fix: see `{where} --help`", EXIT_USER)
     except (KeyboardInterrupt, typer.Abort):
-        return _told(
-            "stopped at once; a run with a checkpoint goes on with `netwright train --resume`", EXIT_INTERRUPTED
-        )
+        return _told(_stopped(arguments), EXIT_INTERRUPTED)
+    except _Terminated:
+        return _told(_stopped(arguments), EXIT_TERMINATED)
     except MemoryError:
         return _told("memory ran out\n  fix: close other programs, or ask for less at once", EXIT_USER)
     except BrokenPipeError:
@@ -136,7 +144,51 @@ def code_of(arguments: list[str]) -> int:
         return 0
     except Exception:
         return _told(f"this is a mistake of netwright's, not yours; please send us {_report_file()}", EXIT_OUR_FAULT)
+    if done == EXIT_INTERRUPTED:  # typer makes that of a KeyboardInterrupt in a verb
+        return _told(_stopped(arguments), EXIT_INTERRUPTED)
     return done if isinstance(done, int) else 0
+
+
+class _Terminated(BaseException):
+    """A signal asked for the end; no code takes it for a failure of its own, as it might an `Exception`."""
+
+
+@contextmanager
+def _terminations(verb: list[str]) -> Generator[None]:
+    """Let SIGTERM and SIGUSR1 end a verb of the lab in order, also while it trains nothing."""
+    process = os.getpid()
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if os.getpid() != process:  # a worker that was forked
+            os._exit(EXIT_TERMINATED)
+        raise _Terminated
+
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name)]
+    previous: dict[int, Any] = {}
+    try:
+        for number in numbers if _is_lab(verb) else ():
+            if signal.getsignal(number) is not None:
+                previous[number] = signal.signal(number, stop)
+    except ValueError:  # Python allows handlers in the main thread only
+        previous.clear()
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _is_lab(arguments: list[str]) -> bool:
+    return bool(arguments) and arguments[0].replace("_", "-") in LAB
+
+
+def _stopped(arguments: list[str]) -> str:
+    """What is told where nothing else was."""
+    if _is_lab(arguments):
+        return "at once; the same command goes on: runs that are finished are kept"
+    if arguments[:1] == ["train"]:
+        return "at once; a run with a checkpoint goes on with `netwright train --resume`"
+    return "at once; the same command begins again"
 
 
 def optional_resume(arguments: list[str]) -> list[str]:
@@ -159,7 +211,9 @@ def _told(message: str, code: int) -> int:
 
 def _report_file() -> Path:
     """The traceback and what surrounds it, beside the user's work, or where that fails, in a temporary folder."""
-    text = f"{' '.join(sys.argv)}\npython {sys.version}\n\n{traceback.format_exc()}"
+    from netwright.records.store import masked  # brings SQLAlchemy along
+
+    text = masked(f"{shlex.join(sys.argv)}\npython {sys.version}\n\n{traceback.format_exc()}")
     name = f"netwright-error-{time.strftime('%Y%m%d-%H%M%S')}.txt"
     for folder in (Path.cwd(), Path(tempfile.gettempdir())):
         try:

@@ -11,6 +11,7 @@ HELPS, HARMS, NOT_RESOLVED = "helps", "harms", "not resolved"
 EQUIVALENT = "no difference larger than {}"
 TESTS = {"sign_flip": "sign flips", "t": "Student's t"}
 MANY = 1000  # seeds that nobody will run
+IF_SO = "if it is what it seems"
 
 
 @dataclass(frozen=True)
@@ -26,19 +27,22 @@ class Verdict:
         pictures: for other pictures, with these seeds.
         p_raw: two-sided p of no effect, for seeds and pictures.
         p_seeds: for seeds alone.
-        p: p_raw adjusted by Holm, and for looking repeatedly where that is done.
+        p: p_raw adjusted by Holm, and for looking repeatedly where that is done (`spent`).
         p_equivalence: of an effect as large as the margin, adjusted likewise.
         test: "sign_flip" or "t".
         n: seeds.
         by_seed: mean difference of each.
         d_z: effect over the seeds' standard deviation.
         same_sign: share of seeds with the sign of the effect.
-        more_seeds: how many more would resolve it in 4 of 5 studies if it is what it seems; None if resolved, or if
-            no number would.
+        more_seeds: how many more would resolve it in 4 of 5 studies if it is what it seems, at a planned look where
+            looks are planned; None if resolved, or if no number would.
         limited_by: "seeds" or "pictures", whichever leaves more uncertain.
         words: a sentence.
         sd_seeds: standard deviation of `by_seed`.
         sd_pictures_of_mean: standard error that pictures leave, with endless seeds.
+        spent: what of alpha this look could spend (`looks.Spending.level`); None where only one look is taken.
+        resolved_at: seeds of the earlier look whose verdict, p, p_equivalence and test these are (`looks.kept`); all
+            else is of the newest.
     """
 
     name: str
@@ -61,6 +65,8 @@ class Verdict:
     words: str
     sd_seeds: float
     sd_pictures_of_mean: float
+    spent: float | None = None
+    resolved_at: int | None = None
 
     @property
     def resolved(self) -> bool:
@@ -107,12 +113,26 @@ def _figures(verdict: Verdict, effects: int) -> str:
         covered = f"95 % from {low} to {high} for {COVERS['pictures']}"
         return f"{100 * verdict.effect:+.2f} points with one seed ({covered}), and one seed says nothing of another"
     low, high = (f"{100 * end:+.2f}" for end in (verdict.both.low, verdict.both.high))
-    many = f", Holm over {effects} effects" if effects > 1 else ""
-    p, test = verdict.p, TESTS[verdict.test]
+    covered = f"95 % from {low} to {high} for {COVERS['both']}"
+    return f"{100 * verdict.effect:+.2f} points with {verdict.n} seeds ({covered}; {_tested(verdict, effects)})"
+
+
+def _tested(verdict: Verdict, effects: int) -> str:
+    """`p = 0.012 by Student's t, Holm over 6 effects`, and how looks came into it."""
+    test = TESTS[verdict.test]
+    if verdict.spent is not None and not verdict.resolved:
+        over = f", over {effects} effects" if effects > 1 else ""
+        alone = f"p {_p(verdict.p_raw)} by {test} before Holm and looks"
+        if not verdict.spent:
+            return f"{alone}, and no look was planned with {verdict.n}"
+        return f"{alone}, of which this look may spend {verdict.spent:.2g}{over} (Lan & DeMets)"
+    p = verdict.p
     if _equivalent(verdict):
         p, test = verdict.p_equivalence, "two one-sided tests"
-    covered = f"95 % from {low} to {high} for {COVERS['both']}"
-    return f"{100 * verdict.effect:+.2f} points with {verdict.n} seeds ({covered}; p {_p(p)} by {test}{many})"
+    before = f"found with {verdict.resolved_at}, " if verdict.resolved_at else ""
+    looks = "" if verdict.spent is None else ", spent over looks (Lan & DeMets)"
+    many = f", Holm over {effects} effects" if effects > 1 else ""
+    return f"{before}p {_p(p)} by {test}{looks}{many}"
 
 
 def _advice(verdict: Verdict, margin: float) -> str:
@@ -128,11 +148,15 @@ def _advice(verdict: Verdict, margin: float) -> str:
     if verdict.n == 1:
         return ": give more seeds"
     if verdict.more_seeds is None:
-        return "; more seeds alone would not resolve it, since the test pictures limit it: test on more"
+        if verdict.limited_by == "pictures":
+            return f"; {IF_SO}, more seeds alone would hardly resolve it: test on more pictures"
+        return f"; {IF_SO}, no look that is planned is likely to resolve it"
     if verdict.more_seeds > MANY:
-        return f"; it would take more than {MANY} more seeds"
+        return f"; {IF_SO}, it would take more than {MANY} more seeds"
     plural = "" if verdict.more_seeds == 1 else "s"
-    return f"; about {verdict.more_seeds} more seed{plural} would resolve it, if it is what it seems"
+    # Whoever adds seeds until something is found finds too much.
+    fixed = ", their number fixed beforehand, or --until-resolved" if verdict.spent is None else ""
+    return f"; {IF_SO}, about {verdict.more_seeds} more seed{plural} would resolve it{fixed}"
 
 
 def _equivalent(verdict: Verdict) -> bool:

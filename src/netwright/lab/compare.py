@@ -5,6 +5,7 @@ Statistics 6, 1979) names one that is not there in alpha of the studies at most.
 often it errs in simulated studies, is in docs/adr/0019.
 """
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -22,10 +23,11 @@ from netwright.lab._stat_intervals import (
     pictures_interval,
     scalar_interval,
 )
-from netwright.lab._stat_spread import Spread, spread
+from netwright.lab._stat_spread import Spread, spread, tail
 from netwright.lab._stat_verdict import EQUIVALENT, HARMS, HELPS, NOT_RESOLVED, Verdict, in_words, points
-from netwright.lab.power import ALPHA, Test, check, chosen, seeds_needed
-from netwright.lab.sign_flips import pictures_p, right_or_wrong, seeds_p
+from netwright.lab.looks import Spending
+from netwright.lab.power import ALPHA, POWER, Test, check, chosen, seeds_needed
+from netwright.lab.sign_flips import pictures_p, seeds_p, steps
 from netwright.records.intervals import Interval
 
 __all__ = ["COVERS", "Verdict", "compare", "difference_interval", "difference_p", "holm", "scalar_interval"]
@@ -33,6 +35,7 @@ __all__ = ["COVERS", "Verdict", "compare", "difference_interval", "difference_p"
 Floats = NDArray[np.float64]
 MARGIN = 0.01
 CONFIDENCE = 0.95
+MOST = 10_000  # seeds that are thought of
 
 
 def compare(
@@ -42,6 +45,7 @@ def compare(
     alpha: float = ALPHA,
     test: Test = "auto",
     levels: Mapping[str, float] | None = None,
+    spending: Spending | None = None,
     seed: int = 0,
 ) -> dict[str, Verdict]:
     """A verdict on each effect, from what it changed for each seed and test picture.
@@ -52,7 +56,9 @@ def compare(
         margin: what is too small to matter, as 0.01 for one point.
         alpha: share of studies without any effect that may name one.
         test: "sign_flip", "t", or "auto", which decides from numbers of seeds and effects (`power.chosen`).
-        levels: what of alpha each effect may spend at this look (`looks.Spending.levels`); None: all, in one look.
+        levels: what of alpha each effect may spend at this look (`looks.Spending.levels`); None: what `spending`
+            gives for its number of seeds, or all, in one look.
+        spending: the looks that are planned; `more_seeds` then leads to one of them.
         seed: of what is resampled.
 
     Returns:
@@ -65,6 +71,8 @@ def compare(
     if not 0 < margin < 1:
         raise NetwrightError(f"the margin is {margin}, and a share of pictures is between 0 and 1", "one point is 0.01")
     parts = {name: _Part.of(name, values) for name, values in differences.items()}
+    if levels is None and spending is not None:
+        levels = spending.levels({name: part.seeds for name, part in parts.items()})
     spend = {name: alpha if levels is None else levels.get(name, 0.0) for name in parts}
     tests = {name: chosen(test, part.seeds, len(parts), spend[name] or alpha) for name, part in parts.items()}
     raw = {name: part.p(tests[name], seed) for name, part in parts.items()}
@@ -74,9 +82,14 @@ def compare(
         for each in (raw, within)
     )
     plan = {"effects": len(parts), "alpha": alpha, "test": test}
-    return {
-        name: part.verdict(tests[name], raw[name], p[name], p_within[name], margin=margin, seed=seed, plan=plan)
+    made = {
+        name: part.verdict(tests[name], raw[name], p[name], p_within[name], margin=margin, seed=seed, alpha=alpha)
         for name, part in parts.items()
+    }
+    advised = {name: parts[name].advised(each, margin, plan, spending) for name, each in made.items()}
+    return {
+        name: in_words(replace(each, spent=None if levels is None else spend[name]), margin=margin, effects=len(parts))
+        for name, each in advised.items()
     }
 
 
@@ -142,7 +155,7 @@ class _Part:
         if self.spread is None:
             return 1.0
         flips = seeds_p(self.spread.by_seed, self.spread.of_pictures, seed=seed) if test == "sign_flip" else 0.0
-        few = pictures_p(self.values) if right_or_wrong(self.values) else 0.0
+        few = pictures_p(self.values) if steps(self.values) else 0.0
         return max(float(self.spread.p()), float(flips), few)
 
     def p_of_seeds(self, test: str, seed: int) -> float:
@@ -164,16 +177,16 @@ class _Part:
         """For other seeds and other pictures; it holds 0 wherever the test cannot exclude it."""
         if self.spread is None:
             return Interval(self.effect, np.nan, np.nan, self.values.shape[1], "two_way")
-        found = around(self.spread, float(self.spread.reach(CONFIDENCE)))
+        found = _possible(around(self.spread, float(self.spread.reach(CONFIDENCE))))
         if p <= 1 - CONFIDENCE:
             return found
-        return Interval(found.value, min(found.low, 0.0), max(found.high, 0.0), found.n, found.method)
+        return replace(found, low=min(found.low, 0.0), high=max(found.high, 0.0))
 
     def over_pictures(self, seed: int) -> Interval:
         """For other pictures, with these seeds."""
         if not self.seeds:
             return Interval(np.nan, np.nan, np.nan, 0, "bca")
-        return pictures_interval(self.values, least=self.least, seed=seed, confidence=CONFIDENCE)
+        return _possible(pictures_interval(self.values, least=self.least, seed=seed, confidence=CONFIDENCE))
 
     @property
     def of_pictures(self) -> float:
@@ -188,10 +201,9 @@ class _Part:
         return float(self.values.mean()) if self.seeds else np.nan
 
     def verdict(
-        self, test: str, raw: float, p: float, p_within: float, *, margin: float, plan: Mapping[str, Any], seed: int
+        self, test: str, raw: float, p: float, p_within: float, *, margin: float, alpha: float, seed: int
     ) -> Verdict:
-        """All of it; the plan is what the power depends on."""
-        alpha = plan["alpha"]
+        """All that was found; what would resolve it comes with `advised`."""
         word = NOT_RESOLVED
         if p_within <= alpha:
             word = EQUIVALENT.format(points(margin))
@@ -199,15 +211,14 @@ class _Part:
             word = HELPS if self.effect > 0 else HARMS
         by_seed = self.values.mean(1) if self.seeds else np.zeros(0)
         sd = float(by_seed.std(ddof=1)) if self.seeds > 1 else np.nan
-        more, limited = self._limits(word, margin, plan)
         fields: dict[str, Any] = {
             "both": self.both(raw),
-            "seeds": scalar_interval(by_seed, seed=seed, confidence=CONFIDENCE),
+            "seeds": _possible(scalar_interval(by_seed, seed=seed, confidence=CONFIDENCE)),
             "pictures": self.over_pictures(seed),
             "p_raw": raw,
             "p_seeds": self.p_of_seeds(test, seed),
         }
-        made = Verdict(
+        return Verdict(
             name=self.name,
             verdict=word,
             effect=self.effect,
@@ -220,24 +231,65 @@ class _Part:
             same_sign=float(np.mean(np.sign(by_seed) == np.sign(self.effect))) if self.seeds else np.nan,
             sd_seeds=sd,
             sd_pictures_of_mean=self.of_pictures**0.5,
-            more_seeds=more,
-            limited_by=limited,
+            more_seeds=None,
+            limited_by="seeds",
             words="",
             **fields,
         )
-        return in_words(made, margin=margin, effects=plan["effects"])
 
-    def _limits(self, word: str, margin: float, plan: Mapping[str, Any]) -> tuple[int | None, str]:
-        """How many more seeds would resolve it, if it is what it seems; and what its interval is wide for."""
+    def advised(self, made: Verdict, margin: float, plan: Mapping[str, Any], spending: Spending | None) -> Verdict:
+        """With how many more seeds would resolve it, if it is what it seems; and what its interval is wide for."""
         if self.spread is None:
-            return None, "seeds"
+            return made
         variance = float(_of_seeds(self.values))
-        if word != NOT_RESOLVED:
-            return None, "seeds" if variance >= self.of_pictures else "pictures"
-        given = {"sd_seeds": (variance * self.seeds) ** 0.5, "sd_pictures_of_mean": self.of_pictures**0.5, **plan}
-        ways = (seeds_needed(self.effect, **given), seeds_needed(self.effect, margin=margin, **given))
+        if made.resolved:
+            return replace(made, limited_by="seeds" if variance >= self.of_pictures else "pictures")
+        if self.least > variance + float(self.spread.of_pictures):
+            ever, needed = self._going_on(margin, plan, spending)
+        else:
+            ever, needed = self._likely(margin, plan, spending)
+        more = None if needed is None else max(1, needed - self.seeds)
+        return replace(made, more_seeds=more, limited_by="seeds" if ever else "pictures")
+
+    def _likely(self, margin: float, plan: Mapping[str, Any], spending: Spending | None) -> tuple[bool, int | None]:
+        """Whether any number of seeds would resolve it in 4 of 5 studies, and which number, or which look."""
+        sds = {
+            "sd_seeds": (float(_of_seeds(self.values)) * self.seeds) ** 0.5,
+            "sd_pictures_of_mean": self.of_pictures**0.5,
+        }
+        ways = (seeds_needed(self.effect, **sds, **plan), seeds_needed(self.effect, margin=margin, **sds, **plan))
         needed = [way for way in ways if way is not None]
-        return (max(1, min(needed) - self.seeds), "seeds") if needed else (None, "pictures")
+        if spending is None or not needed:
+            return bool(needed), min(needed, default=None)
+        later = (look for look in spending.looks if look > self.seeds)
+        return True, next((look for look in later if spending.power(self.effect, margin, look, **sds) >= POWER), None)
+
+    def _going_on(self, margin: float, plan: Mapping[str, Any], spending: Spending | None) -> tuple[bool, int | None]:
+        """The same where hardly a picture differs: p itself, if further seeds are like these."""
+        few, off = pictures_p(self.values), abs(self.effect)
+        level, variance = plan["alpha"] / plan["effects"], float(_of_seeds(self.values)) * self.seeds
+        pictures = float(self.spread.of_pictures) if self.spread else 0.0
+
+        def p(seeds: int) -> float:
+            of_seeds = max(variance / seeds, self.least - pictures)
+            sides = (tail(each, of_seeds, pictures, seeds - 1) for each in (margin - off, off))
+            within, beyond = map(float, sides)
+            return min(within, max(2 * beyond, few))
+
+        if p(MOST) > level:
+            return False, None
+        if spending is None:
+            places = range(self.seeds + 1, MOST)
+            return True, places[bisect_left(places, True, key=lambda seeds: p(seeds) <= level)]
+        later = (look for look in spending.looks if look > self.seeds)
+        needed = next((look for look in later if p(look) <= spending.level(look) / spending.effects), None)
+        return needed is not None, needed
+
+
+def _possible(found: Interval) -> Interval:
+    """Without what no difference of shares can be."""
+    low, high = (float(np.clip(end, -1.0, 1.0)) for end in (found.low, found.high))
+    return replace(found, low=low, high=high)
 
 
 def _looked(p: float, level: float, alpha: float) -> float:

@@ -1,5 +1,6 @@
 """What the runs of a plan say together: effects with verdicts, and what each arm reached and took."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -13,12 +14,15 @@ from netwright.lab.compare import Verdict, difference_interval, scalar_interval
 from netwright.lab.factorial import BETWEEN, half_normal, lenth, two_way_table
 from netwright.lab.outcome import Outcome
 from netwright.lab.plan import Arm, Effect, Plan, command
+from netwright.lab.power import smallest_effect
 from netwright.lab.two_way import two_way
+from netwright.lab.wanted import Wanted
+from netwright.records.intervals import Interval
 from netwright.report.calibration import mean_gap
 
 Floats = NDArray[np.float64]
 LOSS = "loss"
-CURVES = ("val_accuracy", "val_loss", "train_loss")
+CURVES = ("val_loss", "train_loss")
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,13 +76,52 @@ class Runs:
 
 
 def rows(runs: Runs, seeds: Sequence[int]) -> list[dict[str, Any]]:
-    """What each arm reached and took, the baseline first."""
-    return [_row(runs, arm, seeds) for arm in runs.plan.rows]
+    """What each arm reached and took, the baseline first; `common` is about the seeds that all arms have."""
+    shared = set.intersection(*(set(of) for of in runs.outcomes.values()))
+    return [_row(runs, arm, seeds) | {"common": _reached(runs, arm, sorted(shared))} for arm in runs.plan.rows]
 
 
-def effects(runs: Runs, verdicts: Mapping[str, Verdict]) -> list[dict[str, Any]]:
-    """Every effect with its verdict, and what else it changes."""
-    return [_effect(runs, effect, verdicts[effect.name]) for effect in runs.plan.effects]
+def ended_early(runs: Runs) -> list[str]:
+    """Arms of which runs diverged, or were stopped by a trick, in words."""
+    found: list[str] = []
+    for arm in runs.plan.rows:
+        held = runs.outcomes[arm.name]
+        early = [run.stopped for run in held.values() if run.stopped]
+        if early:
+            found.append(f"{arm.name}: {len(early)} of {len(held)} runs ended early ({early[0]})")
+    return found
+
+
+def effects(runs: Runs, verdicts: Mapping[str, Verdict], wanted: Wanted) -> list[dict[str, Any]]:
+    """Every effect with its verdict, what else it changes, and how small a one these runs could have told."""
+    return [
+        _effect(runs, effect, verdicts[effect.name])
+        | {"resolvable": _resolvable(verdicts[effect.name], len(runs.plan.effects), wanted)}
+        for effect in runs.plan.effects
+    ]
+
+
+def _resolvable(verdict: Verdict, effects: int, wanted: Wanted) -> float | None:
+    if verdict.n < 2:
+        return None
+    found = smallest_effect(
+        seeds=verdict.n,
+        sd_seeds=verdict.sd_seeds,
+        sd_pictures_of_mean=verdict.sd_pictures_of_mean,
+        effects=effects,
+        alpha=wanted.alpha,
+        test=wanted.test,
+    )
+    return found if math.isfinite(found) else None
+
+
+def _reached(runs: Runs, arm: Arm, seeds: Sequence[int]) -> dict[str, Any]:
+    held = [runs.outcomes[arm.name][seed] for seed in seeds]
+    return {
+        "accuracy": two_way(stack(held, runs.headline), difference=False).to_json(),
+        "seconds": fmean(run.seconds for run in held),
+        "n": len(held),
+    }
 
 
 def _row(runs: Runs, arm: Arm, seeds: Sequence[int]) -> dict[str, Any]:
@@ -103,7 +146,7 @@ def _row(runs: Runs, arm: Arm, seeds: Sequence[int]) -> dict[str, Any]:
         "steps": held[0].steps,
         "stopped": sorted({each.stopped for each in held if each.stopped}),
         "n": len(held),
-        "curves": {name: curve for name in CURVES if (curve := mean_curve(held, name))},
+        "curves": {name: curve for name in (f"val_{runs.headline}", *CURVES) if (curve := mean_curve(held, name))},
         "command": command(arm, seed=seeds[0]),
     }
 
@@ -116,11 +159,14 @@ def _effect(runs: Runs, effect: Effect, verdict: Verdict) -> dict[str, Any]:
     }
     loss = difference_interval(runs.differences(effect, LOSS)).to_json() if LOSS in runs.metrics else None
     held = runs.paired(effect)
+    time = _ratio(effect, held, lambda run: run.seconds)
+    memory = _ratio(effect, held, lambda run: max(1.0, run.memory))
     return found | {
         "loss": loss,
         "calibration": _calibration_difference(effect, held),
-        "time_ratio": _ratio(effect, held, lambda run: run.seconds),
-        "memory_ratio": _ratio(effect, held, lambda run: float(run.memory)),
+        "time_ratio": time and time.value,
+        "time": time and time.to_json(),
+        "memory_ratio": memory and memory.value,
     }
 
 
@@ -131,14 +177,14 @@ def _calibration_difference(effect: Effect, held: Mapping[str, Sequence[Outcome]
     return scalar_interval(np.sum([effect.weights[name] * each for name, each in errors.items()], axis=0)).to_json()
 
 
-def _ratio(effect: Effect, held: Mapping[str, Sequence[Outcome]], of: Callable[[Outcome], float]) -> float | None:
-    """What runs with the trick take over what those without it take."""
-
-    def mean(sign: int) -> float:
-        return fmean(of(run) for name, weight in effect.weights.items() if weight * sign > 0 for run in held[name])
-
-    below = mean(-1)
-    return mean(1) / below if below else None
+def _ratio(effect: Effect, held: Mapping[str, Sequence[Outcome]], of: Callable[[Outcome], float]) -> Interval | None:
+    """How many times as much runs with the trick take as those without, paired by seed; the mean of logarithms."""
+    logs = {name: np.log([of(run) for run in runs]) for name, runs in held.items()}
+    if not all(np.isfinite(each).all() for each in logs.values()):
+        return None
+    seen = scalar_interval(np.sum([effect.weights[name] * each for name, each in logs.items()], axis=0))
+    value, low, high = (float(np.exp(each)) for each in (seen.value, seen.low, seen.high))
+    return Interval(value, low, high, seen.n, seen.method)
 
 
 def stack(held: Sequence[Outcome], metric: str) -> Floats:

@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
+from importlib.metadata import version
 from typing import Any
 
 from netwright.lab.pruning import Pruning
 from netwright.lab.trial import contents
 from netwright.recipes._recipe import Recipe
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -33,10 +34,11 @@ class Job:
 
     @cached_property
     def key(self) -> str:
-        """A hash of everything that decides the outcome; where and how fast it is computed does not belong to it."""
+        """A hash of everything that decides the outcome bit for bit: threads, kind of device and torch round too."""
         weights, rest = contents(self.recipe.weights), self.recipe.changed("auto", weights=None, data="")
         like = "" if self.like == self.recipe.model else self.like
-        known = f"{FORMAT} {rest.key} {weights} {self.fingerprint} {self.split} {like}"
+        rounds = f"{rest.threads} {rest.device.partition(':')[0]} {version('torch')}"
+        known = f"{FORMAT} {rest.key} {weights} {self.fingerprint} {self.split} {like} {rounds}"
         return sha256(known.encode()).hexdigest()[:32]
 
     def to_json(self) -> dict[str, Any]:

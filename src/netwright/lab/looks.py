@@ -9,19 +9,20 @@ share nor sign flips have those.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from scipy import special
 
 from netwright.core.errors import NetwrightError
-from netwright.lab._stat_verdict import Verdict
-from netwright.lab.power import ALPHA, Test, check, fewest_seeds, power, power_of_equivalence
+from netwright.lab._stat_verdict import HARMS, HELPS, Verdict, in_words
+from netwright.lab.power import ALPHA, POWER, Test, check, fewest_seeds, power, power_of_equivalence
 
 METHOD = "alpha spending, O'Brien-Fleming type, summed over looks planned ahead"
 SOURCE = "Lan & DeMets, Biometrika 70, 1983"
 FIRST, EVERY = 4, 2
+HOPE = 0.2  # power at a later look that is worth seeds where pictures seem to limit an effect
 MARGIN = 0.01
 
 
@@ -88,6 +89,15 @@ class Spending:
         """For `compare`: by name of the effect, from its number of seeds."""
         return {name: self.level(count) for name, count in seeds.items()}
 
+    def power(self, effect: float, margin: float, seeds: int, *, sd_seeds: float, sd_pictures_of_mean: float) -> float:
+        """How often a look with so many seeds would show a difference, or that there is none, whichever is likelier."""
+        alpha = self.level(seeds)
+        if not alpha:
+            return 0.0
+        given: dict[str, Any] = {"seeds": seeds, "effects": self.effects, "alpha": alpha}
+        given |= {"sd_seeds": sd_seeds, "sd_pictures_of_mean": sd_pictures_of_mean}
+        return max(power(effect, test=self.test, **given), power_of_equivalence(effect, margin, **given))
+
     def after(self, seeds: int) -> int | None:
         """The next look; None after the last."""
         return next((place for place in self.looks if place > seeds), None)
@@ -103,7 +113,8 @@ def next_seeds(
 ) -> dict[str, int]:
     """How many seeds to add to which effects before looking again.
 
-    Effects that are resolved get none, nor do those that pictures limit. Of the others, those come first whose
+    Effects that are resolved get none, nor do those that pictures limit so far that no look would show them in one of
+    five studies. Of the others, those come first whose
     predicted power rises most for each second, to any later look, if they are what they seem; each goes to its next
     planned look.
 
@@ -126,7 +137,9 @@ def next_seeds(
             f"what a seed of '{missing[0]}' costs is not known", "give seconds above 0 for each effect"
         )
     gains = {
-        name: _gain(found, costs[name], spending, margin) for name, found in verdicts.items() if _open(found, spending)
+        name: _gain(found, costs[name], spending, margin)
+        for name, found in verdicts.items()
+        if _open(found, spending, margin)
     }
     added, left = dict[str, int](), budget
     for name in sorted(gains, key=lambda name: -gains[name]):
@@ -138,8 +151,53 @@ def next_seeds(
     return added
 
 
-def _open(found: Verdict, spending: Spending) -> bool:
-    return not found.resolved and found.limited_by != "pictures" and spending.after(found.n) is not None
+def kept(before: Mapping[str, Verdict], now: Mapping[str, Verdict], *, margin: float = MARGIN) -> dict[str, Verdict]:
+    """The newest verdicts, with what an earlier look resolved and this one leaves open.
+
+    Arms that effects share get seeds for each of them, so that an effect may be looked at again after it was resolved,
+    with a level that finds it no more. What was found stays found: over all looks the least p of each effect, over
+    what that look could spend, is below x in at most x of studies without it (the union bound), and Holm over those
+    names all that Holm named at any look.
+
+    Verdict, p, p_equivalence and test are then those of the earlier look, and `resolved_at` and the words say with how
+    many seeds; effect, intervals and all else are the newest. Nothing is kept that the newest effect denies: one of
+    the other sign, or as large as the margin where there was to be no difference larger than that.
+
+    Args:
+        before: of the look before, as this function gave it; {} at the first.
+        now: of this look, by `compare`.
+        margin: as of `compare`.
+    """
+    return {
+        name: _kept(before[name], found, margin, len(now)) if name in before else found for name, found in now.items()
+    }
+
+
+def _kept(before: Verdict, now: Verdict, margin: float, effects: int) -> Verdict:
+    different = before.verdict in (HELPS, HARMS)
+    agrees = before.effect * now.effect > 0 if different else abs(now.effect) < margin
+    stronger = now.verdict in (HELPS, HARMS) or (now.resolved and not different)
+    if not before.resolved or stronger or not agrees:
+        return now
+    held = replace(
+        now,
+        verdict=before.verdict,
+        p=before.p,
+        p_equivalence=min(before.p_equivalence, now.p_equivalence),
+        test=before.test,
+        more_seeds=None,
+        resolved_at=before.resolved_at or (before.n if before.n != now.n else None),
+    )
+    return in_words(held, margin=margin, effects=effects)
+
+
+def _open(found: Verdict, spending: Spending, margin: float) -> bool:
+    """Whether a later look may resolve it; of few seeds, that pictures limit it is a guess, and some hope is enough."""
+    if found.resolved or spending.after(found.n) is None:
+        return False
+    if found.limited_by != "pictures":
+        return True
+    return any(_predicted(found, look, spending, margin) >= HOPE for look in spending.looks if look > found.n)
 
 
 def _gain(found: Verdict, cost: float, spending: Spending, margin: float) -> float:
@@ -152,18 +210,7 @@ def _gain(found: Verdict, cost: float, spending: Spending, margin: float) -> flo
 
 
 def _predicted(found: Verdict, seeds: int, spending: Spending, margin: float) -> float:
-    """The power to show a difference or that there is none, whichever is more likely."""
-    alpha = spending.level(seeds)
-    if not alpha:
-        return 0.0
-    part = partial(power, found.effect, test=spending.test), partial(power_of_equivalence, found.effect, margin)
-    return max(
-        ask(
-            seeds=seeds,
-            sd_seeds=found.sd_seeds,
-            sd_pictures_of_mean=found.sd_pictures_of_mean,
-            effects=spending.effects,
-            alpha=alpha,
-        )
-        for ask in part
-    )
+    """The power of a look; where hardly a picture differs, only `more_seeds` knows of it."""
+    sds = {"sd_seeds": found.sd_seeds, "sd_pictures_of_mean": found.sd_pictures_of_mean}
+    seen = spending.power(found.effect, margin, seeds, **sds)
+    return seen if found.more_seeds is None or seeds < found.n + found.more_seeds else max(seen, POWER)

@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from netwright.core.errors import Interrupted, NetwrightError
 from netwright.data import Data
 from netwright.engine.evaluate import Evaluation, evaluate
 from netwright.engine.loop import Watcher, interruption, train
 from netwright.engine.random import key
-from netwright.engine.run import Run
+from netwright.engine.run import NonFiniteError, Run
+from netwright.engine.saver import Saver
 from netwright.engine.signals import stops_on_signals
 from netwright.lab._kept import Kept
 from netwright.lab.job import Job
@@ -63,7 +65,7 @@ def measure(
         if kept is not None:
             kept.go_on(parts.run)
         with _stopped(parts.run, stopping), _memory_told():
-            train(parts.run, Watcher() if job.pruning is None else Pruner(job.pruning), kept or Unsaved())
+            _trained(parts.run, Watcher() if job.pruning is None else Pruner(job.pruning), kept or Unsaved())
             seen = _evaluated(parts, split)
         found = _outcome(parts, seen, perf_counter() - begun, kept, shared)
     finally:
@@ -136,6 +138,14 @@ def network_like(like: str, recipe: Recipe, classes: int, channels: int) -> tupl
     return models[1], [len(shared), len(own)]
 
 
+def _trained(run: Run, watcher: Watcher, save: Saver) -> None:
+    """Train to the end, or until the loss is not a number: that a recipe diverges is worth knowing."""
+    try:
+        train(run, watcher, save)
+    except NonFiniteError as error:
+        run.stopped = f"diverged: {error.problem}"
+
+
 @contextmanager
 def _stopped(run: Run, stopping: Stopping) -> Generator[None]:
     try:
@@ -170,7 +180,7 @@ def _outcome(parts: Parts, seen: Evaluation, seconds: float, kept: Kept | None, 
     return Outcome(
         values={name: values.astype(np.float32) for name, values in seen.values.items()},
         labels=np.nan_to_num(seen.labels, nan=-1).astype(np.int64),
-        confidence=None if seen.output is None else softmax(seen.output).max(1).astype(np.float32),
+        confidence=None if seen.output is None else _confidence(seen.output),
         history=list(run.history),
         seconds=before + seconds,
         images_per_second=float(np.median(rates)) if rates else float("nan"),
@@ -180,6 +190,11 @@ def _outcome(parts: Parts, seen: Evaluation, seconds: float, kept: Kept | None, 
         machine=machine(run) | ({"shared_tensors": shared} if shared else {}),
         stopped=run.stopped,
     )
+
+
+def _confidence(output: NDArray[Any]) -> NDArray[np.float32]:
+    """The largest probability of each picture; 0 where a network that diverged gives none. N K -> N."""
+    return np.nan_to_num(softmax(output).max(1), nan=0.0).astype(np.float32)
 
 
 def machine(run: Run) -> dict[str, Any]:

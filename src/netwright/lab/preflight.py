@@ -1,6 +1,7 @@
 """What the runs of a plan will take, measured by a few updates of each arm before any of them is trained."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from statistics import median
 from time import perf_counter
@@ -12,13 +13,14 @@ from netwright.data import Data
 from netwright.data.subset import changed, taken
 from netwright.engine.evaluate import evaluate
 from netwright.engine.loop import Watcher, train
-from netwright.engine.run import Run
+from netwright.engine.run import NonFiniteError, Run
 from netwright.lab.trial import Unsaved
 from netwright.recipes._assemble import Parts, assemble, evaluation_batch
 from netwright.recipes._memory import forget_peak, peak
 from netwright.recipes._recipe import Recipe
 
-WARM, TIMED = 3, 6  # updates: the first ones are slower
+WARM, FEWEST, MOST = 3, 6, 40  # updates: the first ones are slower, and short ones vary more
+ENOUGH = 2.0  # seconds after which no more than the fewest are timed
 EVALUATED = 512  # pictures
 
 
@@ -89,13 +91,14 @@ def preflight(recipe: Recipe, data: Data, split: str) -> Cost:
     try:
         parts = assemble(recipe.changed("auto", epochs=1), data=some_of(data, _batch(recipe), recipe.seed))
         overhead = perf_counter() - begun
-        train(parts.run, watch, Unsaved())
+        with suppress(EnoughError, NonFiniteError):  # a run that diverges at once still took its time
+            train(parts.run, watch, Unsaved())
         each = _evaluation(parts)
     finally:
         torch.set_num_threads(threads)
     sides = {side: len(held) for side, held in data.splits.items()}
     return Cost(
-        step=median(watch.seconds[WARM:] or watch.seconds),
+        step=watch.step,
         picture=each,
         steps_an_epoch=_steps(parts, len(data.splits["train"])),
         epochs=recipe.epochs,
@@ -111,7 +114,7 @@ def some_of(data: Data, batch_size: int, seed: int) -> Data:
     """As many training pictures as are timed, some to evaluate, and no other split."""
     train = data.splits["train"]
     order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed % 2**31)).numpy()
-    wanted = order[: batch_size * (WARM + TIMED)]
+    wanted = order[: batch_size * (WARM + MOST)]
     part = {"train": taken(train, wanted), "val": taken(train, order[: min(EVALUATED, len(order))])}
     return replace(changed(data, part, data.classes, "a few, to measure speed"), splits=part)
 
@@ -136,17 +139,35 @@ def _evaluation(parts: Parts) -> float:
     return (perf_counter() - begun) / len(source)
 
 
+class EnoughError(Exception):
+    """Enough updates are timed."""
+
+
 class Stopwatch(Watcher):
     """Seconds between updates."""
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
-        self._last: float | None = None
+        self._last = perf_counter()
+
+    @property
+    def step(self) -> float:
+        """Of an update, once the first ones are over."""
+        return median(self.seconds[WARM:] or self.seconds or [perf_counter() - self._last])
+
+    def started(self, run: Run) -> None:
+        """Training begins."""
+        self._last = perf_counter()
 
     def stepped(self, run: Run) -> None:
-        """An update is done; on an accelerator, when it has really been computed."""
+        """An update is done; on an accelerator, when it has really been computed.
+
+        Raises:
+            EnoughError: no more are needed.
+        """
         float(run.passed.loss)
         now = perf_counter()
-        if self._last is not None:
-            self.seconds.append(now - self._last)
+        self.seconds.append(now - self._last)
         self._last = now
+        if len(self.seconds) >= WARM + FEWEST and sum(self.seconds) > ENOUGH:
+            raise EnoughError

@@ -14,6 +14,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from netwright.core.errors import NetwrightError, unknown
+from netwright.records.store import masked
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -119,7 +120,7 @@ def storage_for(url: str) -> "RDBStorage":
             storage = optuna_().storages.RDBStorage(url.translate(BRACKETS), engine_kwargs=options)
     except (SQLAlchemyError, ModuleNotFoundError, RuntimeError) as error:
         fix = "check the address: --store sqlite:///runs.db, or postgresql+psycopg://user:password@host/database"
-        raise NetwrightError(f"the search cannot be kept in the run store: {error}", fix) from error
+        raise NetwrightError(f"the search cannot be kept in the run store: {masked(str(error))}", fix) from error
     if url.startswith("sqlite"):
         event.listen(storage.engine, "connect", _on_connect)
     return storage
@@ -168,5 +169,5 @@ def _trial(pruning: Pruning) -> Any:
             )
             return optuna.trial.Trial(study, number)
     except KeyError as error:
-        problem = f"there is no trial {pruning.trial} of the search {pruning.study} in {pruning.storage}"
+        problem = f"there is no trial {pruning.trial} of the search {pruning.study} in {masked(pruning.storage)}"
         raise NetwrightError(problem, "start the search again with the same command") from error

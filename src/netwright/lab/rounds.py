@@ -2,19 +2,16 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from netwright.lab.compare import Verdict, compare
 from netwright.lab.executors import Executor
-from netwright.lab.findings import Runs, effects, factorial_part, rows
+from netwright.lab.findings import Runs, effects, ended_early, factorial_part, rows
+from netwright.lab.foreseen import Prepared
 from netwright.lab.looks import METHOD, SOURCE, Spending, next_seeds
 from netwright.lab.outcome import Outcome
 from netwright.lab.run import run_jobs
 from netwright.records.outcomes import OutcomeStore
-
-if TYPE_CHECKING:
-    from netwright.lab.ablate import Prepared
 
 
 class Rounds:
@@ -30,7 +27,7 @@ class Rounds:
 
     def __init__(
         self,
-        prepared: "Prepared",
+        prepared: Prepared,
         store: OutcomeStore,
         executor: Executor,
         told: Callable[[str], None],
@@ -51,14 +48,14 @@ class Rounds:
 
     def until_resolved(self, spending: Spending) -> dict[str, Any]:
         """A few seeds of every arm, then more of those whose effects they would resolve soonest, look by look."""
-        wanted, plan, begun = self.prepared.wanted, self.prepared.plan, perf_counter()
+        wanted, plan = self.prepared.wanted, self.prepared.plan
         counts = {effect.name: spending.looks[0] for effect in plan.effects}
         looks: list[dict[str, Any]] = []
         while True:
             self.train(self._with_seeds(counts))
             seeds = {effect.name: len(self.runs.seeds_of(effect)) for effect in plan.effects}
             verdicts = self.compared(spending.levels(seeds))
-            left = math.inf if wanted.budget is None else wanted.budget - (perf_counter() - begun)
+            left = math.inf if wanted.budget is None else wanted.budget - self._spent()
             more = next_seeds(verdicts, self._costs(), spending=spending, budget=left, margin=wanted.margin)
             looks.append(_look(len(looks) + 1, verdicts, spending, more))
             self.told(f"look {len(looks)}: {len(looks[-1]['resolved'])} of {len(verdicts)} resolved")
@@ -66,6 +63,11 @@ class Rounds:
                 spent = max(spending.spent(count) for count in seeds.values())
                 return self.summary(verdicts, {"method": METHOD, "source": SOURCE, "spent": spent, "rows": looks})
             counts = {name: count + more.get(name, 0) for name, count in seeds.items()}
+
+    def _spent(self) -> float:
+        """Seconds of all runs so far, also of those that an earlier call did."""
+        every = {id(held): held.seconds for of in self.outcomes.values() for held in of.values()}
+        return sum(every.values()) / self.prepared.processes
 
     def _with_seeds(self, counts: Mapping[str, int]) -> list[tuple[str, int]]:
         """Arms with the seeds that their effects want, a seed of all before the next."""
@@ -150,11 +152,11 @@ class Rounds:
             },
             "baseline": found[0],
             "rows": found,
-            "arms": effects(runs, verdicts),
+            "arms": effects(runs, verdicts, wanted),
             "factorial": factorial_part(runs),
             "looks": looks,
             "commands": [self.command] if self.command else [],
-            "notes": [*plan.notes, *prepared.notes],
+            "notes": [*plan.notes, *prepared.notes, *ended_early(runs)],
         }
 
 

@@ -2,32 +2,38 @@
 
 import signal
 import time
+import zlib
 from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager, suppress
 from threading import Event, Thread
 from types import FrameType
+from zipfile import BadZipFile
 
-from netwright.core.errors import Interrupted, NetwrightError
+from netwright.core.errors import NetwrightError
 from netwright.engine.signals import EXIT_OF
 from netwright.lab.executors._executor import Executor, is_gone
+from netwright.lab.executors._signals import interrupted
 from netwright.lab.job import Job
 from netwright.lab.outcome import Outcome
 from netwright.lab.pruning import PRUNED
-from netwright.records.outcomes import RUNNING, OutcomeStore
+from netwright.records.outcomes import OutcomeStore
 
 LEASE = 60.0  # seconds for which a claim holds if its driver falls silent; it renews them three times as often
 POLL = 1.0  # seconds between two looks at what others compute
-LOOKED_AT = 1000  # claims, newest first, when one is looked for whose driver is gone
 
 Told = Callable[[str], None]
+
+
+def _silent(words: str) -> None:
+    """Where nobody listens."""
 
 
 def run_jobs(
     jobs: Iterable[Job],
     store: OutcomeStore,
     executor: Executor,
-    told: Told = lambda words: None,
+    told: Told = _silent,
     *,
     labels: Mapping[str, str] | None = None,
 ) -> dict[str, Outcome]:
@@ -70,6 +76,8 @@ class Work:
         self.refused: set[str] = set()
         self.outcomes: dict[str, Outcome] = {}
         self.problem: Exception | None = None
+        if store.told is None and told is not _silent:
+            store.told = told
 
     def done(self) -> None:
         """Compute and wait, until every job has its outcome.
@@ -91,11 +99,29 @@ class Work:
         """Take what is in the store."""
         contents = self.store.contents(keys)
         for key in [key for key in self.wanted if key in contents]:
+            outcome = self._read(key, contents[key])
+            if outcome is None:
+                continue
             self.wanted.remove(key)
             self.refused.discard(key)
-            self.outcomes[key] = Outcome.from_bytes(contents[key])
+            self.outcomes[key] = outcome
             if told:
                 self._tell(key, ", computed elsewhere")
+
+    def _read(self, key: str, content: bytes) -> Outcome | None:
+        """What the store holds; None if nobody can read it, and then it is to be computed anew.
+
+        Raises:
+            NetwrightError: a newer netwright wrote it.
+        """
+        try:
+            return Outcome.from_bytes(content)
+        except (NetwrightError, BadZipFile, zlib.error) as error:
+            if isinstance(error, NetwrightError) and error.__cause__ is None:
+                raise
+        self.store.discard(key, content)
+        self.told(f"run {key} in {self.store} cannot be read: it counts as damaged, and is computed anew")
+        return None
 
     def _begin(self) -> None:
         """Claim what is free, in order, and hand it to the executor, until that is full."""
@@ -113,14 +139,12 @@ class Work:
     def _claim(self, key: str) -> bool:
         if self._is_ours(key):
             return True
-        if key in self.refused:
-            return False
         self.refused.add(key)
-        for row in self.store.list(LOOKED_AT):
-            if row.key == key and row.status == RUNNING and row.owner is not None and is_gone(row.owner):
-                self.store.release(key, row.owner)
-                return self._is_ours(key)
-        return False
+        owner = self.store.owner(key)  # at every look: it may have been killed since the last
+        if owner is None or not is_gone(owner):
+            return False
+        self.store.release(key, owner)
+        return self._is_ours(key)
 
     def _is_ours(self, key: str) -> bool:
         recipe, data = self.jobs[key].recipe, self.jobs[key].fingerprint
@@ -198,18 +222,15 @@ class Work:
         finally:
             over.set()
             for key in self.claimed:
-                self.store.release(key, self.executor.owner)
+                with suppress(NetwrightError):  # what ended this is to be told; the lease runs out by itself
+                    self.store.release(key, self.executor.owner)
 
     @contextmanager
     def stops_on_signals(self) -> Generator[None]:
         """Let the first signal end this in order; outside the main thread nothing is changed."""
 
         def stop(number: int, _: FrameType | None) -> None:
-            name = "Ctrl-C" if number == signal.SIGINT else "SIGTERM or SIGUSR1"
-            kept = f"{len(self.outcomes)} of {len(self.jobs)} runs are finished and kept"
-            error = Interrupted(f"stopped by {name}; {kept}", "the same command goes on from there")
-            error.exit_code = EXIT_OF[signal.Signals(number)]
-            raise error
+            raise interrupted(number, f"{len(self.outcomes)} of {len(self.jobs)} runs are finished and kept")
 
         mine = [number for number in EXIT_OF if signal.getsignal(number) is not None]
         try:

@@ -1,11 +1,11 @@
 """Recipes of a plan with nothing left open, so that arms differ from the baseline in what they say and nowhere else."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -16,13 +16,14 @@ from netwright.engine.device import available_threads, profile
 from netwright.lab.plan import Arm, Plan
 from netwright.lab.preflight import Cost, preflight
 from netwright.lab.trial import contents, data_of, network_for
+from netwright.lab.wanted import Equal
 from netwright.recipes._choose import batch_size_for
 from netwright.recipes._memory import left
 from netwright.recipes._recipe import LARGEST, Recipe
 from netwright.records.atomic import write_atomic
 
-Equal = Literal["epochs", "steps", "time"]
-FORMAT = 1
+FORMAT = 2
+NOISE = 0.1  # of the logarithm of a ratio of times: what two measurements of the same arm differ by
 USABLE = 0.8  # of the memory that is left, for processes beside each other
 SEEN = ("data", "image_size", "channels", "fit", "group", "quarantine", "val_fraction", "test_fraction")
 
@@ -113,24 +114,28 @@ def equalised(plan: Plan, costs: Mapping[str, Cost], equal: Equal) -> tuple[Plan
     def epochs(arm: Arm) -> int:
         own = costs[arm.name]
         ratio = base.steps_an_epoch / own.steps_an_epoch if equal == "steps" else base.epoch / own.epoch
-        return max(1, round(plan.baseline.recipe.epochs * ratio))
+        alike = equal == "time" and abs(math.log(ratio)) < NOISE
+        return plan.baseline.recipe.epochs if alike else max(1, round(plan.baseline.recipe.epochs * ratio))
 
     lengths = {arm.name: epochs(arm) for arm in plan.arms} | {plan.baseline.name: plan.baseline.recipe.epochs}
     same = replaced(plan, lambda arm: arm.recipe.changed("auto", epochs=lengths[arm.name]))
     return same, {name: cost.of(lengths[name]) for name, cost in costs.items()}
 
 
-def computed_alike(plan: Plan, costs: Mapping[str, Cost], processes: int) -> Plan:
+def computed_alike(plan: Plan, costs: Mapping[str, Cost], threads: int) -> Plan:
     """The plan with the device, the precision and the threads of the baseline in every arm that does not say."""
-    base = plan.baseline.recipe
-    device = str(profile(base.device).device)
+    device = str(profile(plan.baseline.recipe.device).device)
     precision = costs[plan.baseline.name].precision
-    threads = base.threads or max(1, available_threads() // processes)
     return replaced(plan, lambda arm: arm.recipe.resolved(device=device, precision=precision, threads=threads))
 
 
+def threads_for(plan: Plan, processes: int) -> int:
+    """Threads of each run, so that all processes together have the cores."""
+    return plan.baseline.recipe.threads or max(1, available_threads() // processes)
+
+
 def with_threads(plan: Plan) -> Plan:
-    """The plan with one thread for each run, unless the recipe says; device and precision are the workers' to decide."""
+    """The plan with one thread a run, unless the recipe says; device and precision are left to the workers."""
     return replaced(plan, lambda arm: arm.recipe.resolved(threads=plan.baseline.recipe.threads or 1))
 
 
@@ -148,27 +153,31 @@ def plan_key(plan: Plan, data: Mapping[str, Data]) -> str:
     return sha256(json.dumps([FORMAT, known]).encode()).hexdigest()
 
 
-def keep_costs(file: Path, key: str, costs: Mapping[str, Cost]) -> None:
-    """Remember what runs take, so that a plan that goes on is the same plan."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    held = {"key": key, "costs": {name: cost.to_json() for name, cost in costs.items()}}
-    write_atomic(file, json.dumps(held, indent=2))
+@dataclass(frozen=True)
+class Known:
+    """What was found out before the first run of a plan, and holds for the rest of it.
+
+    Attributes:
+        costs: of one run, by the name of the arm.
+        threads: of each run; another number would round otherwise. None until it is settled.
+    """
+
+    costs: Mapping[str, Cost]
+    threads: int | None = None
+
+    def keep(self, file: Path, key: str) -> None:
+        """Remember it under the plan's key, so that a plan that goes on is the same plan."""
+        file.parent.mkdir(parents=True, exist_ok=True)
+        costs = {name: cost.to_json() for name, cost in self.costs.items()}
+        write_atomic(file, json.dumps({"key": key, "costs": costs, "threads": self.threads}, indent=2))
 
 
-def kept_costs(file: Path, key: str) -> dict[str, Cost] | None:
-    """What `keep_costs` wrote for this plan; None where it did not, or it cannot be read."""
+def known(file: Path, key: str) -> Known | None:
+    """What was kept of this plan; None where nothing was, or it cannot be read."""
     try:
         held = parsed(file.read_bytes())
         if held["key"] != key:
             return None
-        return {name: Cost.from_json(cost) for name, cost in held["costs"].items()}
+        return Known({name: Cost.from_json(cost) for name, cost in held["costs"].items()}, held["threads"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def shared_runs(arms: Sequence[Arm]) -> dict[str, list[str]]:
-    """Names of arms by what is trained: arms that are the same are trained once."""
-    found: dict[str, list[str]] = {}
-    for arm in arms:
-        found.setdefault(arm.recipe.key, []).append(arm.name)
-    return found

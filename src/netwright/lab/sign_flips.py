@@ -16,7 +16,8 @@ MOST_EXACT = 16  # seeds; of more, signs are drawn
 SAMPLED = 2**15
 EXACT = 1e-12  # what rounding may take off a sum
 FEW = 12  # pictures that differ; of more, their sum is as good as normal
-KINDS = (-1, 0, 1)
+FINEST = 64  # steps of a whole picture, in contrasts of 128 runs
+ROUNDED = 1e-6
 
 
 def seeds_p(by_seed: Floats, of_pictures: Floats | float = 0.0, *, seed: int = 0) -> Floats:
@@ -58,9 +59,16 @@ def signs(count: int, seed: int = 0) -> Floats:
     return drawn
 
 
-def right_or_wrong(values: NDArray[Any]) -> bool:
-    """Whether differences are of outcomes that are 0 or 1."""
-    return bool(np.isin(values, KINDS).all())
+def steps(values: NDArray[Any]) -> int:
+    """How many steps make a whole picture, where outcomes are right or wrong: 1 for two runs, 4 for contrasts of 8.
+
+    A contrast of 2^k runs adds up that many outcomes times ± 2 / 2^k. 0: values lie on no such steps, as losses do.
+    """
+    for parts in (2**power for power in range(FINEST.bit_length())):
+        scaled = values * parts
+        if (np.abs(scaled - np.rint(scaled)) < ROUNDED * parts).all():
+            return parts
+    return 0
 
 
 def pictures_p(values: NDArray[Any]) -> float:
@@ -70,9 +78,9 @@ def pictures_p(values: NDArray[Any]) -> float:
     pictures differ it has nothing to add, and is 0.
 
     Args:
-        values: S N, of outcomes that are 0 or 1.
+        values: S N, differences or contrasts of outcomes that are right or wrong (`steps`).
     """
-    sums = np.rint(values.sum(0)).astype(np.int64)
+    sums = np.rint(values.sum(0) * steps(values)).astype(np.int64)
     sizes, counts = np.unique(np.abs(sums[sums != 0]), return_counts=True)
     if counts.sum() > FEW:
         return 0.0

@@ -15,6 +15,7 @@ import torch
 from netwright.core.errors import NetwrightError, unknown
 from netwright.data import Data
 from netwright.engine.device import available_threads
+from netwright.lab import executors
 from netwright.lab.arms import Arm, command
 from netwright.lab.executors import Executor, executor_for
 from netwright.lab.job import Job
@@ -81,13 +82,15 @@ def tune(
     wanted, output, begun = wanted or Wanted(), Path(output), perf_counter()
     check(wanted)
     optuna_()
+    executors.check(on, gpus)
+    space_of(recipe, ranges, tricks=tricks)
     refuse_unwritable(output)
-    space_of(recipe, ranges, tricks=tricks)  # refuses what it can before data are opened
+    held = OutcomeStore(store) if store else OutcomeStore.beside(output)  # all this is refused before data are opened
+    held.told = told
     data = data_of(recipe)
     space = space_of(settled(recipe, data, processes), ranges, tricks=tricks)
     for line in space_lines(space, wanted, len(data.splits["val"])):
         told(line)
-    held = OutcomeStore(store) if store else OutcomeStore.beside(output)
     study = opened_study(space, study_name(space, data, wanted), held.url, wanted)
     with executor_for(on, processes=processes, threads=space.recipe.threads, gpus=gpus, store=held.url) as executor:
         searched(study, space, data, wanted, held, executor, told)

@@ -117,7 +117,7 @@ class Search(Work):
         store: of finished runs.
         executor: entered.
         told: hears how it goes.
-        on_trial: hears of each trial's end: its number, its values, what it reached or why not.
+        on_trial: hears of each trial's end: its number, how many have ended, its values, what it reached or why not.
     """
 
     def __init__(
@@ -158,7 +158,11 @@ class Search(Work):
                 while self._has_room():
                     self._start(self._asked())
                 if not self.flights and not self.parked:
-                    return
+                    if not self._others():
+                        return
+                    time.sleep(POLL)
+                    self._take_up()
+                    continue
                 for flight in self.parked[:]:
                     self.parked.remove(flight)
                     self._start(flight)
@@ -167,9 +171,17 @@ class Search(Work):
     def _has_room(self) -> bool:
         if len(self.flights) + len(self.parked) >= self.executor.slots or time.monotonic() >= self.until:
             return False
-        states = optuna_().trial.TrialState
-        counted = (states.COMPLETE, states.PRUNED, states.RUNNING)
-        return len(self.study.get_trials(deepcopy=False, states=counted)) < self.limits.trials
+        return self._count("COMPLETE", "PRUNED", "RUNNING") < self.limits.trials
+
+    def _others(self) -> bool:
+        """Whether it depends on trials of other drivers if there are enough: they may end well, or have been killed."""
+        if time.monotonic() >= self.until or self._count("COMPLETE", "PRUNED") >= self.limits.trials:
+            return False
+        return self._count("RUNNING") > 0
+
+    def _count(self, *states: str) -> int:
+        wanted = tuple(optuna_().trial.TrialState[state] for state in states)
+        return len(self.study.get_trials(deepcopy=False, states=wanted))
 
     def _take_up(self) -> None:
         """Trials whose driver is gone are marked as failed, and asked for again."""
@@ -183,11 +195,11 @@ class Search(Work):
 
     def _is_gone(self, trial: Any) -> bool:
         owner, key = trial.user_attrs.get(OWNER), trial.user_attrs.get(KEY)
-        if owner is None or key is None:
+        if owner is not None and is_gone(owner):
+            return True
+        if owner is None or key is None:  # its driver is about to say, or was killed in that moment
             began = trial.datetime_start
             return began is None or time.time() - began.timestamp() > LEASE
-        if is_gone(owner):
-            return True
         # On another machine: gone if it let its lease run out.
         if self.store.finished([key]) or owner == self.executor.owner:
             return False
@@ -200,6 +212,7 @@ class Search(Work):
         """A new trial, with its jobs; its record says who trains it, should that be the last that is heard."""
         with quiet():
             trial = self.study.ask()
+            trial.set_user_attr(OWNER, self.executor.owner)  # first: without it, nobody could tell that it was killed
             values = self.space.drawn(trial)
         recipe = self.space.to_recipe(values)
         seeds = range(recipe.seed, recipe.seed + self.limits.seeds)
@@ -207,7 +220,7 @@ class Search(Work):
         if self.limits.pruner != "none" and trial.number >= STARTUP and values != self.space.usual:
             how = Pruning(self.store.url, self.study.study_name, trial.number, f"val_{self.metric}", recipe.epochs)
             jobs[0] = replace(jobs[0], pruning=how)
-        for name, value in ((VALUES, values), (KEY, jobs[0].key), (OWNER, self.executor.owner)):
+        for name, value in ((VALUES, values), (KEY, jobs[0].key)):
             trial.set_user_attr(name, value)
         return Flight(trial, values, tuple(jobs))
 
@@ -216,8 +229,10 @@ class Search(Work):
         while len(flight.outcomes) < len(flight.jobs):
             key = flight.job.key
             self.jobs.setdefault(key, flight.job)
-            if (content := self.store.content(key)) is not None:
-                flight.outcomes.append(Outcome.from_bytes(content))
+            content = self.store.content(key)
+            found = None if content is None else self._read(key, content)
+            if found is not None:
+                flight.outcomes.append(found)
                 continue
             if not flight.outcomes and (twin := self._stopped_before(flight)) is not None:
                 self._stop(flight, twin)
@@ -294,8 +309,10 @@ class Search(Work):
     def _end(self, flight: Flight, value: float | None, state: str, about: dict[str, Any]) -> None:
         flight.trial.set_user_attr(ABOUT, about)
         self._tell_study(flight.trial.number, value, state)
-        number = flight.trial.number
-        self.on_trial({"number": number, "state": state, "value": value, "values": flight.values, **about})
+        number, ended = flight.trial.number, self._count("COMPLETE", "PRUNED")
+        self.on_trial(
+            {"number": number, "ended": ended, "state": state, "value": value, "values": flight.values, **about}
+        )
 
     def _tell_study(self, number: int, value: float | None, state: str) -> None:
         with quiet():

@@ -41,7 +41,7 @@ def _condition(when: tuple[str, Any] | None) -> str:
 def trial_line(row: Found, trials: int, best: float | None, *, usual: bool = False) -> str:
     """One trial's end; `usual` is the recipe as it was."""
     values = "the recipe as it was" if usual else settings(row["values"])
-    head = f"trial {row['number'] + 1} of {trials}:"
+    head = f"trial {row['ended']} of {max(trials, row['ended'])}:"
     if row.get("problem"):
         return f"{head} cannot be trained ({row['problem']}): {values}"
     if row["state"] == "PRUNED":

@@ -1,12 +1,12 @@
 """What runs of the lab gave, each under its key, and who is computing what is not there yet: nothing runs twice."""
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, LargeBinary, and_, func, or_, select, update
+from sqlalchemy import URL, BigInteger, ColumnElement, LargeBinary, and_, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -44,7 +44,16 @@ class OutcomeStore(Store):
 
     A claim is a lease: its owner renews it while it computes. When the owner no longer does, the lease runs out, and
     anybody may claim the run. Whether it has run out is asked of the database's clock alone.
+
+    Attributes:
+        told: hears of damage, of each run once; without it, it is a warning.
     """
+
+    told: Callable[[str], None] | None = None
+
+    def __init__(self, url: str | URL) -> None:
+        super().__init__(url)
+        self._known_damaged: set[str] = set()
 
     def finished(self, keys: Iterable[str]) -> set[str]:
         """Those of the keys whose outcome is here and undamaged."""
@@ -107,6 +116,25 @@ class OutcomeStore(Store):
             ).returning(StoredOutcome.key)
             return session.execute(taken).first() is not None
 
+    def owner(self, key: str) -> str | None:
+        """Who computes a run at this moment, or did when last heard of; None where nobody does."""
+        chosen = select(StoredOutcome.owner).where(StoredOutcome.key == key, StoredOutcome.status == RUNNING)
+        with self._reading() as session:
+            return session.scalar(chosen)
+
+    def discard(self, key: str, content: bytes) -> None:
+        """Forget what a run gave, since nobody can read it, so that it may be computed again.
+
+        Args:
+            key: of the run.
+            content: what cannot be read; if there is another by now, that stays.
+        """
+        read = (StoredOutcome.key == key, StoredOutcome.status == DONE)
+        values = {"status": FREE, "owner": None, "finished": None, "content": None, "digest": None, "summary": {}}
+        with self._writing() as session:
+            same = StoredOutcome.digest == sha256(content).digest()
+            session.execute(update(StoredOutcome).where(*read, same).values(values))
+
     def renew(self, keys: Iterable[str], owner: str, lease: float = 60.0) -> set[str]:
         """Hold claims for `lease` seconds from now; those that are still the owner's come back."""
         held: set[str] = set()
@@ -164,9 +192,17 @@ class OutcomeStore(Store):
             session.execute(ended.values(status=status, owner=None, until=None, problem=problem))
 
     def _tell(self, damaged: Iterable[str]) -> None:
-        if keys := sorted(damaged):
+        keys = sorted(damaged)
+        if self.told is not None:
+            keys = sorted(set(keys) - self._known_damaged)
+            self._known_damaged.update(keys)
+        if keys:
             told = f"{len(keys)} in {self} do not match their SHA-256 and count as not run: {', '.join(keys[:3])}"
-            warnings.warn(f"damaged outcomes: {told}{' …' if keys[3:] else ''}", RuntimeWarning, stacklevel=3)
+            words = f"damaged outcomes: {told}{' …' if keys[3:] else ''}"
+            if self.told is not None:
+                self.told(words)
+            else:
+                warnings.warn(words, RuntimeWarning, stacklevel=3)
 
 
 def _intact() -> ColumnElement[bool]:

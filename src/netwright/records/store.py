@@ -37,6 +37,14 @@ from netwright.records.plain import plain
 PATIENCE = 60  # seconds a writer waits for the others
 REACH = 10  # seconds a server has to answer
 READS = {"reads": True}  # said of transactions that write nothing
+# Of a URL: between the colon behind its user and its last @, spaces too if need be. A port is no password.
+PORT = r"""(?!\d+(?:[\s'"]|$|/[^\s@]*(?:\s|$)))"""
+IN_URL = re.compile(
+    r"""([a-z][\w+.-]*:/{1,2}[^\s:/'"]*:)""" + PORT + r"((?:(?!://)\S)+@|(?:(?!://)[^@\n])+@)", re.IGNORECASE
+)
+IN_REST = re.compile(r"""(?<![^\s'"=,;(\[{<])([^\s:@/'"=]+:)(?![/\s])""" + PORT + r"(?:(?!://)\S)+@")  # a URL misspelt
+IN_QUERY = re.compile(r"""([?&;]\w*(?:password|passwd|pwd|token)=)[^\s&;'"]+""", re.IGNORECASE)
+RUINED = ("not a database", "malformed")  # what SQLite says of a file that is none of its own, or no longer
 ADDRESS = "write sqlite:///runs.db, or postgresql+psycopg://user:password@host/database"
 
 
@@ -112,7 +120,7 @@ class Store:
         return cls(URL.create("sqlite", database=str((output / "runs.db").absolute())))
 
     def __str__(self) -> str:
-        return make_url(self.url).render_as_string(hide_password=True)
+        return masked(self.url)
 
     def __reduce__(self) -> tuple[type[Self], tuple[str]]:
         return type(self), (self.url,)
@@ -139,16 +147,23 @@ class Store:
         try:
             yield
         except (ArgumentError, NoSuchModuleError) as error:
-            problem = f"cannot read the address of the run store: {_without_password(str(error))}"
+            problem = f"cannot read the address of the run store: {masked(str(error))}"
             raise NetwrightError(problem, ADDRESS) from error
         except ModuleNotFoundError as error:
             fix = "pip install 'netwright[postgres]'" if error.name == "psycopg" else f"pip install {error.name}"
             raise NetwrightError(f"the run store needs {error.name}", fix) from error
         except DBAPIError as error:
-            on_disk = self.url.startswith("sqlite")
-            cause = "the disk has room, and that you may write there" if on_disk else "the server runs and lets you in"
-            fix = f"check that {cause}; or keep the runs elsewhere (--output, --store)"
-            raise NetwrightError(f"the run store cannot be used: {_without_password(str(error.orig))}", fix) from error
+            why = masked(str(error.orig))
+            raise NetwrightError(f"the run store cannot be used: {why}", self._mending(why)) from error
+
+    def _mending(self, why: str) -> str:
+        """What to do where the database refuses."""
+        if not self.url.startswith("sqlite"):
+            return "check that the server runs and lets you in; or keep the runs elsewhere (--output, --store)"
+        if any(words in why for words in RUINED):
+            return f"move {make_url(self.url).database} away, or put a backup in its place: it is no store, or damaged"
+        cause = "the disk has room, and that you may write there"
+        return f"check that {cause}; or keep the runs elsewhere (--output, --store)"
 
 
 class RunStore(Store):
@@ -202,22 +217,33 @@ class RunStore(Store):
             return session.scalars(select(StoredRun).where(matching).order_by(StoredRun.id.desc())).all()
 
 
+def masked(text: str) -> str:
+    """A text with the password of every URL in it hidden, as postgresql://user:***@host/lab; the rest as it was."""
+    for part in (IN_URL, IN_REST):
+        text = part.sub(r"\1***@", text)
+    return IN_QUERY.sub(r"\1***", text)
+
+
 def _address(url: str | URL) -> URL:
-    address = make_url(url)
+    try:
+        address = make_url(url)
+    except ValueError as error:
+        raise ArgumentError("its port is no number") from error
     kind, _, driver = address.drivername.partition("+")
     if kind in ("postgres", "postgresql") and not driver:  # one has said nothing of drivers, and there is only ours
         address = address.set(drivername="postgresql+psycopg")
     elif kind not in ("sqlite", "postgresql"):
         raise ArgumentError(f"it is kept in SQLite or PostgreSQL, not in {kind}")
+    if kind == "postgresql" and "@" in f"{address.host}{address.database}":
+        shown = str(url).rpartition("@")[2]
+        raise ArgumentError(
+            f"there is more than one @ before {shown}; in a password write @ as %40, / as %2F, : as %3A"
+        )
     if kind == "sqlite" and address.database in (None, "", ":memory:"):
         raise ArgumentError("a database in memory is gone with its connection, so no run would be found again")
     if kind == "sqlite" and not str(address.database).startswith("file:"):  # another process may stand elsewhere
         address = address.set(database=str(Path(str(address.database)).absolute()))
     return address
-
-
-def _without_password(words: str) -> str:
-    return re.sub(r":\S*@", ":***@", words)
 
 
 def _engine(address: URL) -> Engine:

@@ -3,8 +3,18 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from netwright.report import factorial, forest, pareto
-from netwright.report.ablation_method import below, coverage_words, machine, measured_words, protocol, rules
-from netwright.report.ablation_words import Found, answer, legend, whole_rows
+from netwright.report.ablation_method import (
+    below,
+    coverage_words,
+    looks_rows,
+    looks_words,
+    machine,
+    measured_words,
+    protocol,
+    rules,
+)
+from netwright.report.ablation_terms import Found
+from netwright.report.ablation_words import answer, legend, whole_rows
 from netwright.report.html import Html, escape, join
 from netwright.report.words import UNKNOWN
 
@@ -30,14 +40,24 @@ def markdown(found: Found) -> str:
         parts += ["![Two tricks at a time](interactions.png)", *two] if "interactions.png" in pictures else []
     parts += [
         "## How it was measured",
-        " ".join(measured_words(found)),
+        _in_line(" ".join(measured_words(found))),
         _listed(coverage_words(found)),
         _listed(rules(found)),
     ]
+    parts += _looks(found)
     parts += ["## Machine", _in_line(_facts_line(machine(found) | protocol(found)))]
     if found.get("commands"):
         parts += ["## Again", _fenced("\n".join(found["commands"]))]
     return "\n\n".join(parts) + "\n"
+
+
+def _looks(found: Found) -> list[str]:
+    """Why and when was looked; nothing where all seeds were chosen beforehand."""
+    if not found.get("looks"):
+        return []
+    rows = looks_rows(found)
+    said = _in_line(looks_words(found))
+    return ["## Looking repeatedly", said, *([_markdown_table(rows)] if rows else [])]
 
 
 def pictures_of(found: Found) -> dict[str, Callable[[Found], bytes]]:

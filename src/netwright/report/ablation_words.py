@@ -1,87 +1,30 @@
 """What an ablation says in words and rows: the answer, and the table."""
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
-from netwright.records.intervals import Interval
-from netwright.report.words import SHARES, UNKNOWN, count, duration, metric_name, plural, setting, split_name
+from netwright.report.ablation_terms import (
+    LOSS,
+    Found,
+    Scale,
+    adjusted,
+    both,
+    failures,
+    finite,
+    interval_of,
+    margin_words,
+    picture_words,
+    ratio,
+    seed_words,
+)
+from netwright.report.words import UNKNOWN, metric_name, plural, setting
 
-Found = Mapping[str, Any]
 HELPS, HARMS, NO_DIFFERENCE, NOT_RESOLVED = "helps", "harms", "no difference larger than", "not resolved"
+TELL = "could tell from"
 HEADS = ("effect", "p", "verdict", "seeds", "time")
-MORE_HEADS = ("memory", "loss", "calibration")
+MORE_HEADS = ("memory", "loss", "calibration", TELL)
+NOTHING = ["Nothing was compared: the plan had no arm beside the baseline."]
 NOUNS = {"leave_one_out": "trick", "one_at_a_time": "trick", "factorial": "effect", "arms": "arm"}
-
-
-@dataclass(frozen=True)
-class Scale:
-    """How differences of the metric are written: shares in percentage points, anything else as it is."""
-
-    factor: float
-    digits: int
-    unit: str
-
-    @classmethod
-    def of(cls, found: Found) -> "Scale":
-        """The scale of what was measured; a margin below half a point asks for one more digit."""
-        if found.get("metric", "accuracy") not in SHARES:
-            return cls(1.0, 3, "")
-        return cls(100.0, 1 if not finite(found.get("margin")) or found["margin"] >= 0.005 else 2, "points")
-
-    def number(self, value: Any, *, sign: bool = False) -> str:
-        """A number in this unit, or a dash; nothing is ever `-0.0`."""
-        if not finite(value):
-            return UNKNOWN
-        rounded = round(self.factor * value, self.digits) + 0.0
-        return f"{rounded:{'+' if sign and rounded else ''}.{self.digits}f}"
-
-    def difference(self, seen: Interval, *, unit: bool = False) -> str:
-        """`+1.8 [0.9, 2.7]`, or with the unit `+1.8 points [0.9, 2.7]`."""
-        if not finite(seen.value):
-            return UNKNOWN
-        named = f" {self.unit}" if unit and self.unit else ""
-        return f"{self.number(seen.value, sign=True)}{named}{self._bounds(seen)}"
-
-    def level(self, seen: Interval) -> str:
-        """`93.1 % [92.0, 94.2]` for a share."""
-        if not finite(seen.value):
-            return UNKNOWN
-        return f"{self.number(seen.value)}{' %' if self.unit else ''}{self._bounds(seen)}"
-
-    def _bounds(self, seen: Interval) -> str:
-        if not (finite(seen.low) and finite(seen.high)):
-            return " (no interval)"
-        return f" [{self.number(seen.low)}, {self.number(seen.high)}]"
-
-
-LOSS = Scale(1.0, 3, "")
-
-
-def finite(value: Any) -> bool:
-    """Whether a value of the JSON is a number that can be shown."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def numbers(values: Any) -> list[float]:
-    """Those of a list that can be shown; nothing of None."""
-    return [float(value) for value in values or [] if finite(value)]
-
-
-def interval_of(fields: Any) -> Interval:
-    """The interval of the JSON; NaN throughout where there is none."""
-    return Interval.from_json(fields if isinstance(fields, Mapping) else {})
-
-
-def both(effect: Found) -> Interval:
-    """The headline interval of an effect, over seeds and pictures; from the contract's short form where need be."""
-    full = interval_of((effect.get("intervals") or {}).get("both"))
-    if finite(full.value):
-        return full
-    low, high = effect.get("interval") or (None, None)
-    fields = {"value": effect.get("effect"), "low": low, "high": high, "n": effect.get("n")}
-    return Interval.from_json(fields)
 
 
 def effects(found: Found) -> list[Found]:
@@ -121,9 +64,9 @@ def kind_of(effect: Found) -> str:
 
 def answer(found: Found) -> list[str]:
     """What was found: one sentence to sum it up, then one a verdict."""
-    scale, listed = Scale.of(found), effects(found)
+    scale, listed, failed = Scale.of(found), effects(found), _not_trained(found)
     if not listed:
-        return ["Nothing was compared: the plan had no arm beside the baseline."]
+        return ["Nothing can be compared: no arm beside the baseline was trained.", *failed] if failed else NOTHING
     said = [_summed_up(found, listed)]
     for kind in (HELPS, HARMS):
         of_kind = [each for each in listed if kind_of(each) == kind]
@@ -136,7 +79,7 @@ def answer(found: Found) -> list[str]:
         said.append(f"{_capital(verdict)}: {'; '.join(named)}.")
     open_ = [each for each in listed if kind_of(each) == NOT_RESOLVED]
     parts = [f"{each['name']} ({', '.join(filter(None, _open(each, scale)))})" for each in open_]
-    return [*said, f"Not resolved: {'; '.join(parts)}."] if parts else said
+    return [*said, *([f"Not resolved: {'; '.join(parts)}."] if parts else []), *failed]
 
 
 def rows_of(found: Found) -> list[list[str]]:
@@ -147,10 +90,11 @@ def rows_of(found: Found) -> list[list[str]]:
 
 
 def whole_rows(found: Found) -> list[list[str]]:
-    """The same with memory, loss and calibration error, for pages; columns that say nothing are left out."""
+    """The same with the interval of times, and what more is known, for pages; columns that say nothing are left out."""
     heads, *rows = rows_of(found)
-    table = [[*heads, *MORE_HEADS]]
-    table += [[*row, *_more_cells(effect)] for row, effect in zip(rows, effects(found), strict=True)]
+    scale, table = Scale.of(found), [[*heads, *MORE_HEADS]]
+    for row, effect in zip(rows, effects(found), strict=True):
+        table.append([*row[:-1], _time(effect), *_more_cells(effect, scale)])
     known = [{row[place] for row in table[1:]} for place in range(len(table[0]))]
     nothing = ({UNKNOWN}, {"×1.00"}, {UNKNOWN, "×1.00"})
     kept = [place for place in range(len(table[0])) if known[place] not in nothing or place < len(heads)]
@@ -159,8 +103,8 @@ def whole_rows(found: Found) -> list[list[str]]:
 
 def words(found: Found) -> list[str]:
     """What is printed beside the table at the end: the answer, then what its numbers cover and what was noted."""
-    short = f"Intervals: 95 %, over {seed_words(found)} and {picture_words(found)}; p: Holm over {compared(found)}."
-    return [*answer(found), short, *found.get("notes", [])]
+    short = f"Intervals: 95 %, over {seed_words(found)} and {picture_words(found)}; p: {adjusted(found)}."
+    return [*answer(found), short, *_warning(found), *found.get("notes", [])]
 
 
 def legend(found: Found) -> str:
@@ -169,26 +113,16 @@ def legend(found: Found) -> str:
     heads = whole_rows(found)[0]
     said = [
         f"Effect: {unit} on {picture_words(found)}, with its 95 % interval over seeds and pictures.",
-        f"p: adjusted for {compared(found)} (Holm).",
+        f"p: {adjusted(found)}.",
         f"{'Time, memory' if 'memory' in heads else 'Time'}: of a run with it over one without.",
     ]
-    if set(MORE_HEADS[1:]) & set(heads):
+    if found.get("processes") != 1:
+        said.append("Runs beside each other disturb one another's times.")
+    if {"loss", "calibration"} & set(heads):
         said.append("Loss, and calibration error in percentage points: with it less without it; below zero is better.")
-    return " ".join(said)
-
-
-def run_time(seconds: Any) -> str:
-    """The time of a run so that neighbours compare: in seconds up to ten minutes."""
-    if not finite(seconds) or seconds >= 600:
-        return duration(seconds)
-    return f"{seconds:.1f} s" if seconds < 20 else f"{seconds:.0f} s"
-
-
-def in_bytes(value: Any) -> str:
-    """`812 MiB`, or a dash where nobody told."""
-    if not finite(value) or value <= 0:
-        return UNKNOWN
-    return f"{value / 2**30:.1f} GiB" if value >= 2**30 else f"{value / 2**20:.0f} MiB"
+    if TELL in heads:
+        said.append(_tell_words(found))
+    return " ".join([*said, *_warning(found)])
 
 
 def _summed_up(found: Found, listed: Sequence[Found]) -> str:
@@ -206,14 +140,20 @@ def _summed_up(found: Found, listed: Sequence[Found]) -> str:
         for kind, (one, many) in forms.items()
         if kind in kinds
     ]
-    said = parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
     where = f"On {found['data']} with {setting(found.get('model'))}, {seed_words(found)}"
-    noun = NOUNS.get(found["kind"], "arm")
-    if len(parts) > 1 or len(kinds) == 1:
-        return f"{where}: of {plural(len(kinds), noun)} {said}."
-    if kinds[0] == NOT_RESOLVED:
-        return f"{where}: none of {plural(len(kinds), noun)} is resolved."
-    return f"{where}: all {plural(len(kinds), noun)} {forms[kinds[0]][1]}."
+    return f"{where}: {_together(parts, forms[kinds[0]], len(kinds), NOUNS.get(found['kind'], 'arm'))}."
+
+
+def _together(parts: Sequence[str], forms: tuple[str, str], count: int, noun: str) -> str:
+    """All effects in a clause; `forms` are the verb of the first, for one and for several."""
+    one, many = forms
+    if count == 1:
+        return f"one {noun} was tried, and it {one}"
+    if len(parts) > 1:
+        return f"of {plural(count, noun)} {', '.join(parts[:-1])} and {parts[-1]}"
+    if many == "are not resolved":
+        return f"neither of the two {noun}s is resolved" if count == 2 else f"none of {plural(count, noun)} is resolved"
+    return f"{'both' if count == 2 else f'all {count}'} {noun}s {many}"
 
 
 def _open(effect: Found, scale: Scale) -> tuple[str, str]:
@@ -236,46 +176,44 @@ def _cells(effect: Found, scale: Scale) -> list[str]:
     return [name, effect_, p, verdict_words(effect), str(effect.get("n") or UNKNOWN), ratio(effect.get("time_ratio"))]
 
 
-def _more_cells(effect: Found) -> list[str]:
+def _more_cells(effect: Found, scale: Scale) -> list[str]:
     loss, calibration = interval_of(effect.get("loss")), interval_of(effect.get("calibration"))
     share = Scale(100.0, 1, "points")
-    return [ratio(effect.get("memory_ratio")), LOSS.difference(loss), share.difference(calibration)]
+    cells = [ratio(effect.get("memory_ratio")), LOSS.difference(loss), share.difference(calibration)]
+    return [*cells, scale.number(effect.get("resolvable"))]
 
 
-def ratio(value: Any) -> str:
-    """A ratio as `×1.25`."""
-    return f"×{value:.2f}" if finite(value) else UNKNOWN
+def _time(effect: Found) -> str:
+    """`×1.04 [0.98, 1.10]`, or without the interval where there is none."""
+    seen = interval_of(effect.get("time"))
+    if not all(map(finite, (seen.value, seen.low, seen.high))):
+        return ratio(effect.get("time_ratio"))
+    return f"{ratio(seen.value)} [{seen.low:.2f}, {seen.high:.2f}]"
+
+
+def _tell_words(found: Found) -> str:
+    size = "the size of effect, in points," if Scale.of(found).unit else "the size of effect"
+    said = f"Could tell from: {size} that these runs show four times of five, by the deviations measured"
+    nothing = any(not finite(each.get("resolvable")) for each in found["arms"])
+    return f"{said}; {UNKNOWN}: no size of effect, with so few seeds." if nothing else f"{said}."
+
+
+def _warning(found: Found) -> list[str]:
+    """Against adding the seeds that the table asks for and then looking again."""
+    if not any(kind_of(each) == NOT_RESOLVED and finite(each.get("more_seeds")) for each in found["arms"]):
+        return []
+    said = "Choose the number of seeds beforehand, or use --until-resolved: adding seeds until something is resolved"
+    said = "Adding seeds beyond the looks that were planned" if found.get("looks") else said
+    return [f"{said} breaks the {100 * found.get('alpha', 0.05):g} %."]
+
+
+def _not_trained(found: Found) -> list[str]:
+    named = [f"{name} ({reason.removesuffix('.')})" for name, reason in failures(found)]
+    return [f"Not trained: {'; '.join(named)}."] if named else []
 
 
 def _effect_head(found: Found, scale: Scale) -> str:
     return f"{metric_name(found.get('metric', 'accuracy'))}{', points' if scale.unit else ''}"
-
-
-def compared(found: Found) -> str:
-    """How many effects are compared at once."""
-    return plural(len(found["arms"]), "comparison")
-
-
-def margin_words(found: Found) -> str:
-    """The margin as its verdict has it: `1 point`, `0.5 points`."""
-    scale, margin = Scale.of(found), found.get("margin", 0.01)
-    value = f"{scale.factor * margin:g}"
-    return f"{value} {'point' if value == '1' else 'points'}" if scale.unit else value
-
-
-def seed_count(found: Found) -> int:
-    """With how many seeds."""
-    return len(found.get("seeds") or [])
-
-
-def seed_words(found: Found) -> str:
-    """`6 seeds`."""
-    return plural(seed_count(found), "seed")
-
-
-def picture_words(found: Found) -> str:
-    """`2 000 test pictures`."""
-    return f"{count(found.get('n') or 0)} {split_name(found.get('split') or 'test')} pictures"
 
 
 def _capital(text: str) -> str:

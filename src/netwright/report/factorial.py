@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from netwright.report.ablation_words import Scale, finite, interval_of
+from netwright.report.ablation_terms import Scale, finite, interval_of
 from netwright.report.drawn import Colours, as_png, labels, on_page, plain, shortened, typeset
 from netwright.report.figures import FIRST, INK, MUTED, RULE, SECOND
 from netwright.report.html import Html, note, tag

@@ -11,18 +11,14 @@ from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import blended_transform_factory
 
 from netwright.records.intervals import Interval
+from netwright.report.ablation_terms import Scale, both, finite, interval_of, numbers
 from netwright.report.ablation_words import (
     HARMS,
     HELPS,
     NO_DIFFERENCE,
     NOT_RESOLVED,
-    Scale,
-    both,
     effects,
-    finite,
-    interval_of,
     kind_of,
-    numbers,
     p_words,
 )
 from netwright.report.drawn import Colours, as_png, labels, on_page, plain, shortened, typeset
@@ -84,7 +80,7 @@ def _drawn(found: Found, colours: Colours) -> Figure:
     for place, effect in enumerate(listed):
         _row(axes, place, effect, colours)
         _beside(axes, place, effect, scale, colours)
-    _heads(axes, scale, colours)
+    _heads(axes, found, colours)
     axes.set_yticks(range(len(listed)), names)
     axes.tick_params(axis="y", labelcolor=colours(INK), labelsize=8)
     axes.xaxis.set_major_locator(MaxNLocator(6, steps=(1, 2, 5, 10)))
@@ -159,8 +155,9 @@ def _places() -> tuple[float, float, float]:
     return 0.14, 1.46, 2.06
 
 
-def _heads(axes: Axes, scale: Scale, colours: Colours) -> None:
-    for where, text in zip(_places(), (f"{scale.unit or 'effect'}, 95 %", "p (Holm)", "verdict"), strict=True):
+def _heads(axes: Axes, found: Found, colours: Colours) -> None:
+    p = "p (adj.)" if found.get("looks") else "p (Holm)" if len(found["arms"]) > 1 else "p"
+    for where, text in zip(_places(), (f"{Scale.of(found).unit or 'effect'}, 95 %", p, "verdict"), strict=True):
         axes.annotate(text, (1, 1), xycoords="axes fraction", xytext=(72 * where, 9), textcoords="offset points",
                       va="center", color=colours(MUTED), fontsize=7.5, annotation_clip=False)  # fmt: skip
     for where, text in ((0.0, "harms"), (1.0, "helps")):

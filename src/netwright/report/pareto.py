@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from matplotlib.transforms import Bbox
 
-from netwright.report.ablation_words import Scale, finite, interval_of, run_time
+from netwright.report.ablation_terms import Scale, finite, interval_of, on_shared_seeds, run_time
 from netwright.report.drawn import Colours, as_png, labels, on_page, plain, shortened
 from netwright.report.figures import FIRST, INK, MUTED, RULE
 from netwright.report.html import Html
@@ -65,20 +65,18 @@ def front(rows: Sequence[tuple[float, float]]) -> list[bool]:
 
 
 def points(found: Found) -> list[Point]:
-    """The rows whose time and metric are known."""
-    rows = [
-        row for row in found["rows"] if finite(row.get("seconds")) and finite(interval_of(row.get("accuracy")).value)
-    ]
-    seen = [interval_of(row["accuracy"]) for row in rows]
-    best = front([(row["seconds"], each.value) for row, each in zip(rows, seen, strict=True)])
+    """The rows whose time and metric are known, over the seeds that all of them have."""
+    rows = [(row, own) for row, own in on_shared_seeds(found) if finite(own.get("seconds"))]
+    seen = [interval_of(own["accuracy"]) for _, own in rows]
+    best = front([(own["seconds"], each.value) for (_, own), each in zip(rows, seen, strict=True)])
     baseline = (found.get("baseline") or {}).get("name")
     return [
         Point(
-            row["name"], float(row["seconds"]), each.value,
+            row["name"], float(own["seconds"]), each.value,
             each.low if finite(each.low) else each.value, each.high if finite(each.high) else each.value,
             leads, row["name"] == baseline,
         )
-        for row, each, leads in zip(rows, seen, best, strict=True)
+        for (row, own), each, leads in zip(rows, seen, best, strict=True)
     ]  # fmt: skip
 
 
@@ -90,7 +88,18 @@ def front_words(found: Found) -> str:
     named = [f"{each.name} ({scale.number(each.value)}{unit} in {run_time(each.seconds)})" for each in leads]
     if not named:
         return "Times are not known, so there is nothing to weigh accuracy against."
-    return f"On the front, where nothing measured is both faster and better: {'; '.join(named)}."
+    return f"On the front, where nothing measured is both faster and better: {'; '.join(named)}.{_seeds(found)}"
+
+
+def _seeds(found: Found) -> str:
+    """Over which seeds rows are weighed, where not all have the same."""
+    rows = on_shared_seeds(found)
+    if len({row.get("n") for row, _ in rows}) < 2:
+        return ""
+    if any(own is row for row, own in rows):
+        return " Rows have different seeds, which may be all that they differ in."
+    shared = rows[0][1].get("n")
+    return " Over the one seed that all share." if shared == 1 else f" Over the {shared} seeds that all share."
 
 
 def span(values: Sequence[Point]) -> tuple[float, float]:

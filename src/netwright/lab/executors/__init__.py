@@ -1,15 +1,55 @@
 """Where the runs of the lab are computed: in this process, in several, or by Ray."""
 
+from contextlib import suppress
+from importlib.util import find_spec
 from math import floor
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from netwright.core.errors import NetwrightError, unknown
 from netwright.lab.executors._executor import Executor, Terms, new_owner
 
-__all__ = ["Executor", "executor_for"]
+__all__ = ["Executor", "check", "executor_for"]
 
 PLACES = ("local", "ray", "ray://HOST:PORT")
 REMOTE = "ray://"
+
+
+def check(on: str = "local", gpus: float = 0.0) -> None:
+    """Refuse a place that cannot be, at no cost: before data are opened and anything is measured.
+
+    Args:
+        on: as of `executor_for`.
+        gpus: of each job.
+
+    Raises:
+        NetwrightError: no such place, a number of GPUs that cannot be, or Ray is not installed.
+    """
+    if gpus < 0 or (gpus > 1 and gpus != floor(gpus)):
+        raise NetwrightError(f"gpus cannot be {gpus:g}", "give a part of one GPU, as in 0.5, or a whole number of them")
+    if on == "ray" or on.startswith(REMOTE):
+        if find_spec("ray") is None:
+            raise NetwrightError("--on ray needs ray", "pip install 'netwright[ray]'")
+        if on != "ray":
+            host_and_port(on)
+    elif on != "local":
+        raise unknown("place to compute runs", on, PLACES)
+    elif gpus:
+        fix = "leave --gpus out: processes on this machine share its GPU; or give --on ray"
+        raise NetwrightError("parts of a GPU are given out by Ray only", fix)
+
+
+def host_and_port(address: str) -> tuple[str, int]:
+    """Of ray://HOST:PORT.
+
+    Raises:
+        NetwrightError: one of them is missing.
+    """
+    with suppress(ValueError):
+        parts = urlsplit(address)
+        if parts.hostname and parts.port:
+            return parts.hostname, parts.port
+    raise NetwrightError(f"{address} is no address of a cluster", "write ray://HOST:PORT; the port is usually 10001")
 
 
 def executor_for(
@@ -36,18 +76,12 @@ def executor_for(
     for name, given in (("processes", processes), ("threads", threads)):
         if given is not None and given < 1:
             raise NetwrightError(f"{name} cannot be {given}", "give at least 1")
-    if gpus < 0 or (gpus > 1 and gpus != floor(gpus)):
-        raise NetwrightError(f"gpus cannot be {gpus:g}", "give a part of one GPU, as in 0.5, or a whole number of them")
+    check(on, gpus)
     terms = Terms(new_owner(), threads, store, None if checkpoints is None else str(Path(checkpoints).absolute()))
     if on == "ray" or on.startswith(REMOTE):
         from netwright.lab.executors.ray import OnRay
 
         return OnRay(terms, address=None if on == "ray" else on, processes=processes, gpus=gpus)
-    if on != "local":
-        raise unknown("place to compute runs", on, PLACES)
-    if gpus:
-        fix = "leave --gpus out: processes on this machine share its GPU; or give --on ray"
-        raise NetwrightError("parts of a GPU are given out by Ray only", fix)
     from netwright.lab.executors.local import InTurn
     from netwright.lab.executors.processes import Processes
 

@@ -76,12 +76,12 @@ def outcome_of(answered: Mapping[str, Any]) -> Outcome:
 
 def computed(question: Mapping[str, Any]) -> bytes:
     """The outcome of a job; from the store if it is there, as after a worker died between writing and telling."""
-    job = with_threads(Job.from_json(question["job"]), question["threads"])
+    job = Job.from_json(question["job"])
     store = None if question["store"] is None else _store(question["store"])
     if store is not None and (found := store.content(job.key)) is not None:
         return found
     folder = None if question["checkpoints"] is None else Path(question["checkpoints"])
-    outcome = measure(job, checkpoints=folder, stopping=nullcontext)
+    outcome = measure(with_threads(job, question["threads"]), checkpoints=folder, stopping=nullcontext)
     content = outcome.to_bytes()
     if store is not None and outcome.stopped != PRUNED:
         with suppress(NetwrightError):  # the driver tries it again, and tells

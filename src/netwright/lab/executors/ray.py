@@ -6,6 +6,7 @@ Moritz et al., Ray: A distributed framework for emerging AI applications, OSDI 2
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -21,8 +22,9 @@ from typing import Any, Self
 
 from netwright.core.errors import NetwrightError, listed
 from netwright.engine.device import available_threads
-from netwright.lab.executors import _guard
+from netwright.lab.executors import _guard, host_and_port
 from netwright.lab.executors._executor import RETRIES, Terms, WorkerDiedError
+from netwright.lab.executors._signals import held, interrupted
 from netwright.lab.executors._worker import answer, outcome_of
 from netwright.lab.job import Job
 from netwright.lab.outcome import Outcome
@@ -35,6 +37,8 @@ ENVIRONMENT = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_task_oom_retries": str(RETRIES),
 }
+HEAD = "start one there, with this Ray and Python: ray start --head --ray-client-server-port 10001"
+REACH = 5.0  # seconds that a cluster has to answer
 INSTALL = "pip install 'netwright[ray]'"
 
 
@@ -52,7 +56,6 @@ class OnRay:
     """
 
     def __init__(self, terms: Terms, *, address: str | None, processes: int | None, gpus: float) -> None:
-        ray_()  # told before anything is begun
         cores = available_threads()
         each = terms.threads or max(1, cores // (processes or cores))
         if address and (terms.store or "").startswith("sqlite"):
@@ -62,7 +65,6 @@ class OnRay:
         self._terms = replace(terms, threads=each)
         self._address, self._asked, self._gpus = address, processes, gpus
         self._guard: subprocess.Popen[bytes] | None = None
-        self._sigterm: Any = None
         self._tasks: set[Any] = set()
         self._task: Any = None
 
@@ -85,35 +87,63 @@ class OnRay:
         return done
 
     def __enter__(self) -> Self:
-        """Start a cluster, or connect to one."""
-        ray = ray_()
-        self._sigterm = signal.getsignal(signal.SIGTERM)  # Ray puts its own in place
-        with quiet():
+        """Start a cluster, or connect to one.
+
+        Raises:
+            NetwrightError: it cannot be had.
+            Interrupted: a signal came meanwhile.
+        """
+        with held() as came, quiet():
             try:
+                ray = ray_()
                 self._begin(ray)
+                options = {"num_cpus": self._terms.threads, "num_gpus": self._gpus, "max_retries": RETRIES}
+                self._task = ray.remote(**options)(on_worker)
+            except SystemExit:  # a signal met the handler that Ray puts in place on its way
+                came.append(signal.SIGTERM)
             except BaseException:
-                self.__exit__(None, None, None)
-                raise
-            options = {"num_cpus": self._terms.threads, "num_gpus": self._gpus, "max_retries": RETRIES}
-            self._task = ray.remote(**options)(on_worker)
+                self._end()
+                if not came:
+                    raise
+            if came:
+                self._end()
+        if came:
+            raise interrupted(came[0], "Ray was starting, and no run had begun")
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop what is computed, and leave no process behind."""
-        ray = ray_()
+        """Stop what is computed, and leave no process behind.
+
+        Raises:
+            Interrupted: a signal came meanwhile, and nothing else had gone wrong.
+        """
+        with held() as came:
+            self._end()
+        if came and error is None:
+            raise interrupted(came[0], "what is finished is kept")
+
+    def _end(self) -> None:
+        ray = sys.modules.get("ray")
+        if ray is not None:
+            self._leave(ray)
+        if self._guard is not None:
+            self._guard.communicate()
+            self._guard = None
+
+    def _leave(self, ray: Any) -> None:
         with quiet():
             for task in list(self._tasks):
                 with suppress(Exception):  # it may have ended this moment
                     ray.cancel(task, force=True)
             ray.shutdown()
-        if self._guard is not None:
-            self._guard.communicate()
-        with suppress(ValueError):  # Python allows handlers in the main thread only
-            signal.signal(signal.SIGTERM, self._sigterm or signal.SIG_DFL)
+        lines_of_its_own(ray, shown=True)
 
     def _begin(self, ray: Any) -> None:
+        lines_of_its_own(ray, shown=False)
+        if self._address is not None:
+            refuse_silent(self._address)
         try:
             if self._address is None:
                 self._start(ray)
@@ -123,8 +153,7 @@ class OnRay:
             if self._address is None:
                 fix = "give --on local, or see that sockets and shared memory may be used here"
                 raise NetwrightError(f"Ray cannot start a cluster here: {_line(error)}", fix) from error
-            fix = "start one there, with this Ray and Python: ray start --head --ray-client-server-port 10001"
-            fix += "; where it wants a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
+            fix = f"{HEAD}; where it wants a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
             raise NetwrightError(
                 f"there is no Ray cluster to be had at {self._address}: {_line(error)}", fix
             ) from error
@@ -153,6 +182,26 @@ class OnRay:
         if self._asked is None:
             cores = ray.cluster_resources().get("CPU", 1)
             self.slots = max(1, int(cores) // (self._terms.threads or 1))
+
+
+def refuse_silent(address: str) -> None:
+    """Ask first whether somebody listens there: Ray goes on asking for most of a minute.
+
+    Raises:
+        NetwrightError: nobody does.
+    """
+    host, port = host_and_port(address)
+    try:
+        socket.create_connection((host, port), REACH).close()
+    except OSError as error:
+        problem = f"nobody answers at {address}: {error.strerror or error}"
+        raise NetwrightError(problem, f"check host and port; {HEAD}") from error
+
+
+def lines_of_its_own(ray: Any, *, shown: bool) -> None:
+    """Whether Ray prints on this terminal that a worker died, which we tell ourselves; it has no option for that."""
+    with suppress(AttributeError):
+        ray._private.worker._worker_logs_enabled = shown
 
 
 def on_worker(question: Mapping[str, Any]) -> dict[str, Any]:
