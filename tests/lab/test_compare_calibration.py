@@ -196,7 +196,7 @@ def test_what_looks_found_and_kept_names_no_more() -> None:
 
 
 def contrast(draw: np.random.Generator, pictures: int, seeds: int, hard: float, changed: float) -> np.ndarray:
-    """A main effect of 8 runs: hard pictures are luck in every run, and the trick turns others right in all of them. S N."""
+    """A main effect of 8 runs: luck in each on hard pictures, and others that the trick turns right in all. S N."""
     signs = np.repeat([-1, 1], 4)[None, :, None]
     kind = draw.random(pictures)
     right = np.where(kind < hard, draw.random((seeds, 8, pictures)) < 0.5, True)
