@@ -15,13 +15,17 @@ PATIENCE = 60.0  # seconds for what takes one or two
 
 
 def driver(
-    folder: Path, on: str = "local", processes: int = 1, count: int = 4, epochs: int = 1
+    folder: Path, on: str = "local", processes: int = 1, count: int = 4, epochs: int = 1, **environment: str
 ) -> subprocess.Popen[str]:
-    """Start one; its words come by its standard output."""
+    """Start one; its words come by its standard output; `environment` is for it alone."""
     command = [sys.executable, str(DRIVER), str(folder), on, str(processes), str(count), str(epochs)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
+        start_new_session=True,
     )
 
 

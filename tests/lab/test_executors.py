@@ -14,7 +14,8 @@ import pytest
 
 from netwright.core.errors import NetwrightError
 from netwright.engine.device import available_threads
-from netwright.lab.executors import Executor, executor_for
+from netwright.lab import executors
+from netwright.lab.executors import Executor, check, executor_for
 from netwright.lab.executors._executor import WorkerDiedError, is_gone, new_owner, with_threads
 from netwright.lab.executors._frames import receive, send
 from netwright.lab.executors._worker import answer, exception, outcome_of
@@ -58,6 +59,22 @@ def test_users_mistakes_are_told(given: dict[str, object], words: str, fix: str)
     with pytest.raises(NetwrightError, match=words) as told:
         executor_for(**given)
     assert fix in told.value.fix
+
+
+def test_places_are_checked_without_importing_anything(monkeypatch: pytest.MonkeyPatch) -> None:
+    check("local")
+    with pytest.raises(NetwrightError, match="unknown place to compute runs 'rai'"):
+        check("rai")
+    monkeypatch.setattr(executors, "find_spec", lambda name: None)
+    with pytest.raises(NetwrightError, match="--on ray needs ray") as told:
+        check("ray")
+    assert told.value.fix == "pip install 'netwright[ray]'"
+    monkeypatch.setattr(executors, "find_spec", lambda name: name)
+    check("ray", 0.5)
+    check("ray://host:10001")
+    for address in ("ray://", "ray://host", "ray://host:port", "ray://:10001", "ray://host:99999"):
+        with pytest.raises(NetwrightError, match="is no address of a cluster"):
+            check(address)
 
 
 class TestSame:

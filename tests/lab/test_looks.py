@@ -31,6 +31,7 @@ class TestSpending:
     def test_a_look_gets_what_the_one_before_left(self) -> None:
         plan = Spending(12)
         assert plan.looks == (4, 6, 8, 10, 12)
+        assert Spending(24).looks == (4, 8, 12, 16, 20, 24) and Spending(24, every=10).looks == (4, 14, 24)
         assert plan.level(8) == pytest.approx(plan.spent(8) - plan.spent(6))
         assert plan.level(8, spent=0.001) == pytest.approx(plan.spent(8) - 0.001)
         assert plan.level(7) == plan.level(13) == 0
@@ -112,12 +113,13 @@ class TestNextSeeds:
 
 class TestIdenticalRuns:
     def test_they_get_the_seeds_that_resolve_them(self) -> None:
-        plan = Spending(24, effects=3, every=10)
-        assert self.run(plan) == {14: "not resolved", 24: "no difference larger than 1 point"}
+        *before, last = self.run(Spending(24, effects=3)).items()
+        assert last == (24, "no difference larger than 1 point")
+        assert before == [(seeds, "not resolved") for seeds in (8, 12, 16, 20)]
 
     def test_they_get_none_where_no_planned_look_resolves_them(self) -> None:
-        """Twelve looks leave the last too little for 385 pictures, whatever the seeds."""
-        assert self.run(Spending(24, effects=3)) == {}
+        """Eleven looks leave the last too little for 385 pictures, whatever the seeds."""
+        assert self.run(Spending(24, effects=3, every=2)) == {}
 
     @staticmethod
     def run(plan: Spending) -> dict[int, str]:

@@ -106,10 +106,7 @@ class TestReporter:
 
 
 def test_a_search_elsewhere_that_is_not_there_is_told_without_the_password(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(url: str) -> None:
-        raise KeyError(url)
-
-    monkeypatch.setattr(pruning_, "storage_for", missing)
+    monkeypatch.setattr(pruning_, "storage_for", lambda url: optuna_().storages.InMemoryStorage())
     with pytest.raises(NetwrightError, match=r"me:\*\*\*@host") as told:
         reporter(Pruning("postgresql://me:secret@host/lab", "search", 3, "val_accuracy"))
     assert "secret" not in str(told.value)

@@ -2,14 +2,17 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Generator, Mapping
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryFile
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,6 +23,7 @@ from netwright.lab.executors import _guard, executor_for
 from netwright.lab.executors import ray as lab
 from netwright.lab.executors._executor import Terms, WorkerDiedError
 from netwright.lab.executors.ray import OnRay, on_worker, same
+from netwright.lab.outcome import Outcome
 from netwright.lab.run import run_jobs
 from netwright.records.outcomes import DONE, OutcomeStore
 from tests.lab.lab_driver import jobs
@@ -97,6 +101,72 @@ def test_a_driver_that_is_killed_leaves_no_process_and_the_same_call_goes_on(
     assert all(counts[key] == 1 for key in kept) and sum(counts.values()) <= 3 + 2
 
 
+@installed
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_ray_starts_is_not_lost_and_leaves_no_process(tmp_path: Path, number: signal.Signals) -> None:
+    process = driver(tmp_path, "ray", processes=2, count=3, epochs=2)
+    until(lambda: len(children(process.pid)) >= 2)  # the guard, and the first of Ray's
+    process.send_signal(number)
+    words, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + number, errors
+    assert "Ray was starting" in words and "over" not in words
+    assert "ignored" not in errors and "Traceback" not in errors
+    until(lambda: not running_below(tmp_path))
+
+
+@installed
+def test_on_a_cluster_that_is_there_already(tmp_path: Path, expected: list[bytes]) -> None:
+    with cluster() as address:
+        process = driver(tmp_path, address, processes=2, count=3, epochs=2, RAY_AUTH_MODE="disabled")
+        words, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors
+    assert "over" in words and "(raylet)" not in words + errors
+    contents = OutcomeStore.beside(tmp_path).contents(job.key for job in jobs(3, 2))
+    assert values({key: Outcome.from_bytes(content) for key, content in contents.items()}, jobs(3, 2)) == expected
+
+
+@contextmanager
+def cluster() -> Generator[str]:
+    """The address of one on this machine alone, with a folder and ports of its own; it ends with the context."""
+    folder, (port, client) = tempfile.mkdtemp(prefix="nw-", dir="/tmp"), free_ports(2)  # names of sockets are short
+    flags = {"node-ip-address": "127.0.0.1", "port": port, "ray-client-server-port": client, "temp-dir": folder}
+    flags |= {"num-cpus": 2, "include-dashboard": "false", "object-store-memory": 128 * 2**20}
+    script = [sys.executable, "-c", "from ray.scripts.scripts import main; main()", "start", "--head", "--block"]
+    command = [*script, "--disable-usage-stats", *(f"--{name}={value}" for name, value in flags.items())]
+    environment = os.environ | {"RAY_AUTH_MODE": "disabled"}
+    with (
+        TemporaryFile() as said,
+        subprocess.Popen(command, stdout=said, stderr=said, env=environment, start_new_session=True) as process,
+    ):
+        try:
+            until(lambda: process.poll() is not None or answers(client))
+            assert process.poll() is None
+            yield f"ray://127.0.0.1:{client}"
+        finally:
+            process.terminate()
+            process.wait(60)
+            _guard.end(folder, {os.getpid()})
+
+
+def free_ports(count: int) -> list[int]:
+    with ExitStack() as held:
+        taken = [held.enter_context(socket.socket()) for _ in range(count)]
+        for each in taken:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in taken]
+
+
+def answers(port: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        return True
+    return False
+
+
+def running_below(folder: Path) -> list[int]:
+    """Processes that were started for a driver of this folder."""
+    return [pid for pid in map(int, filter(str.isdecimal, os.listdir("/proc"))) if str(folder) in command_of(pid)]
+
+
 def test_the_guard_ends_whoever_has_files_of_the_folder_open(tmp_path: Path) -> None:
     (tmp_path / "cluster").mkdir()
     for folder, killed in ((tmp_path / "cluster", True), (tmp_path, False)):
@@ -112,6 +182,20 @@ def test_the_guard_ends_whoever_has_files_of_the_folder_open(tmp_path: Path) -> 
 
 class TestWords:
     """What needs no cluster."""
+
+    def test_where_nobody_listens_it_is_told_at_once(self) -> None:
+        (port,) = free_ports(1)
+        with pytest.raises(NetwrightError, match=f"nobody answers at ray://127.0.0.1:{port}: Connection refused"):
+            lab.refuse_silent(f"ray://127.0.0.1:{port}")
+
+    def test_lines_of_rays_own_are_kept_from_the_terminal(self) -> None:
+        worker = SimpleNamespace(_worker_logs_enabled=True)
+        ray = SimpleNamespace(_private=SimpleNamespace(worker=worker))
+        lab.lines_of_its_own(ray, shown=False)
+        assert worker._worker_logs_enabled is False
+        lab.lines_of_its_own(ray, shown=True)
+        assert worker._worker_logs_enabled is True
+        lab.lines_of_its_own(SimpleNamespace(), shown=False)  # one that has none
 
     def test_other_versions_are_refused(self) -> None:
         found = on_worker({"versions": same() | {"torch": "1.0"}, "remote": False, "folder": "."})
@@ -130,11 +214,9 @@ class TestWords:
 
     def test_without_ray_it_says_what_to_install(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "ray", None)
-        lab.ray_.cache_clear()
         with pytest.raises(NetwrightError, match="--on ray needs ray") as told:
             executor_for("ray")
         assert told.value.fix == "pip install 'netwright[ray]'"
-        lab.ray_.cache_clear()
 
     @pytest.mark.parametrize(
         ("store", "left"), [("sqlite:////a/runs.db", None), ("postgresql://a/b", "postgresql://a/b")]

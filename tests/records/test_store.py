@@ -199,11 +199,11 @@ def test_passwords_of_urls_are_masked_and_nothing_else(text: str, shown: str | N
 
 
 def test_an_at_in_a_password_is_explained_without_it() -> None:
-    for password in ("p@ssword", "p@ss/word", "pass@"):
+    for password in ("zyx@secret", "zyx@se/cret", "zyx@"):
         with pytest.raises(NetwrightError, match="%40") as caught:
             RunStore(f"postgresql://me:{password}@host/lab")
         assert "host/lab" in str(caught.value)
-        assert not any(part in caught.value.problem for part in ("ssword", "ss/word", "pass@"))
+        assert not any(part in caught.value.problem for part in ("zyx", "secret", "se/cret"))
     with pytest.raises(NetwrightError, match="port is no number"):
         RunStore("postgresql://me@host:pw/lab")
 

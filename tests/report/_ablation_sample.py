@@ -7,6 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Annotation
+
 from netwright.records.intervals import Interval
 
 HELPS, HARMS, SAME, OPEN = "helps", "harms", "no difference larger than 1 point", "not resolved"
@@ -224,3 +228,16 @@ def stored(folder: Path, found: dict[str, Any]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "ablation.json").write_text(json.dumps(copy.deepcopy(found)), "utf-8")
     return folder
+
+
+def texts(drawn: Figure) -> list[tuple[str, Any]]:
+    """What is written beside marks, with the box it takes."""
+    canvas = FigureCanvasAgg(drawn)
+    canvas.draw()
+    found = [child for axes in drawn.axes for child in axes.texts]
+    return [
+        (child.get_text(), super(Annotation, child).get_window_extent(canvas.get_renderer()))
+        if isinstance(child, Annotation)
+        else (child.get_text(), child.get_window_extent(canvas.get_renderer()))
+        for child in found
+    ]

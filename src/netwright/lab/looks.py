@@ -22,6 +22,7 @@ from netwright.lab.power import ALPHA, POWER, Test, check, fewest_seeds, power, 
 METHOD = "alpha spending, O'Brien-Fleming type, summed over looks planned ahead"
 SOURCE = "Lan & DeMets, Biometrika 70, 1983"
 FIRST, EVERY = 4, 2
+LOOKS = 6  # or so: of a plan with eleven, the last look would have a fifth of alpha left
 HOPE = 0.2  # power at a later look that is worth seeds where pictures seem to limit an effect
 MARGIN = 0.01
 
@@ -37,7 +38,7 @@ class Spending:
         test: "sign_flip" cannot use less than 2^(1 - S) effects, so looks that could find nothing are left out and
             spend nothing.
         first: seeds at the first look.
-        every: seeds between looks.
+        every: seeds between looks; None: 2, or a sixth of the most, so that looks do not take each other's share.
         looks: numbers of seeds at which to look; follows from the rest.
     """
 
@@ -46,15 +47,16 @@ class Spending:
     effects: int = 1
     test: Test = "auto"
     first: int = FIRST
-    every: int = EVERY
+    every: int | None = None
     looks: tuple[int, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         check(effects=self.effects, alpha=self.alpha, test=self.test)
-        if self.most_seeds < 2 or self.first < 2 or self.every < 1:
-            problem = f"looks from {self.first} to {self.most_seeds} seeds, {self.every} apart, cannot be planned"
+        every = max(EVERY, self.most_seeds // LOOKS) if self.every is None else self.every
+        if self.most_seeds < 2 or self.first < 2 or every < 1:
+            problem = f"looks from {self.first} to {self.most_seeds} seeds, {every} apart, cannot be planned"
             raise NetwrightError(problem, "plan for at least 2 seeds, and at least 1 between looks")
-        places = sorted({*range(self.first, self.most_seeds, self.every), self.most_seeds})
+        places = sorted({*range(self.first, self.most_seeds, every), self.most_seeds})
         object.__setattr__(self, "looks", self._useful(places))
 
     def _useful(self, places: list[int]) -> tuple[int, ...]:
