@@ -176,7 +176,7 @@ class TestContrasts:
 
     def test_by_picture_they_are_the_exact_binomial(self) -> None:
         values = np.zeros((4, 300))
-        values[:, :6], values[:, 6] = 0.25, -0.25
+        values[0, :6], values[0, 6] = 0.25, -0.25
         assert pictures_p(values) == pytest.approx(stats.binomtest(6, 7).pvalue)
 
 

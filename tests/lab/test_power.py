@@ -144,8 +144,8 @@ class TestPlans:
     def test_before_any_run_most_disagreement_is_put_down_to_seeds(self) -> None:
         found = foreseen_error(385)
         assert found.sd_pictures_of_mean == pytest.approx((0.015 / 385) ** 0.5)
-        assert found.sd_seeds == pytest.approx((0.15 / 385) ** 0.5)
-        assert foreseen_error(10_000).sd_seeds == 0.01
+        assert found.sd_seeds == pytest.approx((0.007**2 + 0.15 / 385) ** 0.5)
+        assert foreseen_error(10**9).sd_seeds == pytest.approx(0.007, rel=1e-4)
         contrast = foreseen_error(385, weights=[0.25, -0.25] * 4)
         assert contrast.sd_seeds == pytest.approx(found.sd_seeds / 2)
         assert contrast.sd_pictures_of_mean == found.sd_pictures_of_mean

@@ -106,12 +106,14 @@ def test_a_driver_that_is_killed_leaves_no_process_and_the_same_call_goes_on(
 def test_a_signal_while_ray_starts_is_not_lost_and_leaves_no_process(tmp_path: Path, number: signal.Signals) -> None:
     process = driver(tmp_path, "ray", processes=2, count=3, epochs=2)
     until(lambda: len(children(process.pid)) >= 2)  # the guard, and the first of Ray's
+    guards = [command_of(pid) for pid in children(process.pid) if "_guard" in command_of(pid)]
     process.send_signal(number)
     words, errors = process.communicate(timeout=60)
     assert process.returncode == 128 + number, errors
     assert "Ray was starting" in words and "over" not in words
     assert "ignored" not in errors and "Traceback" not in errors
-    until(lambda: not running_below(tmp_path))
+    (guard,) = guards
+    until(lambda: not list(_guard.users(guard.split("\0")[-2])))
 
 
 @installed
@@ -139,7 +141,7 @@ def cluster() -> Generator[str]:
         subprocess.Popen(command, stdout=said, stderr=said, env=environment, start_new_session=True) as process,
     ):
         try:
-            until(lambda: process.poll() is not None or answers(client))
+            until(lambda: process.poll() is not None or b"runtime started" in os.pread(said.fileno(), 2**16, 0))
             assert process.poll() is None
             yield f"ray://127.0.0.1:{client}"
         finally:
@@ -154,17 +156,6 @@ def free_ports(count: int) -> list[int]:
         for each in taken:
             each.bind(("127.0.0.1", 0))
         return [each.getsockname()[1] for each in taken]
-
-
-def answers(port: int) -> bool:
-    with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-        return True
-    return False
-
-
-def running_below(folder: Path) -> list[int]:
-    """Processes that were started for a driver of this folder."""
-    return [pid for pid in map(int, filter(str.isdecimal, os.listdir("/proc"))) if str(folder) in command_of(pid)]
 
 
 def test_the_guard_ends_whoever_has_files_of_the_folder_open(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from netwright.core.errors import NetwrightError
-from netwright.lab import executors, tune_search
+from netwright.lab import tune_search
 from netwright.lab import tune as tune_
 from netwright.lab.executors._executor import new_owner
 from netwright.lab.job import Job
@@ -214,7 +214,7 @@ class TestGoesOn:
     def test_a_trial_of_nobody_is_waited_for_and_then_taken_up(
         self, tmp_path: Path, formula: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(tune_search, "LEASE", 0.5)
+        monkeypatch.setattr(tune_search, "LEASE", 2.0)
         monkeypatch.setattr(tune_search, "POLL", 0.05)
         formula()
         tune(given(), wanted=Wanted(trials=2, confirm=0, pruner="none"), output=tmp_path / "tune")

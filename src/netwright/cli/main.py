@@ -217,7 +217,7 @@ def _report_file() -> Path:
     name = f"netwright-error-{time.strftime('%Y%m%d-%H%M%S')}.txt"
     for folder in (Path.cwd(), Path(tempfile.gettempdir())):
         try:
-            (folder / name).write_text(text, "utf-8")
+            (folder / name).write_text(text, "utf-8", "backslashreplace")
         except OSError:
             continue
         return folder / name

@@ -279,7 +279,7 @@ class _Part:
         if p(MOST) > level:
             return False, None
         if spending is None:
-            places = range(self.seeds + 1, MOST)
+            places = range(self.seeds + 1, MOST + 1)
             return True, places[bisect_left(places, True, key=lambda seeds: p(seeds) <= level)]
         later = (look for look in spending.looks if look > self.seeds)
         needed = next((look for look in later if p(look) <= spending.level(look) / spending.effects), None)

@@ -31,7 +31,7 @@ DRAWS = 10  # 2^10 quasi-random studies
 NODES = 60
 SEARCHED = 40  # seeds above the normal approximation's number
 # Before any run nothing is known of an ablation; these are what is usual, and no more.
-SD_SEEDS = 0.01  # of paired differences between seeds: half a point to one and a half
+LUCK = 0.007  # of a seed with a whole network, as standard deviation of paired differences on endless pictures
 DIFFER = 0.15  # the share of pictures about which two single networks disagree
 SHARED = 0.015  # the share that differs whatever the seed; five tricks on 385 digits left 0.5 % at most
 
@@ -176,7 +176,7 @@ def foreseen_error(
     pictures: int,
     *,
     weights: Sequence[float] = (1.0, -1.0),
-    sd_seeds: float = SD_SEEDS,
+    luck: float = LUCK,
     differ: float = DIFFER,
     shared: float = SHARED,
 ) -> Foreseen:
@@ -184,17 +184,17 @@ def foreseen_error(
 
     Two single networks disagree about many pictures, and most of that is luck which goes with the seed: the mean over
     endless seeds keeps only pictures that an arm changes whatever the seed. So disagreement is no error of pictures;
-    it is the least that seeds can vary by, √(differ / N).
+    what seeds vary by has differ / N as part of its variance.
 
     Args:
         pictures: N, on which runs are measured.
         weights: of the runs that the effect is a sum of. The seeds' part falls with the sum of their squares: with 8
             runs times ± 1/4 it is half that of two runs. What a trick makes of a picture stays.
-        sd_seeds: of paired differences between seeds, on pictures without end.
+        luck: standard deviation of paired differences between seeds, on pictures without end.
         differ: the share of pictures about which two single runs disagree.
         shared: the share about which they would with any seed.
     """
-    seeds = max(sd_seeds**2, differ / pictures) * sum(weight**2 for weight in weights) / 2
+    seeds = (luck**2 + differ / pictures) * sum(weight**2 for weight in weights) / 2
     return Foreseen(float(seeds**0.5), float((shared / pictures) ** 0.5))
 
 

@@ -94,18 +94,14 @@ class Store:
     Args:
         url: where it is, as SQLAlchemy writes it; `Store.beside(output)` is the usual one.
 
-    Attributes:
-        url: the same as text, with its password: to be handed to another process, and shown to nobody.
-
     Raises:
         NetwrightError: it cannot be reached, or was written by a newer netwright.
     """
 
     def __init__(self, url: str | URL) -> None:
         with self._explained():
-            address = _address(url)
-            self.url = address.render_as_string(hide_password=False)
-            self._engine = _engine(address)
+            self._address = _address(url)
+            self._engine = _engine(self._address)
             with self._engine.execution_options(**READS).connect() as connection:
                 old = is_old(connection, str(self))
             if old:
@@ -119,8 +115,22 @@ class Store:
             output.mkdir(parents=True, exist_ok=True)
         return cls(URL.create("sqlite", database=str((output / "runs.db").absolute())))
 
+    @property
+    def url(self) -> str:
+        """The address as text, with its password: to be handed to another process, and shown to nobody.
+
+        Raises:
+            NetwrightError: it lies in a folder whose name is no valid text.
+        """
+        try:
+            return self._address.render_as_string(hide_password=False)
+        except UnicodeEncodeError as error:
+            problem = f"no other process can be told where {self} is: a folder's name is not valid text"
+            raise NetwrightError(problem, "rename the folder, or name another with --output or --store") from error
+
     def __str__(self) -> str:
-        return masked(self.url)
+        name = os.fsencode(self._address.database or "").decode(errors="backslashreplace")
+        return masked(self._address.set(database=name).render_as_string(hide_password=False))
 
     def __reduce__(self) -> tuple[type[Self], tuple[str]]:
         return type(self), (self.url,)
@@ -158,10 +168,10 @@ class Store:
 
     def _mending(self, why: str) -> str:
         """What to do where the database refuses."""
-        if not self.url.startswith("sqlite"):
+        if not self._address.drivername.startswith("sqlite"):
             return "check that the server runs and lets you in; or keep the runs elsewhere (--output, --store)"
         if any(words in why for words in RUINED):
-            return f"move {make_url(self.url).database} away, or put a backup in its place: it is no store, or damaged"
+            return f"move {self._address.database} away, or put a backup in its place: it is no store, or damaged"
         cause = "the disk has room, and that you may write there"
         return f"check that {cause}; or keep the runs elsewhere (--output, --store)"
 
