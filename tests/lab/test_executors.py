@@ -16,7 +16,7 @@ from netwright.core.errors import NetwrightError
 from netwright.engine.device import available_threads
 from netwright.lab import executors
 from netwright.lab.executors import Executor, check, executor_for
-from netwright.lab.executors._executor import WorkerDiedError, is_gone, new_owner, with_threads
+from netwright.lab.executors._executor import Terms, WorkerDiedError, is_gone, new_owner, with_threads
 from netwright.lab.executors._frames import receive, send
 from netwright.lab.executors._worker import answer, exception, outcome_of
 from netwright.lab.executors.processes import Process, Processes, shares
@@ -92,7 +92,6 @@ class TestSame:
         left_open = Job(job.recipe.changed(threads=None), "", "test")
         assert with_threads(left_open, 4).recipe.threads == 4
         assert with_threads(left_open, None).recipe.threads is None
-        assert with_threads(left_open, 4).key == left_open.key
 
     @pytest.mark.parametrize(("count", "cores"), [(1, 4), (2, 4), (3, 4), (4, 4), (6, 4)])
     def test_cores_are_dealt_out_evenly(self, monkeypatch: pytest.MonkeyPatch, count: int, cores: int) -> None:
@@ -230,6 +229,13 @@ class TestStore:
         monkeypatch.setattr("netwright.lab.executors._worker.measure", lambda *_, **__: pruned)
         assert answer(common | {"job": second.to_json()}) == {"content": b"short"}
         assert store.content(second.key) is None
+
+    def test_what_leaves_threads_open_is_kept_under_the_key_that_was_asked_for(self, tmp_path: Path) -> None:
+        store, job = OutcomeStore.beside(tmp_path), jobs(1, 1)[0]
+        left_open = Job(job.recipe.changed(threads=None), job.fingerprint, "test")
+        assert store.claim(left_open.key, "me", recipe={}, seed=0, data="")
+        assert "content" in answer(Terms("me", 1, store.url).ask(left_open))
+        assert store.finished([left_open.key]) == {left_open.key}
 
 
 class TestFrames:

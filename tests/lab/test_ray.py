@@ -58,7 +58,7 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
 
 @installed
 def test_outcomes_are_those_of_this_process_and_a_killed_worker_is_replaced(
-    tmp_path: Path, expected: list[bytes]
+    tmp_path: Path, expected: list[bytes], capfd: pytest.CaptureFixture[str]
 ) -> None:
     store, wanted = OutcomeStore.beside(tmp_path), jobs(3, 2)
     with executor_for("ray", 2, threads=1, store=store.url) as executor:
@@ -75,6 +75,7 @@ def test_outcomes_are_those_of_this_process_and_a_killed_worker_is_replaced(
         assert future.result().epochs == 12
         with pytest.raises(NetwrightError, match="is not what it was when the runs were planned"):
             executor.submit(replace(long, fingerprint="other")).result()
+        assert "(raylet)" not in "".join(capfd.readouterr())
         everything = {*started, *killed, *children(os.getpid())}
     assert values(found, wanted) == expected
     assert {row.status for row in store.list()} == {DONE} and {row.attempts for row in store.list()} == {1}

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from netwright.core.errors import NetwrightError, listed
@@ -10,13 +11,10 @@ from netwright.data import Data
 from netwright.lab.job import Job
 from netwright.lab.looks import FIRST, Spending
 from netwright.lab.plan import Arm, Plan, command, describe
-from netwright.lab.power import chosen, smallest_effect
+from netwright.lab.power import chosen, foreseen_effect, foreseen_error
 from netwright.lab.preflight import Cost
 from netwright.lab.wanted import Wanted
 
-# Before anything is trained: how much a seed changes a network, and the share of pictures about which two networks
-# disagree. Another seed changes most of these; a few differ whatever the seed.
-LUCK, DISAGREE, SHARED = 0.007, 0.15, 0.015
 SEEDS = 8  # of each arm, where nobody says
 MANY = 1000
 
@@ -81,26 +79,23 @@ class Prepared:
 
     @property
     def assumed_sd(self) -> float:
-        """Of an effect between seeds, before any is known."""
-        each = math.sqrt(LUCK**2 + DISAGREE / self.pictures)
-        return each * self._averaged
-
-    @property
-    def _averaged(self) -> float:
-        """An effect that is made of many runs varies less than the difference of two."""
-        return max(math.sqrt(sum(weight**2 for weight in effect.weights.values()) / 2) for effect in self.plan.effects)
+        """Of effects between seeds, before any is known: the largest."""
+        return max(foreseen_error(self.pictures, weights=weights).sd_seeds for weights in self._weights)
 
     def smallest_effect(self) -> float | None:
         """That these seeds resolve four times of five, if runs differ as they usually do; None if nothing can be."""
-        found = smallest_effect(
-            seeds=self.wanted.most_seeds if self.wanted.until_resolved else len(self.seeds),
-            sd_seeds=self.assumed_sd,
-            sd_pictures_of_mean=math.sqrt(SHARED / self.pictures) * self._averaged,
-            effects=len(self.plan.effects),
-            alpha=self.wanted.alpha,
-            test=self.wanted.test,
-        )
-        return found if math.isfinite(found) else None
+        wanted, seeds, alpha = self.wanted, len(self.seeds), self.wanted.alpha
+        if wanted.until_resolved:
+            seeds = wanted.most_seeds
+            alpha = spending_of(self.plan, wanted).level(seeds)
+        of, effects = partial(foreseen_effect, self.pictures, seeds=seeds), len(self.plan.effects)
+        each = [of(weights=weights, effects=effects, alpha=alpha, test=wanted.test) for weights in self._weights]
+        return None if None in each else max(found for found in each if found is not None)
+
+    @property
+    def _weights(self) -> set[tuple[float, ...]]:
+        """Of the effects: many have the same."""
+        return {tuple(sorted(effect.weights.values())) for effect in self.plan.effects}
 
 
 def foreseen(prepared: Prepared) -> list[str]:

@@ -8,7 +8,7 @@ from netwright.lab.compare import Verdict, compare
 from netwright.lab.executors import Executor
 from netwright.lab.findings import Runs, effects, ended_early, factorial_part, rows
 from netwright.lab.foreseen import Prepared
-from netwright.lab.looks import METHOD, SOURCE, Spending, next_seeds
+from netwright.lab.looks import METHOD, SOURCE, Spending, kept, next_seeds
 from netwright.lab.outcome import Outcome
 from netwright.lab.run import run_jobs
 from netwright.records.outcomes import OutcomeStore
@@ -51,10 +51,11 @@ class Rounds:
         wanted, plan = self.prepared.wanted, self.prepared.plan
         counts = {effect.name: spending.looks[0] for effect in plan.effects}
         looks: list[dict[str, Any]] = []
+        verdicts: dict[str, Verdict] = {}
         while True:
             self.train(self._with_seeds(counts))
             seeds = {effect.name: len(self.runs.seeds_of(effect)) for effect in plan.effects}
-            verdicts = self.compared(spending.levels(seeds))
+            verdicts = kept(verdicts, self.compared(spending), margin=wanted.margin)
             left = math.inf if wanted.budget is None else wanted.budget - self._spent()
             more = next_seeds(verdicts, self._costs(), spending=spending, budget=left, margin=wanted.margin)
             looks.append(_look(len(looks) + 1, verdicts, spending, more))
@@ -102,12 +103,12 @@ class Rounds:
         """What there is so far."""
         return Runs(self.prepared.plan, self.outcomes)
 
-    def compared(self, levels: Mapping[str, float] | None = None) -> dict[str, Verdict]:
-        """A verdict for every effect; `levels` say what each may spend at this look."""
+    def compared(self, spending: Spending | None = None) -> dict[str, Verdict]:
+        """A verdict for every effect; `spending` says what each may spend at this look."""
         wanted, runs = self.prepared.wanted, self.runs
         runs.refuse_other_labels()
         differences = {effect.name: runs.differences(effect, runs.headline) for effect in self.prepared.plan.effects}
-        return compare(differences, margin=wanted.margin, alpha=wanted.alpha, test=wanted.test, levels=levels)
+        return compare(differences, margin=wanted.margin, alpha=wanted.alpha, test=wanted.test, spending=spending)
 
     def summary(self, verdicts: Mapping[str, Verdict], looks: dict[str, Any] | None = None) -> dict[str, Any]:
         """What `ablation.json` holds."""
