@@ -7,7 +7,8 @@ import pytest
 from scipy import stats
 from scipy.optimize import minimize_scalar
 
-from netwright.lab.paired import bca, calibration, equivalent, holm, mcnemar, pictures_needed, score, seeds_p, tango
+from netwright.lab.compare import holm
+from netwright.lab.paired import bca, calibration, equivalent, mcnemar, pictures_needed, score, seeds_p, tango
 from netwright.records.intervals import bootstrap_mean, resample
 from netwright.report.calibration import calibration_error
 

@@ -205,7 +205,8 @@ def optional_resume(arguments: list[str]) -> list[str]:
 
 
 def _told(message: str, code: int) -> int:
-    typer.echo(f"{'stopped' if code in (130, 143) else 'error'}: {message}", err=True)
+    head = "stopped" if code in (EXIT_INTERRUPTED, EXIT_TERMINATED) else "error"
+    typer.echo(message if message.startswith(head) else f"{head}: {message}", err=True)
     return code
 
 

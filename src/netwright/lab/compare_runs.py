@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from netwright.lab.paired import calibration, equivalent, holm, mcnemar, pictures_needed, seeds_p, tango
+from netwright.lab.compare import holm
+from netwright.lab.paired import calibration, equivalent, mcnemar, pictures_needed, seeds_p, tango
 from netwright.lab.run_arms import Arm, arms_of, chosen_arm, paired, recipe_key
 from netwright.lab.run_differences import differences
 from netwright.lab.run_folders import RUNS, Run, read_runs

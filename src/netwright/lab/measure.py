@@ -26,11 +26,12 @@ from netwright.lab.trial import KEPT, Unsaved, data_of, split_of
 from netwright.models import create_model
 from netwright.models._family import Family
 from netwright.recipes._assemble import Parts, assemble, evaluation_batch
-from netwright.recipes._memory import forget_peak, out_of_memory, peak
+from netwright.recipes._memory import forget_peak, memory_told, peak
 from netwright.recipes._recipe import Recipe
 from netwright.recipes._record import versions
 from netwright.tasks._calibration import softmax
 
+FEWER = "compute fewer runs at once with --processes, or take a smaller batch_size, image_size or model"
 DATA = ("data", "image_size", "fit", "channels", "group", "quarantine", "gate", "val_fraction", "test_fraction")
 Stopping = Callable[[Run], AbstractContextManager[Any]]
 _opened: dict[tuple[Any, ...], Data] = {}  # by this process, for the last job: the next is probably on the same
@@ -64,7 +65,7 @@ def measure(
         kept = None if checkpoints is None else Kept(checkpoints / job.key, job.key, parts)
         if kept is not None:
             kept.go_on(parts.run)
-        with _stopped(parts.run, stopping), _memory_told():
+        with _stopped(parts.run, stopping), memory_told("in the middle of a run", FEWER):
             _trained(parts.run, Watcher() if job.pruning is None else Pruner(job.pruning), kept or Unsaved())
             seen = _evaluated(parts, split)
         found = _outcome(parts, seen, perf_counter() - begun, kept, shared)
@@ -153,17 +154,6 @@ def _stopped(run: Run, stopping: Stopping) -> Generator[None]:
             yield
     except Interrupted:
         raise interruption(run, KEPT) from None
-
-
-@contextmanager
-def _memory_told() -> Generator[None]:
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        if not out_of_memory(error):
-            raise
-        fix = "compute fewer runs at once with --processes, or take a smaller batch_size, image_size or model"
-        raise NetwrightError("memory ran out in the middle of a run", fix) from error
 
 
 def _evaluated(parts: Parts, split: str) -> Evaluation:

@@ -6,7 +6,7 @@ intervals, Journal of the American Statistical Association 82, 1987; Holm, Scand
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,15 +75,6 @@ def seeds_p(differences: Floats, margin: float) -> tuple[float, float]:
     tail = min(float(np.mean(draws <= 0)), float(np.mean(draws >= 0)))
     outside = max(float(np.mean(draws <= -margin)), float(np.mean(draws >= margin)))
     return min(1.0, max(2 * tail, 2 / OF_ONE, _flipped(differences))), max(outside, 1 / OF_ONE)
-
-
-def holm(values: Sequence[float]) -> list[float]:
-    """p values of tests made together, raised so that one false alarm among all of them is as rare as each says."""
-    raised, most = [0.0] * len(values), 0.0
-    for place, at in enumerate(sorted(range(len(values)), key=lambda at: values[at])):
-        most = max(most, min(1.0, (len(values) - place) * values[at]))
-        raised[at] = most
-    return raised
 
 
 def pictures_needed(b: int, c: int, n: int, *, alpha: float = 0.05) -> int | None:

@@ -1,8 +1,8 @@
 """`fit`: a recipe becomes a run, a record and a model."""
 
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from netwright.engine.signals import stops_on_signals
 from netwright.recipes._assemble import Parts, assemble, objects
 from netwright.recipes._choose import is_too_small
 from netwright.recipes._finish import finish
-from netwright.recipes._memory import out_of_memory
+from netwright.recipes._memory import memory_told, out_of_memory
 from netwright.recipes._recipe import Recipe, recipe_for
 from netwright.recipes._recipe import recipe as named
 from netwright.recipes._record import Record, processor
@@ -39,6 +39,7 @@ from netwright.records.folder import RunFolder
 from netwright.records.plain import plain
 
 CHECKPOINT_SECONDS = 30.0
+SMALLER = "close other programs, or take a smaller --image-size or --model, or fewer pictures"
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ def fit(
     own = objects(model=model, task=task)
     threads = torch.get_num_threads()
     try:
-        with _memory_told(), ExitStack() as held:
+        with memory_told("before training began", SMALLER), ExitStack() as held:
             folder = None if resume is None else held.enter_context(_locked(Path(resume)))
             before = folder and Before.of(folder, extend)
             chosen = _going_on(before, recipe, data, own, changes) if before else _chosen(recipe, data, changes, extend)
@@ -131,18 +132,6 @@ def fit(
             return _trained(parts, folder, record, record.watching(watcher or Watcher()), before)
     finally:
         torch.set_num_threads(threads)  # the process may have other work
-
-
-@contextmanager
-def _memory_told() -> Generator[None]:
-    """Says what would help where memory runs out before training."""
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        if not out_of_memory(error):
-            raise
-        fix = "close other programs, or take a smaller --image-size or --model, or fewer pictures"
-        raise NetwrightError("memory ran out before training began", fix) from error
 
 
 def _trained(parts: Parts, folder: RunFolder, record: Record, watcher: Watcher, before: Before | None) -> Result:

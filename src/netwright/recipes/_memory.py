@@ -2,10 +2,13 @@
 
 import math
 import sys
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
+
+from netwright.core.errors import NetwrightError
 
 GROUPS = Path("/sys/fs/cgroup")  # where Linux tells what a container may use, in the second version or the first
 LIMITS = (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"))
@@ -40,6 +43,21 @@ def forget_peak() -> None:
     """Linux lets a process measure its peak anew; elsewhere it is that of the whole process."""
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
+
+
+@contextmanager
+def memory_told(when: str, fix: str) -> Generator[None]:
+    """Says when memory ran out, and what would help.
+
+    Raises:
+        NetwrightError: it ran out.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        raise NetwrightError(f"memory ran out {when}", fix) from error
 
 
 def out_of_memory(error: BaseException) -> bool:
