@@ -8,6 +8,7 @@ from time import perf_counter
 from typing import Any
 
 from netwright.core.errors import listed
+from netwright.engine.device import available_threads
 from netwright.lab.executors import Executor, executor_for
 from netwright.lab.executors import check as check_place
 from netwright.lab.foreseen import Prepared, foreseen, longer, seeds_for, spending_of
@@ -92,7 +93,7 @@ def prepare(plan: Plan, wanted: Wanted, where: Where, output: Path, told: Told =
     before = known(output / KNOWN, key)
     if before is None:
         told("measures what a run takes")
-        before = Known(costs_of(plan, data, split))
+        before = Known(costs_of(plan, data, split, threads_for(plan, where.processes or available_threads())))
     plan, costs = equalised(plan, before.costs, wanted.equal)
     if where.remote:
         processes, plan = where.processes or 1, with_threads(plan)

@@ -84,8 +84,8 @@ def refuse_other_pictures(plan: Plan, data: Mapping[str, Data], split: str) -> N
             raise NetwrightError(problem, "let arms differ in how they train, not in which pictures are held out")
 
 
-def costs_of(plan: Plan, data: Mapping[str, Data], split: str) -> dict[str, Cost]:
-    """What one run of each arm takes, measured by a few updates.
+def costs_of(plan: Plan, data: Mapping[str, Data], split: str, threads: int) -> dict[str, Cost]:
+    """What one run of each arm takes, measured by a few updates with so many threads.
 
     Raises:
         NetwrightError: whatever training refuses, with the name of the arm.
@@ -93,7 +93,7 @@ def costs_of(plan: Plan, data: Mapping[str, Data], split: str) -> dict[str, Cost
     found: dict[str, Cost] = {}
     for arm in plan.rows:
         try:
-            found[arm.name] = preflight(arm.recipe, data[arm.name], split)
+            found[arm.name] = preflight(arm.recipe.resolved(threads=threads), data[arm.name], split)
         except NetwrightError as error:
             raise NetwrightError(f"{arm.name}: {error.problem}", error.fix) from error
     return found
