@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from netwright.core.errors import NetwrightError
-from netwright.lab import tune as tune_
 from netwright.lab import executors, tune_search
+from netwright.lab import tune as tune_
 from netwright.lab.executors._executor import new_owner
 from netwright.lab.job import Job
 from netwright.lab.outcome import Outcome

@@ -128,6 +128,7 @@ def carry_out(
     begun = perf_counter()
     output.mkdir(parents=True, exist_ok=True)
     store = OutcomeStore(where.store) if where.store else OutcomeStore.beside(output)
+    store.told = told
     with _executor(prepared, where, store, output) as executor:
         rounds = Rounds(prepared, store, executor, told, masked(command))
         until = prepared.wanted.until_resolved
