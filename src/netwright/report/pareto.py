@@ -21,7 +21,7 @@ from netwright.report.words import metric_name, plural
 Found = Mapping[str, Any]
 LONGEST = 30  # letters of a name
 MOST = 14  # rows whose names have room beside their points; more get numbers there and their names in a column
-FAR = 6  # times the middle distance from the middle: a point farther away is drawn at the edge
+FAR = 25  # times the middle distance from the middle: a point farther away is drawn at the edge
 SIZE = (8.4, 4.4)  # inches
 NARROWEST = 0.15  # of the middle time: what is drawn at least, so that noise does not look like a difference
 AROUND = ((1, 0), (0, 1), (0, -1), (-1, 0), (0.8, 0.8), (0.8, -0.8), (-0.8, 0.8), (-0.8, -0.8))
