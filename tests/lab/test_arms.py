@@ -42,7 +42,7 @@ def parsed(line: str) -> Recipe:
     words = shlex.split(line)
     assert words[:2] == ["netwright", "train"]
     chosen: list[Recipe] = []
-    verb: Any = typer.main.get_command(app).commands["train"]  # type: ignore[attr-defined]
+    verb: Any = typer.main.get_command(app).commands["train"]
     with patch("netwright.cli.train.train_new", lambda found, output, as_json: chosen.append(found)):
         verb.invoke(verb.make_context("train", words[2:]))
     return chosen[0]
@@ -239,7 +239,7 @@ class TestUnfit:
     def test_every_exclusion_of_the_cards_is_seen(self) -> None:
         bare = Recipe()
         for name in TRICKS.names():
-            for other in TRICKS.load(name).card.excludes:  # type: ignore[attr-defined]
+            for other in TRICKS.load(name).card.excludes:
                 with pytest.raises(NetwrightError, match="cannot be combined"):
                     refuse_unfit(bare.with_(name, other), [])
 
@@ -344,6 +344,6 @@ def test_pictures_are_the_same_whatever_they_are_looked_at_with(tmp_path: Path) 
         Image.fromarray(pixels).save(place / f"{at}.png")
     one = open_data(str(tmp_path))
     for changed in ({"image_size": 16}, {"fit": "pad"}, {"fit": "squash"}, {"channels": 1}):
-        other = open_data(str(tmp_path), **changed)  # type: ignore[arg-type]
+        other = open_data(str(tmp_path), **changed)
         for split in ("train", "val", "test"):
             np.testing.assert_array_equal(one.splits[split].ids, other.splits[split].ids)

@@ -145,7 +145,7 @@ def test_shortcuts_add_a_blocks_input_and_no_parameter(blocks: int, layers: int)
         with torch.no_grad():
             for layer in convolutions(model):
                 torch.manual_seed(layer.in_channels)
-                layer.bias.normal_()  # type: ignore[union-attr]
+                layer.bias.normal_()
     x, weights = torch.rand(2, 3, 16, 16), iter(convolutions(plain))
     wanted = x
     for block in range(blocks):
