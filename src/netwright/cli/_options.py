@@ -113,3 +113,7 @@ def refuse_two_recipes(name: str | None, transfer: str | None) -> None:
     """
     if name and transfer:
         raise NetwrightError("--transfer names a recipe, and so does --recipe", "leave one of them out")
+
+
+def silent(words: str) -> None:
+    """What is told with --json: nothing but the result is printed."""

@@ -156,7 +156,7 @@ def _run(plan: "Plan", wanted: Any, where: Any, output: Path, *, plan_only: bool
     """Say the plan first, then train; torch is imported here."""
     from netwright.lab.ablate import carry_out, foreseen, prepare
 
-    told = _silent if as_json else typer.echo
+    told = options.silent if as_json else typer.echo
     prepared = prepare(plan, wanted, where, output, told)
     for line in foreseen(prepared):
         told(line)
@@ -169,10 +169,6 @@ def _run(plan: "Plan", wanted: Any, where: Any, output: Path, *, plan_only: bool
         typer.echo(json.dumps(found, ensure_ascii=False))
     else:
         _conclude(found, output)
-
-
-def _silent(words: str) -> None:
-    """With --json nothing but the result is printed."""
 
 
 def _conclude(found: dict[str, Any], output: Path) -> None:

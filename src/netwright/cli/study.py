@@ -93,7 +93,7 @@ def _run(spec: Spec, protocol: "Recipe", per_class: int | None, folder: Path, as
     """Train, and print what was found."""
     from netwright.lab.studies._study import study as run_study
 
-    told = _silent if as_json else typer.echo
+    told = options.silent if as_json else typer.echo
     found = run_study(spec, protocol, per_class=per_class, output=folder, told=told)
     if as_json:
         typer.echo(json.dumps(found, ensure_ascii=False))
@@ -118,10 +118,6 @@ def _numbers(text: str | None) -> tuple[Any, ...] | None:
 def _number(text: str | None) -> Any:
     """A number as it was written; other words are refused by the study, which knows what is allowed."""
     return None if text is None else literal(text)
-
-
-def _silent(words: str) -> None:
-    """JSON alone is printed."""
 
 
 def _conclude(found: dict[str, Any], folder: Path) -> None:

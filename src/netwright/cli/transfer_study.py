@@ -67,7 +67,7 @@ def transfer_study(
     if table and not weights:
         table = {name: recipe.changed("auto", weights=None) for name, recipe in table.items()}
 
-    how = {"seeds": seeds, "updates": updates, "told": _silent if as_json else typer.echo}
+    how = {"seeds": seeds, "updates": updates, "told": options.silent if as_json else typer.echo}
     found, page = _run(curves, wanted, table, {"near": near, "far": far, "per_class": per_class}, output, how)
     if as_json:
         typer.echo(json.dumps(found, ensure_ascii=False))
@@ -158,10 +158,6 @@ def recipes(path: str, arms: list[str], weights: str | None, flags: Flags) -> "d
             next(iter(plain.values())).without(name)  # refuses, and says what there is
     leaving = {arm: [name for name in removed or [] if name in held] for arm, held in tricks.items()}
     return {arm: options.chosen_recipe(path, None, weighted[arm], added, leaving[arm], arm) for arm in arms}
-
-
-def _silent(words: str) -> None:
-    """With --json nothing but the result is printed."""
 
 
 def _conclude(found: dict[str, Any], page: Path) -> None:

@@ -87,11 +87,7 @@ def _searched(
     from netwright.lab.tune import tune as search
     from netwright.lab.tune_search import Wanted
 
-    return search(chosen, ranges, **where, wanted=Wanted(**limits), told=_silent if as_json else typer.echo)
-
-
-def _silent(words: str) -> None:
-    """With --json nothing but the result is printed."""
+    return search(chosen, ranges, **where, wanted=Wanted(**limits), told=options.silent if as_json else typer.echo)
 
 
 def _conclude(found: dict[str, Any], page: Path) -> None:

@@ -3,7 +3,7 @@
 import os
 import signal
 from _thread import interrupt_main, start_new_thread
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from threading import Event
 from types import FrameType
@@ -50,21 +50,30 @@ def stops_on_signals(run: Run) -> Generator[None]:
         else:
             _end(code, "a second signal")
 
+    with handled(ask):
+        try:
+            yield
+        except _EvaluationStopped:
+            raise interruption(run) from None
+        finally:
+            over.set()
+
+
+@contextmanager
+def handled(handler: Callable[[int, FrameType | None], None]) -> Generator[None]:
+    """Within this context signals that ask for an end go to a handler; outside the main thread nothing is changed."""
     # None is a handler that a program around Python installed: it could not be put back.
     mine = [number for number in EXIT_OF if signal.getsignal(number) is not None]
     try:
-        previous = {number: signal.signal(number, ask) for number in mine}
+        previous = {number: signal.signal(number, handler) for number in mine}
     except ValueError:  # Python allows handlers in the main thread only
         yield
         return
     try:
         yield
-    except _EvaluationStopped:
-        raise interruption(run) from None
     finally:
-        over.set()
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+        for number, before in previous.items():
+            signal.signal(number, before)
 
 
 def _end_after(seconds: float, over: Event, number: int) -> None:

@@ -1,6 +1,5 @@
 """What an ablation will take and what it can resolve, said before anything is trained."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,6 +13,7 @@ from netwright.lab.plan import Arm, Plan, command, describe
 from netwright.lab.power import chosen, foreseen_effect, foreseen_error
 from netwright.lab.preflight import Cost
 from netwright.lab.wanted import Wanted
+from netwright.report.words import duration
 
 SEEDS = 8  # of each arm, where nobody says
 MANY = 1000
@@ -169,11 +169,3 @@ def spending_of(plan: Plan, wanted: Wanted) -> Spending:
     """How alpha is spent on looks."""
     first = min(wanted.seeds or FIRST, wanted.most_seeds)
     return Spending(wanted.most_seeds, wanted.alpha, len(plan.effects), wanted.test, first=first)
-
-
-def duration(seconds: float) -> str:
-    """A time in words: 40 s, 12 min, 2 h 5 min."""
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    minutes = math.ceil(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

@@ -1,7 +1,7 @@
 """One run that the lab wants: a recipe with its seed, on which data, and a key by which its outcome is found again."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 from importlib.metadata import version
@@ -57,7 +57,3 @@ class Job:
         pruning = None if held["pruning"] is None else Pruning(**held["pruning"])
         recipe = Recipe().changed("auto", **held["recipe"])
         return cls(recipe, held["fingerprint"], held["split"], held["like"], pruning)
-
-    def unpruned(self) -> "Job":
-        """The same, to be trained to its end."""
-        return replace(self, pruning=None)

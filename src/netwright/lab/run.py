@@ -1,6 +1,5 @@
 """Runs the lab's jobs: each once, found again if it is finished, and shared with whoever works on the same store."""
 
-import signal
 import time
 import zlib
 from collections.abc import Callable, Generator, Iterable, Mapping
@@ -11,13 +10,14 @@ from types import FrameType
 from zipfile import BadZipFile
 
 from netwright.core.errors import NetwrightError
-from netwright.engine.signals import EXIT_OF
+from netwright.engine.signals import handled
 from netwright.lab.executors._executor import Executor, is_gone
 from netwright.lab.executors._signals import interrupted
 from netwright.lab.job import Job
 from netwright.lab.outcome import Outcome
 from netwright.lab.pruning import PRUNED
 from netwright.records.outcomes import OutcomeStore
+from netwright.report.words import duration
 
 LEASE = 60.0  # seconds for which a claim holds if its driver falls silent; it renews them three times as often
 POLL = 1.0  # seconds between two looks at what others compute
@@ -204,7 +204,7 @@ class Work:
         )
         ended = f", {outcome.stopped}" if outcome.stopped else ""
         count = f"{len(self.outcomes)} of {len(self.jobs)}"
-        self.told(f"{count}: {self._label(key)}: {reached}, {_seconds(outcome.seconds)}{where}{ended}")
+        self.told(f"{count}: {self._label(key)}: {reached}, {duration(outcome.seconds)}{where}{ended}")
 
     @contextmanager
     def renewed(self) -> Generator[None]:
@@ -232,18 +232,5 @@ class Work:
         def stop(number: int, _: FrameType | None) -> None:
             raise interrupted(number, f"{len(self.outcomes)} of {len(self.jobs)} runs are finished and kept")
 
-        mine = [number for number in EXIT_OF if signal.getsignal(number) is not None]
-        try:
-            previous = {number: signal.signal(number, stop) for number in mine}
-        except ValueError:  # Python allows handlers in the main thread only
+        with handled(stop):
             yield
-            return
-        try:
-            yield
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
-
-
-def _seconds(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from netwright.core.errors import Interrupted
-from netwright.engine.signals import EXIT_OF
+from netwright.engine.signals import EXIT_OF, handled
 
 
 @contextmanager
@@ -22,17 +22,8 @@ def held() -> Generator[list[int]]:
         if number == signal.SIGINT and len(came) > 1:
             raise KeyboardInterrupt
 
-    mine = [number for number in EXIT_OF if signal.getsignal(number) is not None]
-    try:
-        previous = {number: signal.signal(number, note) for number in mine}
-    except ValueError:  # Python allows handlers in the main thread only
+    with handled(note):
         yield came
-        return
-    try:
-        yield came
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 def interrupted(number: int, kept: str) -> Interrupted:
