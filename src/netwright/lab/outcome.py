@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from netwright.core.document import parsed
 from netwright.core.errors import NetwrightError
+from netwright.report.reading import UNREADABLE
 
 FORMAT = 1
 Floats = NDArray[np.float32]
@@ -89,7 +90,7 @@ class Outcome:
                 raise NetwrightError(problem, "update netwright: pip install --upgrade netwright")
             others = {name: rest[name] for name in (*NUMBERS, "history", "machine", "stopped")}
             return cls(values=values, labels=labels, confidence=confidence, **others)
-        except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+        except UNREADABLE as error:
             problem = f"a run in the store cannot be read: {error}"
             raise NetwrightError(problem, "give another --store, or remove that run from it") from error
 

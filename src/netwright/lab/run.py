@@ -1,13 +1,11 @@
 """Runs the lab's jobs: each once, found again if it is finished, and shared with whoever works on the same store."""
 
 import time
-import zlib
 from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager, suppress
 from threading import Event, Thread
 from types import FrameType
-from zipfile import BadZipFile
 
 from netwright.core.errors import NetwrightError
 from netwright.engine.signals import handled
@@ -116,8 +114,8 @@ class Work:
         """
         try:
             return Outcome.from_bytes(content)
-        except (NetwrightError, BadZipFile, zlib.error) as error:
-            if isinstance(error, NetwrightError) and error.__cause__ is None:
+        except NetwrightError as error:
+            if error.__cause__ is None:
                 raise
         self.store.discard(key, content)
         self.told(f"run {key} in {self.store} cannot be read: it counts as damaged, and is computed anew")
