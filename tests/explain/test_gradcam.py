@@ -11,7 +11,7 @@ from netwright.explain._maps import gradient_at, passed
 from netwright.explain._method import Subject
 from netwright.explain.gradcam import Gradcam, cam
 from netwright.explain.gradcam_plus_plus import cam_plus_plus
-from netwright.models import _class_of, create_model, summaries
+from netwright.models import _class_of, create_model, list_models, summaries
 from netwright.nn.headed import Headed
 from netwright.tricks import TRICKS
 from tests.explain.networks import Cam, plain
@@ -21,7 +21,7 @@ TARGET = torch.tensor([2, 0])
 # more than 50 million weights take a second each to draw.
 FAMILIES = {
     _class_of(name): name
-    for name, _ in sorted(summaries().items(), key=lambda row: -row[1].params)
+    for name in sorted(list_models(), key=lambda name: -summaries()[name].params)
     if not name.startswith("mlp") and summaries()[name].params < 50_000_000
 }
 

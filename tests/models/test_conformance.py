@@ -28,7 +28,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "activation": ("leaky_relu", "silu", "tanh"),  # families pass the name on; every kind is built once below
     "skip": (True, False),
 }
-SMALLEST = {summary.family: name for name, summary in sorted(summaries().items(), key=lambda row: -row[1].params)}
+SMALLEST = {summaries()[name].family: name for name in sorted(list_models(), key=lambda name: -variant(name).params)}
 EACH_FAMILY = pytest.mark.parametrize("name", SMALLEST.values())
 EVERY_VARIANT = pytest.mark.parametrize("name", list_models())
 

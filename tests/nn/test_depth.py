@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from netwright.models import create_model, variant
 from netwright.models._family import Family
-from netwright.nn.depth import Depths, depths
+from netwright.nn.depth import Depths, Segmenting, depths
 from netwright.nn.headed import Headed
 from tests.models.test_conformance import EACH_FAMILY, SMALLEST, meta_model
 from tests.support import TinyNetwork
@@ -44,16 +44,18 @@ class TestFamilies:
         side = max(model.smallest, 32)
         maps = model.stages(torch.rand(1, variant(name).in_channels, side, side, device="meta"))
         heads = (model.head_name, *model.auxiliary_names)
-        wanted = {name: len(maps) for name in own}
+        last = len(maps) + isinstance(model, Segmenting)  # the heads', after the maps' and a decoder's
+        wanted = dict.fromkeys(own, last)
         for place, map_ in reversed([*enumerate(maps)]):
             gradients = torch.autograd.grad(map_.sum(), list(own.values()), allow_unused=True, retain_graph=True)
             wanted |= {name: place for name, gradient in zip(own, gradients, strict=True) if gradient is not None}
-        between = {name for name in own if wanted[name] == len(maps) and not name.startswith(heads)}
-        wanted |= dict.fromkeys(between, len(maps) - 1)
-        with_parameters = sorted({*wanted.values()} - {len(maps)})  # of a stage without, nothing is known
-        ranks = {depth: place for place, depth in enumerate([*with_parameters, len(maps)])}
+        between = {name for name in own if wanted[name] == last and not name.startswith(heads)}
+        wanted |= dict.fromkeys(between, last - 1)
+        with_parameters = sorted({*wanted.values()} - {last})  # of a stage without, nothing is known
+        ranks = {depth: place for place, depth in enumerate([*with_parameters, last])}
         assert {name: found.of[name] for name in own} == {name: ranks[depth] for name, depth in wanted.items()}
         assert found.stages == len(with_parameters)
+        assert found.encoder == len([depth for depth in with_parameters if depth < len(maps)])
 
     @EACH_FAMILY
     def test_depths_never_decrease_as_the_pass_goes_on(self, name: str) -> None:

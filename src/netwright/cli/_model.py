@@ -18,11 +18,13 @@ def model_title(name: str) -> str:
     from netwright.models import summaries, variant
 
     plain = Spec.parse(name).name
-    family, line, params = summaries()[plain]
+    family, line, params, task = summaries()[plain]
     row = variant(plain)
-    published = f"{params:,} parameters as published for {row.classes:,} classes, images of {row.image_size} pixels"
+    counted = "" if task == "segmentation" and not row.reference else " as published"
+    published = f"{params:,} parameters{counted} for {row.classes:,} classes, images of {row.image_size} pixels"
     proof = f"{plain} takes the weights of {row.reference}" if row.reference else "no library has its weights"
-    return f"model {name}: {line}\n{published}; family {family}; {proof}"
+    task = "" if task == "classification" else f"; for {task}: scores for each pixel, at any size of image"
+    return f"model {name}: {line}\n{published}; family {family}; {proof}{task}"
 
 
 def stage_table(parts: "list[Part]") -> list[str]:

@@ -4,9 +4,14 @@ import json
 from collections.abc import Callable
 from enum import StrEnum
 from fnmatch import fnmatchcase
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from netwright.models import Summary
+
+TASK = "classification"  # what a network is for where its line does not say
 
 
 class Kind(StrEnum):
@@ -54,7 +59,8 @@ def catalogue(kind: Kind, pattern: str = "*") -> dict[str, str]:
     def models() -> dict[str, str]:
         if pattern.startswith("timm/"):
             return dict.fromkeys(list_models(pattern), "")
-        return {name: f"{params / 1e6:7.2f} M  {line}" for name, (_, line, params) in families().items()}
+        classifiers_first = sorted(families().items(), key=lambda pair: pair[1].task != TASK)
+        return {name: _model_line(row) for name, row in classifiers_first}
 
     listed: dict[Kind, Callable[[], dict[str, str]]] = {
         Kind.models: models,
@@ -73,3 +79,9 @@ def catalogue(kind: Kind, pattern: str = "*") -> dict[str, str]:
         },
     }
     return listed[kind]()
+
+
+def _model_line(row: "Summary") -> str:
+    """Parameters, the task where it is not the usual one, and what the network is."""
+    task = "" if row.task == TASK else f"{row.task}: "
+    return f"{row.params / 1e6:7.2f} M  {task}{row.description}"

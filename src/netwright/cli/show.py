@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from netwright.cli._checkerboard import show_checkerboard
 from netwright.cli._model import as_values, model_title, stage_table
 from netwright.cli._plot import show_schedule
 from netwright.cli._signal import show_signal
@@ -31,10 +32,21 @@ def show(
         bool, typer.Option("--signal", help="For a model: scales of values and gradients, layer by layer.")
     ] = False,
     data: Annotated[str | None, typer.Option(help="For --signal: pictures to show it. [default: noise]")] = None,
+    checkerboard: Annotated[
+        bool,
+        typer.Option(
+            "--checkerboard",
+            help="For a segmentation model, run or bundle: how uneven it is on a picture of one colour.",
+        ),
+    ] = False,
 ) -> None:
     """Show every value of a recipe or run with its source, or what a model, trick, optimiser or schedule offers."""
     given = {"--image-size": image_size, "--classes": classes, "--data": data, "--signal": signal or None}
     drawn = plot or save is not None
+    if checkerboard:
+        _refuse_beside_checkerboard(given | {"--plot": plot or None, "--save": save})
+        show_checkerboard(name, as_json=as_json)
+        return
     idle = [flag for flag, value in given.items() if value is not None and (drawn or (flag == "--data" and not signal))]
     if idle:
         whose = "a drawing of a schedule" if drawn else "a table without --signal"
@@ -62,6 +74,11 @@ def show(
         first, second = (max(len(str(row[i])) for row in rows) for i in (0, 1))
         for key, value, source in rows:
             typer.echo(f"  {key:<{first}}  {value!s:<{second}}  {source}".rstrip())
+
+
+def _refuse_beside_checkerboard(given: dict[str, Any]) -> None:
+    if idle := [flag for flag, value in given.items() if value is not None]:
+        raise NetwrightError(f"{listed(idle)} means nothing to --checkerboard", "leave it out")
 
 
 def is_model(name: str) -> bool:
@@ -115,8 +132,8 @@ def _measured(metric: dict[str, Any]) -> str:
 
 
 def _bundle(path: Path) -> tuple[str, list[tuple[str, Any, str]]]:
+    from netwright.bundle.bundle import find_bundle
     from netwright.bundle.card import read_card
-    from netwright.bundle.predictor import find_bundle
 
     card = read_card(find_bundle(path))
     rows = [
@@ -149,7 +166,7 @@ def _named(name: str) -> tuple[str, list[tuple[str, Any, str]]]:
         if plain in registry.names():
             make = registry.load(plain)
             return _described(registry.kind, plain, make), _option_rows(options_of(make).values())
-    if plain in list_models():
+    if plain in list_models(task=None):
         return model_title(name), _option_rows(model_options(name))
     if plain.startswith(TIMM):
         return _timm(plain), []
@@ -157,7 +174,7 @@ def _named(name: str) -> tuple[str, list[tuple[str, Any, str]]]:
         return f"data {plain}: {data_kinds()[plain]}", []
     every = [known for registry in (RECIPES, *registries) for known in registry.names()]
     kinds = "models|tricks|optimizers|schedules|tasks|recipes|methods|studies|data"
-    raise unknown("name", name, [*every, *list_models(), *data_kinds()], see=f"netwright list {kinds}")
+    raise unknown("name", name, [*every, *list_models(task=None), *data_kinds()], see=f"netwright list {kinds}")
 
 
 def _timm(name: str) -> str:
@@ -176,4 +193,5 @@ def _option_rows(options: Iterable[Option]) -> list[tuple[str, Any, str]]:
 def _described(kind: str, name: str, make: Any) -> str:
     card = getattr(make, "card", None)
     paper = f"\nSource: {card.paper}" if card and card.paper else ""
+    paper += "".join(f"\nNot for {task}: {reason}" for task, reason in (card.why if card else {}).items())
     return f"{kind} {name}: {inspect.cleandoc(make.__doc__ or '')}{paper}"

@@ -19,20 +19,26 @@ TIMM = "timm/"
 
 
 class Summary(NamedTuple):
-    """What a list says about a variant: its family's file, that file's first line, its published parameter count."""
+    """What a list says about a variant: its family's file, that file's first line, its published parameter count and
+    the task that it was made for."""
 
     family: str
     description: str
     params: int
+    task: str = "classification"
 
 
-def list_models(pattern: str = "*") -> list[str]:
-    """Names of models that match a pattern such as `resnet*`, sorted; `timm/…` asks timm, which takes seconds."""
+def list_models(pattern: str = "*", *, task: str | None = "classification") -> list[str]:
+    """Names of models for a task (None: any) that match a pattern such as `resnet*`, sorted.
+
+    `timm/…` asks timm, which takes seconds.
+    """
     if pattern.startswith(TIMM):
         from netwright.models._timm import timm_names
 
         return timm_names(pattern)
-    return sorted(name for name in summaries() if fnmatch(name, pattern))
+    found = ((name, row) for name, row in summaries().items() if fnmatch(name, pattern))
+    return sorted(name for name, row in found if task in (None, row.task))
 
 
 @cache
@@ -133,7 +139,8 @@ def _rows(path: Path) -> list[tuple[str, Summary]]:
     description = (ast.get_docstring(tree) or "").split("\n")[0]
     table = next((table for node in tree.body if (table := _table(node))), ast.Dict([], []))
     keys = [ast.literal_eval(key) for key in table.keys if key]
-    return [(key, Summary(path.stem, description, _params(row))) for key, row in zip(keys, table.values, strict=True)]
+    rows = zip(keys, table.values, strict=True)
+    return [(key, Summary(path.stem, description, _said(row, "params"), _said(row, "task"))) for key, row in rows]
 
 
 def _table(node: ast.stmt) -> ast.Dict | None:
@@ -142,6 +149,8 @@ def _table(node: ast.stmt) -> ast.Dict | None:
     return node.value if isinstance(node.value, ast.Dict) else None
 
 
-def _params(row: ast.expr) -> int:
+def _said(row: ast.expr, field: str) -> Any:
+    """What a row of a table gives a field of Summary."""
     keywords = row.keywords if isinstance(row, ast.Call) else []
-    return next(ast.literal_eval(keyword.value) for keyword in keywords if keyword.arg == "params")
+    given = (ast.literal_eval(keyword.value) for keyword in keywords if keyword.arg == field)
+    return next(given, Summary._field_defaults.get(field))

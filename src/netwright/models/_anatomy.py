@@ -1,16 +1,19 @@
 """A network laid out stage by stage: what `netwright show resnet50` prints."""
 
 from dataclasses import dataclass
+from math import log2
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from netwright.core.errors import NetwrightError
 from netwright.core.spec import Spec
 from netwright.engine.cost import Operation, Tracer
 from netwright.models import create_model, variant
+from netwright.models._encoder import Encoder
 from netwright.models._family import Family
+from netwright.models._segmenter import Segmenter
 
 
 @dataclass(frozen=True)
@@ -18,7 +21,7 @@ class Part:
     """One stage of a network, for one image.
 
     Attributes:
-        name: how much smaller than the image its map is ("1/4"), or what it is ("head").
+        name: how much smaller than the image its map is ("1/4"), or what it is ("head"; "decoder", with its head).
         shape: of what it gives: channels, height and width, or classes.
         params: trainable values.
         macs: multiply-adds.
@@ -62,10 +65,11 @@ def anatomy(name: str | Spec, *, classes: int | None = None, image_size: int | N
     places = [next(i for i, done in enumerate(tracer.operations) if done.output is map_) for map_ in maps]
     ends = [0, *(place + 1 for place in places)]
     stages = [
-        _part(f"1/{round(side / map_.shape[-1])}", map_, tracer.operations[start:end])
-        for map_, start, end in zip(maps, ends, ends[1:], strict=False)
+        _part(f"1/{stride}", map_, tracer.operations[start:end])
+        for stride, map_, start, end in zip(_strides(model, maps, side), maps, ends, ends[1:], strict=False)
     ]
-    parts = [*stages, _part("head", output, tracer.operations[ends[-1] :])]
+    rest = "decoder" if row.task == "segmentation" else "head"
+    parts = [*stages, _part(rest, output, tracer.operations[ends[-1] :])]
     return [*parts, Part("auxiliary heads", (), tracer.unused)] if tracer.unused else parts
 
 
@@ -77,10 +81,25 @@ def _traced(model: Family, image: Tensor) -> tuple[Tracer, list[Tensor], Tensor]
         maps.extend(compute(x))
         return maps
 
-    model.maps = kept
+    def seen(_: nn.Module, __: Any, given: Any) -> None:
+        maps.extend(given)
+
+    if isinstance(model, Segmenter):
+        model.get_encoder().register_forward_hook(seen)
+    else:
+        model.maps = kept
     with torch.no_grad(), Tracer(model, image) as tracer:
         output: Any = model(image)
     return tracer, maps, output
+
+
+def _strides(model: Family, maps: list[Tensor], side: int) -> list[int]:
+    """How many times smaller than the image each map is."""
+    smaller = [side / map_.shape[-1] for map_ in maps]
+    if not isinstance(model, Segmenter):
+        return [round(times) for times in smaller]
+    encoder = model.get_encoder()  # maps are those of a padded image
+    return list(encoder.strides) if isinstance(encoder, Encoder) else [2 ** round(log2(times)) for times in smaller]
 
 
 def _part(name: str, output: Tensor, operations: list[Operation]) -> Part:

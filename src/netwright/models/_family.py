@@ -27,6 +27,7 @@ class Variant:
         classes: how many classes it was made for.
         in_channels: channels of those images.
         reference: whose weights fit it unchanged, as "torchvision/resnet18"; None where nobody's do.
+        task: what it is for; a network for "segmentation" gives scores for each pixel, N K H W.
     """
 
     params: int
@@ -35,6 +36,7 @@ class Variant:
     classes: int = 1000
     in_channels: int = 3
     reference: str | None = None
+    task: str = "classification"
 
 
 class Family(nn.Module, ABC):

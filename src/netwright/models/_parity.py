@@ -10,9 +10,11 @@ from torch import Tensor, nn
 
 from netwright.core.errors import NetwrightError
 from netwright.models import create_model, variant
+from netwright.models._family import Family, Variant
 from netwright.nn.output import Outputs
 
 State = Mapping[str, Tensor]
+ODD = 65  # side in pixels of images for networks that take any: no stride divides it
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,8 @@ def reference_network(reference: str, **options: Any) -> nn.Module:
 
         if name in ("googlenet", "inception_v3"):
             options = {"init_weights": False, "aux_logits": True, **options}  # else a warning, and minutes in scipy
+        if name.startswith("fcn_"):
+            options = {"weights_backbone": None, "aux_loss": True, **options}  # else it would fetch an encoder's
         return torchvision.models.get_model(name, **options)
     raise NetwrightError(f"unknown library in '{reference}'", "references are torchvision/… or timm/…")
 
@@ -52,7 +56,7 @@ def parity(name: str, *, side: int | None = None, samples: int = 2, seed: int = 
     Args:
         name: a variant with a reference.
         side: of the square images in pixels; by default the smallest that leaves maps of 2x2, or the published one
-            where there are auxiliary heads, which references have for that size only.
+            where a classifier has auxiliary heads, which references have for that size only.
         samples: images.
         seed: of weights and images.
 
@@ -66,12 +70,18 @@ def parity(name: str, *, side: int | None = None, samples: int = 2, seed: int = 
     theirs, ours = reference_network(row.reference), create_model(name, classes=row.classes)
     spread(theirs)
     ours.load_state_dict(theirs.state_dict())
-    least = row.image_size if ours.auxiliary_names else min(row.image_size, 2 * ours.smallest)
-    x = torch.randn(samples, row.in_channels, side or least, side or least)
+    side = side or _least(ours, row)
+    x = torch.randn(samples, row.in_channels, side, side)
     wanted, given = answers(theirs, x), answers(ours, x)
     gradients = [part for part in wanted if not part.startswith("output")]
     outputs = [part for part in wanted if part.startswith("output")]
     return Parity(largest_error(given, wanted, outputs), largest_error(given, wanted, gradients))
+
+
+def _least(model: Family, row: Variant) -> int:
+    if row.task == "segmentation":
+        return min(row.image_size, ODD)
+    return row.image_size if model.auxiliary_names else min(row.image_size, 2 * model.smallest)
 
 
 @torch.no_grad()
@@ -102,9 +112,11 @@ def answers(network: nn.Module, x: Tensor) -> dict[str, Tensor]:
 
 
 def heads(output: Any) -> list[Tensor]:
-    """The scores of every head, the main one's first: ours and torchvision's tuples alike."""
+    """The scores of every head, the main one's first: ours, and torchvision's tuples and dictionaries alike."""
     if isinstance(output, Tensor):
         return [output]
+    if isinstance(output, Mapping):
+        return list(output.values())
     return [output.scores, *output.auxiliary] if isinstance(output, Outputs) else list(output)
 
 

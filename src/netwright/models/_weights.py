@@ -13,6 +13,7 @@ from netwright.core.spec import Spec
 from netwright.models._bundled import NORM, Said, has_norms, model_of, said_beside, weights_file, with_own_norms
 from netwright.models._classes import matched
 from netwright.models._family import Family
+from netwright.models._inside import drawn_beside, encoder_of, encoder_prefix, has_more
 from netwright.models._misfit import misfit
 from netwright.models._placed import UNCOUNTED, State, heads_of, only_channels_differ, placed
 from netwright.models._published import HUB, IMAGENET, Moments, from_hub, published
@@ -42,6 +43,7 @@ class Loaded:
         head: what became of the head, in words.
         holder: of whose part of the file these are, as "backbone."; nothing where all of it was taken.
         filters: what was done to them for a trick in the bundle's structure that does not follow, in words.
+        beside: where they are the encoder's alone, those of the missing that are not of the encoder.
     """
 
     loaded: list[str]
@@ -52,6 +54,7 @@ class Loaded:
     head: str = ""
     holder: str = ""
     filters: str = ""
+    beside: list[str] = field(default_factory=list[str])
 
     def moments_for(self, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and deviation of each of a picture's channels; where the weights had others, their means of both.
@@ -72,11 +75,14 @@ class Loaded:
         return (sum(mean) / len(mean),) * channels, (sum(std) / len(std),) * channels
 
     def __str__(self) -> str:
-        parts = {"adapted": self.adapted, "missing and drawn afresh": self.missing, "left over": self.left_over}
+        missing = [name for name in self.missing if name not in self.beside]
+        parts = {"adapted": self.adapted, "missing and drawn afresh": missing, "left over": self.left_over}
         said = [f"{len(names)} {what} ({listed(names, most=4)})" for what, names in parts.items() if names]
-        whose = f" from what stands under '{self.holder}'" if self.holder else ""
+        whose = " into the encoder" if self.beside else ""
+        whose += f" from what stands under '{self.holder}'" if self.holder else ""
         told = ", ".join([f"{len(self.loaded)} tensors loaded{whose}", *said])
-        return "; ".join(filter(None, (told, self.filters, self.head)))
+        drawn = f"decoder and head stay as drawn, {len(self.beside)} tensors" if self.beside else ""
+        return "; ".join(filter(None, (told, self.filters, self.head, drawn)))
 
 
 @dataclass(frozen=True)
@@ -108,10 +114,13 @@ def load_weights(
     would answer to a grey image; more get the colours' kernels in turn, scaled so that the sum stays. Filters that were
     trained under `weight_standardisation` are standardised, so that plain convolutions compute the same.
 
+    A network for each pixel takes weights of its kind, or else those of the classifier that its encoder is: these must
+    fit the encoder as they would the classifier, and all beside it stays as drawn.
+
     Args:
         model: what to load into.
         source: a .safetensors, .pt, .pth or .th file, a bundle or run folder, `hf-hub:owner/name`, or "imagenet" for
-            the weights of the model's reference.
+            the weights of the model's reference, or else of its encoder's.
         strict: refuse weights that lack anything else or hold more; otherwise what fits is taken, if anything does.
         classes: of the data, in the order of the model's outputs; None leaves the head to its shape.
         tricks: specs of the tricks that are going to change the model's structure, as a bundle may want.
@@ -119,28 +128,116 @@ def load_weights(
     Raises:
         NetwrightError: no such file, an unreadable or unsafe one, a failed download, or weights of another model.
     """
-    opened, own = _opened(model, str(source)), model.state_dict()
+    opened = _opened(model, str(source))
     structure = opened.said.tricks if opened.said else {}
     lost = {name: spec for name, spec in structure.items() if str(spec) not in tricks}
+    replaced = any(Spec.parse(trick).name == HEAD for trick in tricks)
+    tried = _tried(model, opened, lost, classes, replaced=replaced)
+    encoder = encoder_of(model)
+    if encoder is not None and not tried.whole(strict=strict) and not has_more(model, tried.given):
+        part = f"{type(model).__name__}'s encoder"
+        tried = _tried(encoder.network, opened, lost, dropped=encoder.dropped, part=part)
     if strict and opened.said:
-        _refuse_structure(model, opened.said, lost, source)
+        _refuse_structure(tried, opened.said, lost, source)
+    if not tried.whole(strict=strict):
+        raise misfit(
+            tried.network, tried.given, source, missing=tried.lacking, unexpected=tried.unexpected, part=tried.part
+        )
+    tried.network.load_state_dict({**tried.network.state_dict(), **tried.fitted})
+    return _told(model, tried, opened.moments)
+
+
+@dataclass(frozen=True)
+class Tried:
+    """Weights held against a network, or against the classifier that is another one's encoder.
+
+    Attributes:
+        network: what they are held against.
+        given: the tensors, as far as possible under its names.
+        fitted: those that agree with its own in name and shape.
+        adapted: those made for another number of input channels.
+        missing: names of the network's that were not fitted.
+        left_over: names that it has no place for.
+        lacking, unexpected: those of the two that are none of a head, and so tell another network.
+        head, holder, filters: see `Loaded`.
+        part: what the network is of a larger one, in words; nothing where it is whole.
+    """
+
+    network: Family
+    given: State
+    fitted: State
+    adapted: list[str]
+    missing: list[str]
+    left_over: list[str]
+    lacking: list[str]
+    unexpected: list[str]
+    head: str
+    holder: str
+    filters: str
+    part: str
+
+    def whole(self, *, strict: bool) -> bool:
+        """Whether they are the network's: nothing but heads apart; where it need not be strict, at all."""
+        return bool(self.fitted) and not (strict and (self.lacking or self.unexpected))
+
+
+def _tried(
+    network: Family,
+    opened: Opened,
+    lost: Mapping[str, Spec],
+    classes: Sequence[str] | None = None,
+    *,
+    replaced: bool = False,
+    dropped: tuple[str, ...] = (),
+    part: str = "",
+) -> Tried:
+    """Hold weights against a network: place and adapt them, put the head's rows in order, and see what fits.
+
+    Args:
+        network: what they are held against.
+        opened: the weights.
+        lost: tricks in their structure that do not follow.
+        classes: see `load_weights`.
+        replaced: whether another head follows.
+        dropped: layers that the network had, and weights may have.
+        part: see `Tried`.
+    """
+    own = network.state_dict()
     given, outside, holder = placed(opened.state, own)
     if STANDARD in lost:
-        given = _standardised(model, given, lost[STANDARD])
+        given = _standardised(network, given, lost[STANDARD])
     given, adapted = _fit_first_kernel(given, own)
-    replaced = any(Spec.parse(trick).name == HEAD for trick in tricks)
-    rows = matched(model, given, classes, opened.said, replaced=replaced)
+    rows = matched(network, given, classes, opened.said, replaced=replaced)
     fitted = {name: tensor for name, tensor in rows.state.items() if name in own and own[name].shape == tensor.shape}
     missing = [name for name in own if name not in fitted and not name.endswith(UNCOUNTED)]
     left_over = [name for name in given if name not in own]
-    exchanged = _norms_of(model) if NORM in structure and NORM not in lost else set[str]()
-    lacking, unexpected = _but_heads(model, [n for n in missing if n not in exchanged]), _but_heads(model, left_over)
-    if not fitted or (strict and (lacking or unexpected)):
-        raise misfit(model, given, source, missing=lacking, unexpected=unexpected)
-    model.load_state_dict({**own, **fitted})
-    loaded = [name for name in own if name in fitted and name not in adapted]
+    exchanged = _norms_of(network) if opened.said and NORM in opened.said.tricks and NORM not in lost else set[str]()
+    heads = (*heads_of(network), *(f"{name}." for name in dropped))
+    lacking = [name for name in missing if name not in exchanged and not name.startswith(heads)]
+    unexpected = [name for name in left_over if not name.startswith(heads)]
     filters = f"filters are as {lost[STANDARD]} made them, in plain convolutions" if STANDARD in lost else ""
-    return Loaded(loaded, adapted, missing, [*left_over, *outside], opened.moments, rows.said, holder, filters)
+    leftovers = [*left_over, *outside]
+    return Tried(
+        network, given, fitted, adapted, missing, leftovers, lacking, unexpected, rows.said, holder, filters, part
+    )
+
+
+def _told(model: Family, tried: Tried, moments: Moments) -> Loaded:
+    """What became of every tensor of the model, under its own names."""
+    prefix = encoder_prefix(model) if tried.part else ""
+    beside = drawn_beside(model) if tried.part else []
+    own = tried.network.state_dict()
+    return Loaded(
+        loaded=[prefix + name for name in own if name in tried.fitted and name not in tried.adapted],
+        adapted=[prefix + name for name in tried.adapted],
+        missing=[*(prefix + name for name in tried.missing), *beside],
+        left_over=tried.left_over,
+        moments=moments,
+        head=tried.head,
+        holder=tried.holder,
+        filters=tried.filters,
+        beside=beside,
+    )
 
 
 def check_weights(source: str) -> None:
@@ -154,15 +251,16 @@ def check_weights(source: str) -> None:
 
 
 def _opened(model: Family, source: str) -> Opened:
+    encoder = encoder_of(model)
     if source == "imagenet":
-        found = published(model.reference)
+        found = published(model.reference or (encoder.network.reference if encoder else None))
         return Opened(found.state, found.moments)
     if source.startswith(HUB):
         path, moments = from_hub(source.removeprefix(HUB))
         return Opened(read(path), moments)
     path = weights_file(Path(source).expanduser())
     said = said_beside(path)
-    return Opened(read(path), said.moments if said else _usual_moments(model), said)
+    return Opened(read(path), said.moments if said else _usual_moments(encoder.network if encoder else model), said)
 
 
 def _usual_moments(model: Family) -> Moments:
@@ -173,10 +271,10 @@ def _usual_moments(model: Family) -> Moments:
     return IMAGENET
 
 
-def _refuse_structure(model: Family, said: Said, lost: Mapping[str, Spec], source: str | Path) -> None:
+def _refuse_structure(tried: Tried, said: Said, lost: Mapping[str, Spec], source: str | Path) -> None:
     """Tricks without which the same tensors would mean something else, or have no place."""
     for name, trick in lost.items():
-        if name in (HEAD, VIEWS, STANDARD) or (name == NORM and said.norm and has_norms(model, said.norm)):
+        if name in (HEAD, VIEWS, STANDARD) or (name == NORM and said.norm and has_norms(tried.network, said.norm)):
             continue
         fix = f'give the same: --with "{trick}"'
         if name == NORM:
@@ -184,6 +282,8 @@ def _refuse_structure(model: Family, said: Said, lost: Mapping[str, Spec], sourc
             fix = f"{fix}; it goes with --transfer finetune, but not with features or partial, which freeze norms"
             if own is not None:
                 fix = f'name the model that has them of its own: --model "{own}"'
+            if own is not None and tried.part:
+                fix = f'name the encoder that has them of its own: encoder="{own}"'
         problem = f"the weights in '{source}' were trained with {trick}, which changed what the network is made of"
         raise NetwrightError(problem, fix)
 
@@ -206,11 +306,6 @@ def _norms_of(model: Family) -> set[str]:
     """The tensors of layers that the trick norm exchanges."""
     norms = [(name, layer) for name, layer in model.named_modules() if isinstance(layer, SWAPPABLE)]
     return {f"{name}.{own}" for name, layer in norms for own in layer.state_dict()}
-
-
-def _but_heads(model: Family, names: list[str]) -> list[str]:
-    """Heads may be missing or left over; anything else means that the weights are of another model."""
-    return [name for name in names if not name.startswith(heads_of(model))]
 
 
 def _fit_first_kernel(given: State, own: State) -> tuple[State, list[str]]:

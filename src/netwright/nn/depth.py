@@ -4,7 +4,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import cast
+from typing import Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -17,32 +17,46 @@ from netwright.nn.watched import Call, Staged, Watched, black
 NEVER = float("inf")
 
 
+@runtime_checkable
+class Segmenting(Staged, Protocol):
+    """What a family that gives each pixel its scores says of itself besides."""
+
+    encoder_name: str
+
+
 @dataclass(frozen=True)
 class Depths:
     """Depths from 0, which helps to make the first map, to `stages`, which is the head.
 
-    What lies between the last map and the head counts to the last stage; what is used in several counts to the first.
+    What lies between the last map and the head counts to the last stage; of a network with an encoder it is a stage of
+    its own, the decoder. What is used in several counts to the first.
 
     Attributes:
         stages: how many feature maps there are, without those that nothing with parameters of its own makes from the
             one before; of a network that shows no maps, how many parts in a row.
         of: the depth of each parameter and each buffer, by name.
         layers: of each module the depth of the deepest thing in it, by name; the network's own name is "".
+        encoder: how many of the stages are an encoder's, that is all of them where there is no decoder.
     """
 
     stages: int
     of: dict[str, int]
     layers: dict[str, int]
+    encoder: int
 
 
 def depths(network: nn.Module) -> Depths:
     """Depths in a family, in a backbone under a head of ours, or in any network.
 
-    A family's stages are those of its maps, and its layers lie in the order in which a pass uses them. Of a network
+    A family's stages are those of its maps, and its layers lie in the order in which a pass uses them; of a family that
+    gives each pixel its scores the maps are the encoder's, and one more stage is what comes between those and the head.
+    Of a network
     that shows no maps, stages are the parts that have kernels, in the order in which it registers them. Heads are what
     the family names; of another network the last layer with a kernel, and linear layers with as many outputs. Whatever
     a backbone has beyond the map that a head of ours sees counts to the stage of that map.
     """
+    if isinstance(network, Segmenting):
+        return _with_tensors(network, *_with_decoder(network, *_own_depths(network, _heads(network))), decoder=True)
     if not isinstance(network, Headed):
         return _with_tensors(network, *_own_depths(network, _heads(network)))
     stages, inner = _own_depths(network.backbone, frozenset())
@@ -52,7 +66,15 @@ def depths(network: nn.Module) -> Depths:
     return _with_tensors(network, stages, {name: own.get(name, stages) for name, _ in network.named_modules()})
 
 
-def _with_tensors(network: nn.Module, stages: int, own: dict[str, int]) -> Depths:
+def _with_decoder(network: Segmenting, stages: int, own: dict[str, int]) -> tuple[int, dict[str, int]]:
+    """The same with one more stage, before the heads, in which all is that the encoder does not hold."""
+    body = network.encoder_name
+    return stages + 1, {
+        name: depth if body in (name, *_holders(name)) else stages + (depth >= stages) for name, depth in own.items()
+    }
+
+
+def _with_tensors(network: nn.Module, stages: int, own: dict[str, int], *, decoder: bool = False) -> Depths:
     """From the depth of what each module does itself to that of its tensors, and of all there is in it."""
     modules = dict(network.named_modules())
     holding = {own[name] for name, module in modules.items() if list(module.parameters(recurse=False))}
@@ -65,7 +87,8 @@ def _with_tensors(network: nn.Module, stages: int, own: dict[str, int]) -> Depth
         of |= {_joined(name, tensor): own[name] for tensor, _ in held}
         for holder in _holders(name):
             layers[holder] = max(layers[holder], own[name])
-    return Depths(len(used), of, layers)
+    last = decoder and stages - 1 in used  # a decoder without tensors is no stage either
+    return Depths(len(used), of, layers, len(used) - last)
 
 
 def _own_depths(network: nn.Module, heads: frozenset[str]) -> tuple[int, dict[str, int]]:

@@ -33,19 +33,23 @@ class Place:
 def heads(network: nn.Module) -> list[nn.Module]:
     """The layer a family calls its head; of another network all linear layers with as many outputs as the last.
 
+    A network without linear layers, such as one that judges each pixel, has its last convolution for a head.
+
     Raises:
-        NetwrightError: there is no linear layer.
+        NetwrightError: there is neither.
     """
     if isinstance(network, Staged):
         return [cast(nn.Module, network).get_submodule(network.head_name)]
     linear = [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
     if not linear:
-        raise NetwrightError(f"{type(network).__name__} has no linear layer", "leave out the trick that wants one")
+        return [_convolutions(network)[-1]]
     return [layer for layer in linear if layer.out_features == linear[-1].out_features]
 
 
 def stage_ends(network: nn.Module, stages: int) -> list[Place]:
     """Where the maps of a family's last stages pass; of another network the places after its last convolutions.
+
+    A convolution that is the head gives no map, unless it is the only one.
 
     Raises:
         NetwrightError: there are no maps.
@@ -57,7 +61,23 @@ def stage_ends(network: nn.Module, stages: int) -> list[Place]:
     convolutions = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
     if not convolutions:
         raise _no_maps(network)
-    return [Place(layer, after=True) for layer in convolutions[-stages:]]
+    ends = heads(network)
+    before = [layer for layer in convolutions if layer not in ends] or convolutions
+    return [Place(layer, after=True) for layer in before[-stages:]]
+
+
+def _convolutions(network: nn.Module) -> list[nn.Conv2d]:
+    """All of a network's.
+
+    Raises:
+        NetwrightError: there is none.
+    """
+    found = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
+    if not found:
+        raise NetwrightError(
+            f"{type(network).__name__} has no linear layer and no convolution", "leave out the trick that wants one"
+        )
+    return found
 
 
 def _place(calls: list[Call], map_: Tensor) -> tuple[str, bool] | None:
