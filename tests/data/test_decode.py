@@ -331,3 +331,11 @@ def test_prediction_starts_without_heavy_imports():
     assert not [name for name in ("torch", "torchvision", "sklearn", "scipy", "pandas") if f"'{name}'" in loaded]
     script = "import sys, netwright.data; print('numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, check=True).stdout.strip() == b"False"
+
+
+def test_a_larger_limit_takes_what_pillow_refuses_without_decoding_it() -> None:
+    large = png(15000, 15000, 1, 0, b"")
+    assert header(large, most_megapixels=400) == (15000, 15000, "1")
+    assert reason_of(large) == "15000×15000 px is over the limit of 50 megapixels"
+    with pytest.raises(UnreadableImage, match="over the limit of 400 megapixels"):
+        header(png(21000, 21000, 1, 0, b""), most_megapixels=400)

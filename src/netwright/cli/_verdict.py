@@ -12,6 +12,7 @@ from netwright.report.words import count, plural, split_name
 
 STYLES: dict[Severity, str] = {"error": "bold red", "warning": "bold yellow", "note": "bold"}
 HEADS: dict[Severity, str] = {"error": "to mend", "warning": "to look at", "note": "to know"}
+MOST_CLASSES = 12
 MOST_NAMES: dict[Severity, int] = {"error": 10, "warning": 10, "note": 0}
 
 
@@ -52,6 +53,8 @@ def tell(verdict: Verdict, steps: Sequence[str]) -> None:
     """Print a verdict, and what to do next."""
     console = Console(highlight=False)
     console.print(Text(_described(verdict)), soft_wrap=True)
+    for line in _masks(verdict):
+        console.print(Text(line), soft_wrap=True)
     for severity, head in HEADS.items():
         found = verdict.of(severity)
         if found:
@@ -71,6 +74,33 @@ def _described(verdict: Verdict) -> str:
     speed = [f"{verdict.images_per_second:,.0f} images/s"] if verdict.images_per_second else []
     words = [plural(verdict.pictures, "picture"), *([plural(classes, "class", "classes")] if classes else [])]
     return f"{verdict.name}: {', '.join([*words, *sides, *speed])}"
+
+
+def _masks(verdict: Verdict) -> list[str]:
+    """How masks are understood, and for each class its share of the pixels."""
+    masks = verdict.masks
+    if not masks:
+        return []
+    shown = masks["classes"][:MOST_CLASSES]
+    wide = max(map(len, shown), default=0)
+    lines = [f"  {name:{wide}}  {_shares(verdict, name)}" for name in shown]
+    rest = len(masks["classes"]) - len(shown)
+    return [f"masks: {masks['encoding']}", *lines, *([f"  and {rest} more classes (--json has all)"] if rest else [])]
+
+
+def _share(share: float) -> str:
+    """With as many digits as small shares want."""
+    return f"{100 * share:.2g} %" if share < 0.01 else f"{100 * share:.1f} %"
+
+
+def _shares(verdict: Verdict, name: str) -> str:
+    """`training 13.2 % of the pixels, in 100 pictures; …`."""
+    sides = verdict.masks["pixels"]
+    told = [
+        f"{split_name(side)} {_share(each[name])}, in {plural(verdict.masks['pictures'][side][name], 'picture')}"
+        for side, each in sides.items()
+    ]
+    return "; ".join(told)
 
 
 def _lines(finding: Finding, most: int) -> list[Text]:

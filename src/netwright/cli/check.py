@@ -34,15 +34,20 @@ def check(
         Path | None,
         typer.Option(help=f"List of pictures to leave out, to which --fix adds. [default with --fix: {LIST}]"),
     ] = None,
+    legend: Annotated[
+        str | None, typer.Option(help="File that names the classes of masks, with their numbers or colours.")
+    ] = None,
+    ignore: Annotated[int | None, typer.Option(help="Value of masks whose pixels count for nothing.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,
 ) -> None:
-    """Decode every picture once, and say what is wrong with the data: files, labels, duplicates, leaks, shifts.
+    """Decode every picture once, and say what is wrong with the data: files, labels, masks, duplicates, leaks, shifts.
 
     Nothing in the data is changed. Ends with exit code 2 if something has to be mended.
     """
     from netwright.data.gate.check import check as judge
     from netwright.data.gate.layout import listed, with_problem
     from netwright.data.gate.quarantine import read_quarantine, source_of, write_quarantine
+    from netwright.data.masks import MaskWanted
     from netwright.data.split import Wanted
 
     target = quarantine or LIST
@@ -52,8 +57,10 @@ def check(
         if file is not None:
             refuse_unwritable(file, what)
     listing, problem = listed(path, plain=plain)
-    found, speed = examined(listing, Wanted(quarantine=left_out, group=group))
-    verdict = replace(judge(found, group, quarantine=left_out), images_per_second=speed)
+    wanted = Wanted(quarantine=left_out, group=group, masks=MaskWanted(legend=legend, ignore=ignore))
+    found, speed = examined(listing, wanted)
+    verdict = judge(found, group, quarantine=left_out, masks=wanted.masks)
+    verdict = replace(verdict, images_per_second=speed)
     verdict = with_problem(verdict, listing, problem) if problem else verdict
     verdict = verdict.strict() if strict else verdict
     if fix and verdict.leave_out:
@@ -66,6 +73,10 @@ def check(
         from netwright.cli._verdict import tell
 
         options = [*(["--group", group] if group else []), *(["--plain"] if plain else [])]
+        options += [
+            *(["--legend", legend] if legend else []),
+            *(["--ignore", str(ignore)] if ignore is not None else []),
+        ]
         tell(verdict, next_steps([path, *options], verdict, page, quarantine, target if fix else None))
     if not verdict.passed:
         raise typer.Exit(EXIT_USER)
@@ -74,22 +85,25 @@ def check(
 def examined(listing: "Listing", wanted: "Wanted") -> "tuple[Examined, float | None]":
     """Every picture looked at, under a bar where somebody watches; and pictures a second, if they were decoded."""
     from netwright.cli._verdict import Bar
-    from netwright.data.ready import looked_at
+    from netwright.data.gate.layout import examined_once
 
     start = time.monotonic()
     with Bar() as bar:
-        found, *_ = looked_at(listing, replace(wanted, progress=bar))
+        found = examined_once(listing, replace(wanted, progress=bar))
     mostly_new = bar.done > len(listing) / 2  # else it would be the speed of the cache
     return found, bar.done / (time.monotonic() - start) if mostly_new else None
 
 
 def draw(path: Path, verdict: "Verdict", found: "Examined") -> None:
     """Write the page."""
+    from netwright.data.gate.mask_facts import main_masks
     from netwright.data.gate.pictures import thumbnails
     from netwright.records.atomic import write_atomic
     from netwright.report.check import page as drawn
 
-    write_atomic(path, drawn(verdict.to_json(), thumbnails(verdict, found.listing.blobs)))
+    listing = found.listing
+    masks = main_masks(listing) if listing.masks is not None else None
+    write_atomic(path, drawn(verdict.to_json(), thumbnails(verdict, listing.blobs, masks)))
 
 
 def refuse_unwritable(file: Path, what: str) -> None:

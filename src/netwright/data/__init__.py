@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from netwright.data.arrays import from_arrays
     from netwright.data.listing import Listing
+    from netwright.data.masks import MaskWanted
     from netwright.data.split import Data
 
 __all__ = ["Data", "from_arrays", "list_data", "names", "open_data", "summaries"]
@@ -30,6 +31,7 @@ def open_data(
     fractions: tuple[float, float, float] = (0.8, 0.1, 0.1),
     quarantine: Mapping[str, str] | None = None,
     group: str | None = None,
+    masks: "MaskWanted | None" = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> "Data":
     """The data that a name or a path stands for, decoded and ready to train on. No random choice is made.
@@ -44,16 +46,25 @@ def open_data(
         fractions: shares of train, val and test where the data comes without a split.
         quarantine: pictures to leave out, by name, and why.
         group: a regular expression; pictures in whose names its first bracket finds the same are held out together.
+        masks: how masks are read, for pictures with masks; by default that is found out. Such pictures keep their
+            size, and `image_size` is the side of the crops in training: by default the pictures' own where all have
+            one up to 512, else 256 or less.
         progress: called with the pictures done and their total while they are decoded.
 
     Raises:
         NetwrightError: the data cannot be used as it is; the message says what to change.
     """
-    from netwright.data.ready import ready
     from netwright.data.split import Wanted
 
-    wanted = Wanted(image_size, stored_size, fit, channels, fractions, progress, quarantine or {}, group)
-    return ready(list_data(source), wanted)
+    wanted = Wanted(image_size, stored_size, fit, channels, fractions, progress, quarantine or {}, group, masks)
+    listing = list_data(source)
+    if listing.masks is not None:
+        from netwright.data.scenes import ready_scenes
+
+        return ready_scenes(listing, wanted)
+    from netwright.data.ready import ready
+
+    return ready(listing, wanted)
 
 
 def list_data(source: str, *, strict: bool = True) -> "Listing":

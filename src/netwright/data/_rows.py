@@ -58,13 +58,13 @@ def read(path: Path) -> tuple[Columns, Iterator[Row]]:
         NetwrightError: not such a table; also while the rows are read.
     """
     ending = path.suffix.lower()
-    with _readable(path):
+    with readable_table(path):
         if ending == ".parquet":
             return _parquet(path)
         if ending in (".jsonl", ".ndjson"):
-            columns = _columns(path, next((list(record) for _, record in _objects(path)), []))
+            columns = _columns(path, next((list(record) for _, record in objects_in(path)), []))
             return columns, _json_rows(path, columns)
-        delimiter, header = _header(path)
+        delimiter, header = header_of(path)
         columns = _columns(path, header)
         return columns, _csv_rows(path, delimiter, header, columns)
 
@@ -75,7 +75,8 @@ def refused(path: Path, number: int, problem: str, fix: str) -> NetwrightError:
 
 
 @contextmanager
-def _readable(path: Path) -> Generator[None]:
+def readable_table(path: Path) -> Generator[None]:
+    """Turns what reading a table raises into what a user can mend."""
     try:
         yield
     except OSError as error:
@@ -87,21 +88,21 @@ def _readable(path: Path) -> Generator[None]:
         raise NetwrightError(f"{path} is not a table that can be read ({error})", "check its quotes") from None
 
 
-def _header(path: Path) -> tuple[str, list[str]]:
+def header_of(path: Path) -> tuple[str, list[str]]:
     """The delimiter that finds most of the columns we look for, or else most columns; and the first row."""
     headers: dict[str, list[str]] = {}
     for delimiter in _DELIMITERS:
         with path.open(encoding="utf-8-sig", newline="") as file:
             headers[delimiter] = next((row for row in csv.reader(file, delimiter=delimiter) if row), [])
     known = {*PATHS, *LABELS, *SIDES}
-    best = max(headers, key=lambda mark: (sum(_plain(name) in known for name in headers[mark]), len(headers[mark])))
+    best = max(headers, key=lambda mark: (sum(plain_name(name) in known for name in headers[mark]), len(headers[mark])))
     return best, headers[best]
 
 
 def _csv_rows(path: Path, delimiter: str, header: Sequence[str], columns: Columns) -> Iterator[Row]:
     place, label = header.index(columns.path), header.index(columns.label)
     side = header.index(columns.side) if columns.side else None
-    with _readable(path), path.open(encoding="utf-8-sig", newline="") as file:
+    with readable_table(path), path.open(encoding="utf-8-sig", newline="") as file:
         rows = (
             (number, row) for number, row in enumerate(csv.reader(file, delimiter=delimiter, strict=True), 1) if row
         )
@@ -114,12 +115,13 @@ def _csv_rows(path: Path, delimiter: str, header: Sequence[str], columns: Column
 
 
 def _json_rows(path: Path, columns: Columns) -> Iterator[Row]:
-    for number, record in _objects(path):
+    for number, record in objects_in(path):
         yield _row(path, number, *(record.get(name) for name in (columns.path, columns.label, columns.side)))
 
 
-def _objects(path: Path) -> Iterator[tuple[int, dict[Any, Any]]]:
-    with _readable(path), path.open(encoding="utf-8-sig") as file:
+def objects_in(path: Path) -> Iterator[tuple[int, dict[Any, Any]]]:
+    """The objects of JSON lines, each with the number of its line."""
+    with readable_table(path), path.open(encoding="utf-8-sig") as file:
         for number, line in enumerate(file, 1):
             if not line.strip():
                 continue
@@ -134,11 +136,11 @@ def _objects(path: Path) -> Iterator[tuple[int, dict[Any, Any]]]:
 
 def _parquet(path: Path) -> tuple[Columns, Iterator[Row]]:
     parquet = optional("pyarrow.parquet", "'netwright[parquet]'", f"reading {path.name}")
-    schema = _opened(parquet, path).schema_arrow
+    schema = opened_parquet(parquet, path).schema_arrow
     types = {str(name): str(kind) for name, kind in zip(schema.names, schema.types, strict=True)}
     inside = [name for name, kind in types.items() if kind.startswith(("struct<bytes", "binary", "large_binary"))]
     known = [name for name in types if name not in inside]
-    if inside and not any(_plain(name) in PATHS for name in known):
+    if inside and not any(plain_name(name) in PATHS for name in known):
         fix = f"read its folder as a data set of the Hugging Face hub: hf:{path.parent}"
         raise NetwrightError(f"{path} has pictures inside, in its column '{inside[0]}', not paths", fix)
     columns = _columns(path, known)
@@ -148,7 +150,7 @@ def _parquet(path: Path) -> tuple[Columns, Iterator[Row]]:
 def _parquet_rows(parquet: Any, path: Path, columns: Columns) -> Iterator[Row]:
     wanted = [columns.path, columns.label, *([columns.side] if columns.side else [])]
     number = 0
-    with _opened(parquet, path) as file:
+    with opened_parquet(parquet, path) as file:
         for batch in file.iter_batches(batch_size=_BATCH, columns=wanted):
             cells = batch.to_pydict()
             for values in zip(*(cells[name] for name in wanted), strict=True):
@@ -156,7 +158,8 @@ def _parquet_rows(parquet: Any, path: Path, columns: Columns) -> Iterator[Row]:
                 yield _row(path, number, *values)
 
 
-def _opened(parquet: Any, path: Path) -> Any:
+def opened_parquet(parquet: Any, path: Path) -> Any:
+    """A Parquet file; `parquet` is pyarrow's module."""
     try:
         return parquet.ParquetFile(path)
     except (OSError, ValueError) as error:
@@ -186,7 +189,7 @@ def _columns(path: Path, header: Sequence[str]) -> Columns:
         raise NetwrightError(f"{path} has no header: it starts with {listed(header, 4)}", f"put it on top: {HEADER}")
     if twice := sorted({name for name in header if header.count(name) > 1}):
         raise NetwrightError(f"{path} has the column '{twice[0]}' more than once", "rename one of them")
-    names = {_plain(name): name for name in header}
+    names = {plain_name(name): name for name in header}
     place, label, side = (next((names[known] for known in kind if known in names), None) for kind in _KINDS)
     if place is None:
         raise _no_column(path, header, "the pictures' paths", PATHS)
@@ -199,11 +202,12 @@ _KINDS = (PATHS, LABELS, SIDES)
 
 
 def _no_column(path: Path, header: Sequence[str], what: str, names: Sequence[str]) -> NetwrightError:
-    close = next((name for name in header if nearest(_plain(name), names)), None)
-    rename = f"rename '{close}' to '{nearest(_plain(close), names)}'" if close else f"name one '{names[0]}'"
+    close = next((name for name in header if nearest(plain_name(name), names)), None)
+    rename = f"rename '{close}' to '{nearest(plain_name(close), names)}'" if close else f"name one '{names[0]}'"
     problem = f"{path} has no column for {what}; its columns are {listed(header, 8) or 'no others'}"
     return NetwrightError(problem, f"{rename}; a table starts with {HEADER}")
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
+    """A column's name as it is looked up."""
     return name.strip().casefold().replace(" ", "_").replace("-", "_")

@@ -9,6 +9,7 @@ from pathlib import Path
 from netwright.core.errors import NetwrightError
 from netwright.data import _rows
 from netwright.data._members import ENDINGS
+from netwright.data._pair_table import pair_table
 from netwright.data.cache import cache_folder
 from netwright.data.extract import extract
 from netwright.data.folder import IGNORED, folders_in
@@ -69,9 +70,11 @@ def _content_hash(archive: Path, store: Path) -> str:
 
 
 def _is_table(path: Path) -> bool:
-    """Whether a file has columns of paths and labels; other tables often lie beside pictures."""
+    """Whether a file has columns of paths, and of labels or masks; other tables often lie beside pictures."""
     if path.suffix.lower() not in _rows.ENDINGS or not path.is_file() or path.name[0] == ".":
         return False
+    if pair_table(path) is not None:
+        return True
     with suppress(NetwrightError):
         _rows.read(path)
         return True

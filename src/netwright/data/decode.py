@@ -40,9 +40,10 @@ _READERS = (
 )
 FORMATS = tuple(str(reader.format) for reader in _READERS)
 MOST_MEGAPIXELS = 50
+MOST_WITH_MASK = 400  # of pictures whose pixels are looked at one by one: nothing is resized there
 LONGEST_SIDE = 25_000
 WHITE = (255, 255, 255)
-_OVER = f"over the limit of {MOST_MEGAPIXELS} megapixels"
+_ROWS = 256  # that are copied at once
 
 _BITS_PER_SAMPLE, _ORIENTATION = 258, 274
 _TURNS = {
@@ -129,7 +130,12 @@ quiet = Quiet()
 
 
 def decode(
-    source: Source, *, channels: int = 3, background: tuple[int, int, int] = WHITE, target: int | None = None
+    source: Source,
+    *,
+    channels: int = 3,
+    background: tuple[int, int, int] = WHITE,
+    target: int | None = None,
+    most_megapixels: int = MOST_MEGAPIXELS,
 ) -> Pixels:
     """A picture as H×W×C, C being 1 or 3: turned upright, transparency laid on the background, scaled to 8 bits.
 
@@ -139,21 +145,38 @@ def decode(
         background: what shows through where the picture is transparent.
         target: the short side the picture will be resized to. A large JPEG is then decoded at a half, quarter or
             eighth of its size, but never below twice the target, so that the resize still has pixels to average.
+        most_megapixels: larger ones are refused before they are decoded.
 
     Raises:
         UnreadableImage: not a picture, damaged, or too large.
     """
-    picture = upright(source, channels=channels, background=background, target=target)
-    return np.array(picture).reshape(picture.height, picture.width, channels)
+    picture = upright(source, channels=channels, background=background, target=target, most_megapixels=most_megapixels)
+    return pixels_of(picture)
+
+
+def pixels_of(picture: Image.Image) -> Pixels:
+    """A picture of mode L or RGB as an array, H W C; copied in strips, since Pillow would make the whole twice."""
+    channels = len(picture.getbands())
+    pixels = np.empty((picture.height, picture.width, channels), np.uint8)
+    for top in range(0, picture.height, _ROWS):
+        strip = picture.crop((0, top, picture.width, min(top + _ROWS, picture.height)))
+        pixels[top : top + _ROWS] = np.asarray(strip).reshape(strip.height, strip.width, channels)
+    return pixels
 
 
 def upright(
-    source: Source, *, channels: int = 3, background: tuple[int, int, int] = WHITE, target: int | None = None
+    source: Source,
+    *,
+    channels: int = 3,
+    background: tuple[int, int, int] = WHITE,
+    target: int | None = None,
+    most_megapixels: int = MOST_MEGAPIXELS,
 ) -> Image.Image:
     """What `decode` returns, still as a Pillow image of mode L or RGB."""
     name = "<bytes>" if isinstance(source, bytes) else str(source)
     data = source if isinstance(source, bytes) else read(source)
-    with quiet, opened(data, name) as picture:
+    with quiet, opened(data, name, most_megapixels=most_megapixels) as picture:
+        del data
         if target is not None:
             with readable(picture, name):
                 picture.draft(None, (2 * target, 2 * target))
@@ -180,7 +203,7 @@ def upright_picture(
         return flat.transpose(turn) if (turn := turn_of(picture)) is not None else flat
 
 
-def header(source: Source) -> tuple[int, int, str]:
+def header(source: Source, *, most_megapixels: int = MOST_MEGAPIXELS) -> tuple[int, int, str]:
     """Width, height and Pillow mode of a picture, without decoding it.
 
     Raises:
@@ -188,7 +211,7 @@ def header(source: Source) -> tuple[int, int, str]:
     """
     name = "<bytes>" if isinstance(source, bytes) else str(source)
     data = source if isinstance(source, bytes) else read(source)
-    with quiet, opened(data, name) as picture:
+    with quiet, opened(data, name, most_megapixels=most_megapixels) as picture:
         return *picture.size, picture.mode
 
 
@@ -238,7 +261,7 @@ def readable(picture: Image.Image, name: str) -> Generator[None]:
         raise UnreadableImage(name, _damage(picture.format or f"{picture.mode} picture", error)) from None
 
 
-def opened(data: bytes, name: str) -> Image.Image:
+def opened(data: bytes, name: str, *, most_megapixels: int = MOST_MEGAPIXELS) -> Image.Image:
     """A picture whose header was read and whose size is within the limits.
 
     Raises:
@@ -249,32 +272,39 @@ def opened(data: bytes, name: str) -> Image.Image:
     try:
         picture = Image.open(BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError:
-        raise UnreadableImage(name, _too_large(*_declared_size(data)) or _OVER) from None
+        picture = _large(data, name, most_megapixels)
     except MemoryError:
         raise
     except Exception:  # as above: the header's parsers raise anything
         raise UnreadableImage(name, _not_an_image(data)) from None
-    if reason := _too_large(*picture.size):
-        raise UnreadableImage(name, reason)
+    if reason := _too_large(*picture.size, most_megapixels):
+        raise UnreadableImage(name, reason, lasting=False)  # another limit may let it through
     return picture
 
 
-def _too_large(width: int, height: int) -> str:
+def _too_large(width: int, height: int, most_megapixels: int) -> str:
     if max(width, height) > LONGEST_SIDE:
         return f"{width}×{height} px is over the limit of {LONGEST_SIDE} px a side"
-    if width * height > MOST_MEGAPIXELS * 1_000_000:
-        return f"{width}×{height} px is {_OVER}"
+    if width * height > most_megapixels * 1_000_000:
+        return f"{width}×{height} px is {_over(most_megapixels)}"
     return ""
 
 
-def _declared_size(data: bytes) -> tuple[int, int]:
-    """The size in the header of a file that `Image.open` refuses for its size without telling the sides."""
+def _over(megapixels: int) -> str:
+    return f"over the limit of {megapixels} megapixels"
+
+
+def _large(data: bytes, name: str, most_megapixels: int) -> Image.Image:
+    """A file that `Image.open` refuses for its size without telling the sides; nothing of it is decoded here.
+
+    Pillow's own limit belongs to the whole process, and other threads may rely on it, so it is left as it is.
+    """
     for kind in FORMATS:
         factory, accepts = Image.OPEN[kind]
         if accepts is None or accepts(data[:16]) is True:
             with suppress(Exception):
-                return factory(BytesIO(data), "").size
-    return 0, 0
+                return factory(BytesIO(data), "")
+    raise UnreadableImage(name, _over(most_megapixels), lasting=False)
 
 
 def _not_an_image(data: bytes) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from netwright.data.decode import Pixels, flatten, opened, quiet, readable, turn_of
+from netwright.data.decode import MOST_MEGAPIXELS, Pixels, flatten, opened, quiet, readable, turn_of
 from netwright.data.facts import (
     EXACT,
     FACT,
@@ -27,15 +27,17 @@ SIDEWAYS = (
 LOOK = 32  # side in pixels at which a picture is looked at for colour
 
 
-def examine(blob: Encoded, name: str, geometry: Preprocess) -> tuple[Pixels, NDArray[np.void]]:
+def examine(
+    blob: Encoded, name: str, geometry: Preprocess, *, most_megapixels: int = MOST_MEGAPIXELS
+) -> tuple[Pixels, NDArray[np.void]]:
     """A picture as it is kept, S S C, and its row of FACT (a zero-dimensional array) without
-    what `complete` fills in.
+    what `complete` fills in. Larger files than `most_megapixels` are refused.
 
     Raises:
         UnreadableImage: not a picture, damaged, or too large.
     """
     if isinstance(blob, bytes):
-        return _from_file(blob, name, geometry)
+        return _from_file(blob, name, geometry, most_megapixels)
     array = blob[..., 0] if blob.ndim == 3 and blob.shape[2] == 1 else blob
     picture = Image.fromarray(np.ascontiguousarray(array))
     fact = np.zeros((), FACT)
@@ -45,9 +47,9 @@ def examine(blob: Encoded, name: str, geometry: Preprocess) -> tuple[Pixels, NDA
     return geometry.resized(_described(fact, flat, pixel_digest(np.asarray(flat)))), fact
 
 
-def _from_file(data: bytes, name: str, geometry: Preprocess) -> tuple[Pixels, NDArray[np.void]]:
+def _from_file(data: bytes, name: str, geometry: Preprocess, most_megapixels: int) -> tuple[Pixels, NDArray[np.void]]:
     fact = np.zeros((), FACT)
-    with quiet, opened(data, name) as picture:
+    with quiet, opened(data, name, most_megapixels=most_megapixels) as picture:
         format_, size = str(picture.format), picture.size
         with readable(picture, name):
             picture.draft(None, (2 * geometry.stored_size, 2 * geometry.stored_size))

@@ -38,10 +38,19 @@ def listing_of(source: str, purpose: For) -> Listing:
     Raises:
         NetwrightError: the data cannot be used; the message says what to change.
     """
-    path = located(source)
-    kind = next(kind for kind in KINDS if kind.stands(source, path))
+    kind = _kind_of(source)
     listing = _module(kind.name).listing
     return listing(source, purpose) if kind.by_purpose else listing(source)
+
+
+def is_masked(source: str) -> bool:
+    """Whether a source is pictures with masks; only the names of its files are looked at."""
+    return bool(source.strip()) and _kind_of(source).name in MASKED
+
+
+def _kind_of(source: str) -> Kind:
+    path = located(source)
+    return next(kind for kind in KINDS if kind.stands(source, path))
 
 
 def _module(name: str) -> Any:
@@ -54,8 +63,14 @@ def _is_arrays(path: Path) -> bool:
     return path.suffix.lower() in (".npz", ".npy") and path.is_file()
 
 
+MASKED = ("generated", "pairs")
 # The first that fits is taken.
 KINDS = (
+    Kind(
+        "generated",
+        "Pictures with masks that are made on the spot: `generated`, `generated:lines`, `generated:disks(size=64)`.",
+        lambda source, _: source == "generated" or source.startswith(("generated:", "generated(")),
+    ),
     Kind(
         "digits",
         "1,797 handwritten digits that come with scikit-learn: `digits`.",
@@ -70,6 +85,12 @@ KINDS = (
         "torchvision_sets",
         "A data set of torchvision, read from its standard files: `torchvision:CIFAR10(root='data')`.",
         lambda source, _: source.startswith("torchvision:"),
+    ),
+    Kind(
+        "pairs",
+        "Pictures with masks, as folders images and masks or a table of path and mask: `nuclei/`.",
+        lambda _, path: _module("pairs").is_pairs(path),
+        by_purpose=True,
     ),
     Kind(
         "table",

@@ -1,6 +1,6 @@
 """What every format becomes: pictures that can be read one by one, with labels and, where the data says so, sides."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -115,6 +115,41 @@ class Some:
 
 
 @dataclass(frozen=True, eq=False)
+class Pairing:
+    """What was found while pictures and masks were paired, for the data gate: one fault, and the files it is about.
+
+    Attributes:
+        kind: in a word, as "no mask", "no picture", "two masks".
+        names: of the files.
+    """
+
+    kind: str
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class MaskFiles:
+    """The masks of a listing's pictures, as they are stored; place by place those of the pictures.
+
+    Attributes:
+        semantic: masks of classes; None where there are instances only.
+        instances: masks of numbered things; None where there are none.
+        colours: the legend: what each class is called and its colour, by name; empty where the data has none.
+        faults: what did not pair.
+    """
+
+    semantic: Blobs | None
+    instances: Blobs | None = None
+    colours: Mapping[str, tuple[int, int, int]] = field(default_factory=dict[str, tuple[int, int, int]])
+    faults: tuple[Pairing, ...] = ()
+
+    def taken(self, places: NDArray[np.int64]) -> "MaskFiles":
+        """Those of some pictures."""
+        semantic, instances = self.semantic and Some(self.semantic, places), self.instances
+        return replace(self, semantic=semantic, instances=instances and Some(instances, places))
+
+
+@dataclass(frozen=True, eq=False)
 class Listing:
     """A data set before a single picture is decoded.
 
@@ -127,6 +162,8 @@ class Listing:
         sides: for each picture its index in `SPLITS`, or NOBODY where the data does not say. N int8.
         notes: plain sentences that a user should see.
         usual_size: side of the square that a network sees of these, where nobody says otherwise; None to go by them.
+        masks: what each pixel shows, for data with masks; there labels are all 0, and classes are the masks' where
+            they are known before a mask is read.
     """
 
     name: str
@@ -137,6 +174,7 @@ class Listing:
     sides: NDArray[np.int8]
     notes: tuple[str, ...] = ()
     usual_size: int | None = None
+    masks: MaskFiles | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -148,8 +186,8 @@ class Listing:
 
 def taken(listing: Listing, places: NDArray[np.int64]) -> Listing:
     """Some pictures of a listing."""
-    blobs = Some(listing.blobs, places)
-    return replace(listing, blobs=blobs, labels=listing.labels[places], sides=listing.sides[places])
+    blobs, masks = Some(listing.blobs, places), listing.masks and listing.masks.taken(places)
+    return replace(listing, blobs=blobs, labels=listing.labels[places], sides=listing.sides[places], masks=masks)
 
 
 def numbered(names: Sequence[Any], classes: Sequence[str]) -> NDArray[np.int64]:

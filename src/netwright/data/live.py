@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from netwright.data.decode import Pixels, UnreadableImage
+from netwright.data.decode import MOST_WITH_MASK, Pixels, UnreadableImage
 from netwright.data.examine import examine
 from netwright.data.facts import content_digest
 from netwright.data.listing import Listing
@@ -65,6 +65,8 @@ def look(listing: Listing, place: int, key: NDArray[np.uint64], geometry: Prepro
         blob = listing.blobs.read(place)
         if content_digest(blob) != key.tobytes():
             return UnreadableImage(name, "changed while it was being read", lasting=False)
-        return examine(blob, name, geometry)
+        if listing.masks is None:
+            return examine(blob, name, geometry)
+        return examine(blob, name, geometry, most_megapixels=MOST_WITH_MASK)
     except UnreadableImage as error:
         return error

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from netwright.core.errors import NetwrightError, listed
 from netwright.data.assign import SPLITS, assign, check_fractions, leading
 from netwright.data.cache import Decoded, decoded, opened_index
-from netwright.data.decode import UnreadableImage, decode, header
+from netwright.data.decode import MOST_MEGAPIXELS, MOST_WITH_MASK, UnreadableImage, decode, header
 from netwright.data.facts import Examined
 from netwright.data.group import pattern_of, placing
 from netwright.data.index import Index
@@ -196,14 +196,14 @@ def _size_for(side: int, *, alike: bool) -> int:
 def _looks(listing: Listing, places: list[int]) -> tuple[int, bool, bool]:
     """The median short side, whether all have one size, and whether all are grey."""
     sizes: list[tuple[int, int]] = []
-    grey = True
+    grey, most = True, MOST_MEGAPIXELS if listing.masks is None else MOST_WITH_MASK
     for place in places:
         try:
             blob = listing.blobs.read(place)
             if isinstance(blob, bytes):
-                width, height, mode = header(blob)
+                width, height, mode = header(blob, most_megapixels=most)
                 flat = mode in ("1", "L", "LA", "I", "F") or mode.startswith("I;16")
-                grey = grey and (flat or _colourless(decode(blob, target=STEP)))
+                grey = grey and (flat or _colourless(decode(blob, target=STEP, most_megapixels=most)))
             else:
                 height, width = blob.shape[:2]
                 grey = grey and (blob.ndim == 2 or _colourless(blob))

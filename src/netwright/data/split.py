@@ -1,8 +1,8 @@
 """Decoded pictures with their labels, in up to three splits, and what a user should know about them."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,9 @@ from netwright.data.assign import Digests, Fractions, leading
 from netwright.data.decode import Pixels
 from netwright.data.facts import Examined
 from netwright.data.preprocess import Fit, Preprocess
+
+if TYPE_CHECKING:
+    from netwright.data.masks import Masks, MaskWanted
 
 Labels = NDArray[np.int64]
 Progress = Callable[[int, int], None]
@@ -57,6 +60,12 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def taken(self, places: Labels) -> "Split":
+        """Some of its pictures, in the order given."""
+        names = [self.names[int(place)] for place in places]
+        images = np.asarray(self.images[places])
+        return replace(self, images=images, labels=self.labels[places], ids=self.ids[places], names=names)
+
 
 @dataclass(frozen=True)
 class Quarantined:
@@ -74,6 +83,8 @@ class Data:
         fingerprint: a hash of names, contents, labels and sides; equal fingerprints are equal data.
         notes: plain sentences that a user should see.
         examined: what is known of each picture, for the data gate.
+        masks: how the pictures' masks are understood; None for data without. With masks, the splits are
+            `data.scenes.Scenes`.
     """
 
     name: str
@@ -85,6 +96,7 @@ class Data:
     preprocess: Preprocess
     notes: tuple[str, ...]
     examined: Examined | None = None
+    masks: "Masks | None" = None
 
     def summary(self) -> dict[str, Any]:
         """Counts and facts, ready for JSON."""
@@ -119,6 +131,7 @@ class Wanted:
     progress: Progress | None = None
     quarantine: Mapping[str, str] = field(default_factory=dict[str, str])
     group: str | None = None
+    masks: "MaskWanted | None" = None
 
 
 def sample_ids(digests: Digests) -> Labels:

@@ -5,7 +5,6 @@ from dataclasses import replace
 from hashlib import sha256
 
 import numpy as np
-from numpy.typing import NDArray
 
 from netwright.core.errors import NetwrightError, unknown
 from netwright.data.loader import occurrences
@@ -32,7 +31,7 @@ def some_of_each(data: Data, per_class: int, seed: int = 0) -> Data:
     order = np.random.default_rng(seed).permutation(len(train))
     rank = occurrences(train.labels[order])
     places = np.sort(order[rank < per_class])
-    return changed(data, {"train": taken(train, places)}, data.classes, f"{per_class} of each class, seed {seed}")
+    return changed(data, {"train": train.taken(places)}, data.classes, f"{per_class} of each class, seed {seed}")
 
 
 def of_classes(data: Data, classes: Sequence[str]) -> Data:
@@ -51,17 +50,9 @@ def of_classes(data: Data, classes: Sequence[str]) -> Data:
     splits: dict[str, Split] = {}
     for side, split in data.splits.items():
         refuse_several(split)
-        part = taken(split, np.flatnonzero(number[split.labels] >= 0))
+        part = split.taken(np.flatnonzero(number[split.labels] >= 0))
         splits[side] = replace(part, labels=number[part.labels])
     return changed(data, splits, tuple(classes), f"classes {', '.join(classes)}")
-
-
-def taken(split: Split, places: NDArray[np.int64]) -> Split:
-    """Some pictures of a split, in the order given."""
-    names = [split.names[place] for place in places]
-    return replace(
-        split, images=np.asarray(split.images[places]), labels=split.labels[places], ids=split.ids[places], names=names
-    )
 
 
 def changed(data: Data, splits: dict[str, Split], classes: tuple[str, ...], how: str) -> Data:

@@ -82,7 +82,7 @@ def _gathered(path: Path, rows: Iterable[Row]) -> _Table:
     for row in rows:
         if not row.path:
             raise refused(path, row.number, "no path", "name a picture, or remove the row")
-        names.append(_name(row.path, path.parent))
+        names.append(relative_name(row.path, path.parent))
         codes.append(cells.setdefault(row.label, len(cells)))
         sides.append(_side(path, row))
         numbers.append(row.number)
@@ -91,7 +91,7 @@ def _gathered(path: Path, rows: Iterable[Row]) -> _Table:
     return _Table(path, names, list(cells), np.array(codes), np.array(sides), np.array(numbers))
 
 
-def _name(written: str, root: Path) -> str:
+def relative_name(written: str, root: Path) -> str:
     """A picture's path below the root, or an absolute one; with Windows' separators or ours."""
     name = normpath(written.replace("\\", "/"))
     path = Path(name) if name.startswith("/") or name[1:2] == ":" else None
@@ -218,7 +218,7 @@ def _check_files(table: _Table) -> None:
         raise table.row(missing[0], f"{name} is a folder", "name a picture in it")
     rows = listed((f"row {table.numbers[place]}: {table.names[place]}" for place in missing), _SHOWN)
     problem = f"{len(missing)} of the {len(table.names)} pictures in {table.path} are not there: {rows}"
-    close = _existing(root, name)
+    close = existing(root, name)
     raise NetwrightError(problem, f"paths are relative to {root}" + (f"; did you mean {close}?" if close else ""))
 
 
@@ -229,7 +229,7 @@ def _there(check: Callable[[], bool]) -> bool:
         return False
 
 
-def _existing(root: Path, name: str) -> str | None:
+def existing(root: Path, name: str) -> str | None:
     """What may be meant by the name of a picture that is not there: itself one folder deeper, or the nearest."""
     for inner in folder.folders_in(root):
         if _there((inner / name).is_file):
@@ -237,7 +237,7 @@ def _existing(root: Path, name: str) -> str | None:
     parent = next(above for above in (root / name).parents if _there(above.is_dir))
     part = (root / name).relative_to(parent).parts[0]
     close = nearest(part, (entry.name for entry in islice(parent.iterdir(), _LOOKED_AT)))
-    return _name(str(parent / close), root) if close else None
+    return relative_name(str(parent / close), root) if close else None
 
 
 def _check_classes(table: _Table, classes: Sequence[str], labels: NDArray[np.int64]) -> None:

@@ -6,11 +6,12 @@ from typing import Any
 from netwright.report.background import balance
 from netwright.report.html import Html, note, section, tag, with_code
 from netwright.report.page import document
-from netwright.report.tables import facts
+from netwright.report.tables import facts, long_table
 from netwright.report.words import count, plural, split_name
 
 TITLES = {"error": "To mend", "warning": "To look at", "note": "To know"}
 MOST_LINES = 12
+DIGITS = 0.01  # share below which more digits are shown
 WORDS = {"error": ("error", "errors"), "warning": ("warning", "warnings"), "note": ("note", "notes")}
 
 
@@ -67,7 +68,7 @@ def _findings(severity: str, findings: Sequence[Mapping[str, Any]], pictures: Ma
 
 
 def _finding(found: Mapping[str, Any], pictures: Mapping[str, str]) -> Html:
-    drawn = [each for each in found["examples"] if all(item["name"] in pictures for item in each)]
+    drawn = [each for each in found["examples"] if all(_key(item) in pictures for item in each)]
     named = [each for each in found["examples"] if each not in drawn]
     rest = found["count"] - len(found["examples"])
     return tag(
@@ -91,8 +92,12 @@ def _gallery(examples: Sequence[Sequence[Mapping[str, Any]]], pictures: Mapping[
 def _picture(item: Mapping[str, Any], pictures: Mapping[str, str]) -> Html:
     where = " · ".join(word for word in (split_name(item["side"]), item["label"]) if word)
     words = (tag("b", tag("bdi", where)), tag("small", item["says"]) if item["says"] else None)
-    image = tag("img", src=pictures[item["name"]], alt="", loading="lazy")
+    image = tag("img", src=pictures[_key(item)], alt="", loading="lazy", class_="crisp" if item.get("mask") else None)
     return tag("figure", image, tag("figcaption", *words, tag("small", tag("bdi", item["name"]))))
+
+
+def _key(item: Mapping[str, Any]) -> str:
+    return f"mask:{item['name']}" if item.get("mask") else item["name"]
 
 
 def _names(examples: Sequence[Sequence[Mapping[str, Any]]]) -> Html:
@@ -110,7 +115,30 @@ def _name(item: Mapping[str, Any]) -> Html:
 def _classes(verdict: Mapping[str, Any]) -> Html | None:
     if not verdict["per_class"]:
         return None
-    return section("classes", "Classes", balance(verdict["per_class"]))
+    return section("classes", "Classes", *_masks(verdict.get("masks") or {}), balance(verdict["per_class"]))
+
+
+def _masks(masks: Mapping[str, Any]) -> list[Html]:
+    """How masks are understood, and the share of the pixels that each class has; nothing for data without masks."""
+    if not masks:
+        return []
+    names = [name for name in masks["classes"] if not (masks["background"] and name == masks["classes"][0])]
+    # All sides on one scale: here it matters how much there is.
+    most = max((each[name] for each in masks["pixels"].values() for name in names), default=0) or 1
+    rows = [(tag("bdi", name), *(_bar(each[name], most) for each in masks["pixels"].values())) for name in names]
+    head = ("class", *(split_name(side) for side in masks["pixels"]))
+    nothing = {f"nothing on them: {split_name(side)}": count(n) for side, n in masks["empty"].items() if n}
+    told = tag("p", f"Masks: {masks['encoding']}.")
+    return [
+        told,
+        *([facts(nothing)] if nothing else []),
+        long_table(head, rows, caption="Share of the pixels by class"),
+    ]
+
+
+def _bar(share: float, most: float) -> Html:
+    shown = f"{100 * share:.2g} %" if share < DIGITS else f"{100 * share:.1f} %"
+    return tag("span", tag("i", style=f"--share:{share / most:.3f}"), shown, class_="bar")
 
 
 def _sentence(text: str) -> str:

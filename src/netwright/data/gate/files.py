@@ -21,7 +21,7 @@ def refused(subject: Subject) -> list[Finding]:
     """Files that cannot be used, by what is wrong with them."""
     kinds: defaultdict[Refusal, list[int]] = defaultdict(list)
     for place, reason in sorted(subject.examined.unreadable.items()):
-        if subject.name(place) not in subject.quarantine:
+        if subject.name(place) not in subject.quarantine and place not in subject.mask_at_fault:
             kinds[refusal(reason)].append(place)
     return [_refused(subject, kind, kinds[kind]) for kind in sorted(kinds, key=lambda each: -len(kinds[each]))]
 

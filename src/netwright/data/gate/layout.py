@@ -4,10 +4,14 @@ from dataclasses import replace
 
 from netwright.core.errors import NetwrightError
 from netwright.data import list_data
+from netwright.data.facts import Examined
 from netwright.data.folder import unlabelled
 from netwright.data.gate.verdict import Finding, Verdict
 from netwright.data.kinds import listing_of
 from netwright.data.listing import Listing
+from netwright.data.ready import looked_at
+from netwright.data.scenes import GLANCE
+from netwright.data.split import Wanted
 
 SAID_BETTER = {"class_map", "empty_class", "one_class"}  # findings that say what such a refusal says
 
@@ -28,6 +32,15 @@ def listed(source: str, *, plain: bool = False) -> tuple[Listing, NetwrightError
         return list_data(source), None
     except NetwrightError as error:
         return listing_of(source, "any"), error
+
+
+def examined_once(listing: Listing, wanted: Wanted) -> Examined:
+    """Every picture looked at; pictures with masks as `data/scenes.py` looks at them, so that the two share a cache."""
+    if listing.masks is None:
+        return looked_at(listing, wanted)[0]
+    pictures = replace(listing, classes=("picture",), masks=None)  # of one class, so that each side has some
+    glance = replace(wanted, image_size=GLANCE, stored_size=GLANCE, fit="squash")
+    return replace(looked_at(pictures, glance)[0], listing=listing)
 
 
 def with_problem(verdict: Verdict, listing: Listing, problem: NetwrightError) -> Verdict:

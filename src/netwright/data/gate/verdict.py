@@ -22,6 +22,7 @@ class Item:
         side: `train`, `val` or `test`; empty for pictures that are not divided or cannot be read.
         label: its class, or its classes, in words; empty where it has none.
         says: what there is to say of this picture and not of the others.
+        mask: whether this is the picture's mask.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Item:
     side: str
     label: str
     says: str = ""
+    mask: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,8 @@ class Verdict:
         per_class: for each side the pictures of each class that can be read; empty for pictures without classes.
         findings: the worst first.
         images_per_second: how fast they were decoded, where they were.
+        masks: of pictures with masks: how these are encoded, and by side the share of the pixels that each class has,
+            the pictures that show it, the masks that show nothing, and the share of the pixels that is ignored.
     """
 
     name: str
@@ -77,6 +81,7 @@ class Verdict:
     per_class: Mapping[str, Mapping[str, int]]
     findings: tuple[Finding, ...]
     images_per_second: float | None = None
+    masks: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def of(self, severity: Severity) -> tuple[Finding, ...]:
         """The findings of one severity."""
