@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from netwright.core.errors import EXIT_INTERRUPTED, Interrupted
 from netwright.data.loader import Loader
 from netwright.engine.device import Profile
-from netwright.engine.evaluate import evaluate
+from netwright.engine.evaluate import evaluate, predict
 from netwright.engine.loop import Watcher, train
 from netwright.engine.normalise import Normalise
 from netwright.engine.plans import DataPlan, OptimPlan, Raw
@@ -26,6 +26,7 @@ from netwright.nn.drop_path import DropPath
 from netwright.nn.output import Outputs
 from netwright.optim import OPTIMIZERS, SCHEDULES
 from netwright.tasks.classification import Classification
+from netwright.tasks.segmentation import Segmentation
 from netwright.tricks import TRICKS
 
 CPU = Profile(torch.device("cpu"), "test", "fp32", channels_last=False, threads=1)
@@ -80,6 +81,58 @@ class TinyNetwork(nn.Module):
         return Outputs(scores, (self.side(features),)) if self.training else scores
 
 
+class Scenes:
+    """A source of random pictures with masks, bytes N H W C; classes are unbalanced, and some pixels are ignored (-1).
+
+    With `several`, classes overlap: masks are N K H W of 1, 0 and -1.
+    """
+
+    def __init__(self, n: int, size: tuple[int, int] = (9, 12), *, seed: int = 0, several: bool = False) -> None:
+        draw = np.random.default_rng(seed)
+        blocks = draw.choice(4, (n, 3, 4), p=(0.1, 0.5, 0.25, 0.15)) - 1
+        high, wide = -(-size[0] // 3), -(-size[1] // 4)
+        self.masks = torch.from_numpy(blocks.repeat(high, 1).repeat(wide, 2)[:, : size[0], : size[1]].copy())
+        pictures = draw.integers(0, 256, (n, *size, 3), dtype=np.uint8)
+        pictures[..., 0] = pictures[..., 0] // 2 + 40 * (self.masks.numpy() + 1)  # so that there is something to learn
+        self.images = torch.from_numpy(pictures)
+        self.ids = torch.arange(n) * 7 + 100
+        self.labels = np.zeros(n, dtype=np.int64)
+        self.pixel_counts = np.bincount(self.masks[self.masks >= 0].numpy(), minlength=3)
+        if several:
+            stack = self.masks[:, None] == torch.arange(3).view(-1, 1, 1)
+            self.masks = torch.where(self.masks[:, None] < 0, -1, stack | stack.roll(1, 1)).long()
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def batches(self, positions: Sequence[np.ndarray], *, stream: int = 0) -> Iterator[Raw]:
+        for chosen in positions:
+            yield Raw(self.images[chosen], self.masks[chosen], self.ids[chosen])
+
+
+class TinyMaskNetwork(nn.Module):
+    """Scores for each pixel of pictures of any size: down, up, a skip, batch norms, DropPath, an auxiliary head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 6, 3, padding=1, bias=False), nn.BatchNorm2d(6), nn.ReLU())
+        self.side = nn.Conv2d(8, 3, 1)
+        self.down = nn.Sequential(nn.Conv2d(6, 8, 3, stride=2, padding=1), nn.BatchNorm2d(8), nn.ReLU())
+        self.drop_path = DropPath()
+        self.up = nn.ConvTranspose2d(8, 6, 2, stride=2)
+        self.drop = nn.Dropout(0.2)
+        self.head = nn.Conv2d(12, 3, 1)
+
+    def forward(self, x: Tensor) -> Any:
+        fine = self.stem(x)
+        coarse = self.drop_path(self.down(fine))
+        wide = self.up(coarse)[:, :, : x.shape[2], : x.shape[3]]
+        scores = self.head(self.drop(torch.cat([fine, wide], 1)))
+        if not self.training:
+            return scores
+        return Outputs(scores, (nn.functional.interpolate(self.side(coarse), x.shape[2:], mode="bilinear"),))
+
+
 def trick(given: Trick | str) -> Trick:
     return TRICKS.build(given) if isinstance(given, str) else given
 
@@ -98,13 +151,15 @@ def tiny_run(
     validates: bool = True,
     train_source: Any = None,
     normalise: Normalise = NORMALISE,
+    task: Any = None,
+    held_out: Any = None,
 ) -> Run:
     """A run assembled as `fit` assembles it, from objects in memory."""
     chosen = Tricks(trick(given) for given in tricks)
-    task = Classification(CLASSES)
+    task = task or Classification(CLASSES)
     torch.manual_seed(key(seed, "init"))
     model = chosen.through("model", network())
-    plan = DataPlan(train_source or Pictures(n, size, floats=floats), CLASSES, batch_size)
+    plan = DataPlan(train_source or Pictures(n, size, floats=floats), task.classes, batch_size)
     updates = OPTIMIZERS.build(optimizer)
     updates.start(chosen.through("optim", OptimPlan.of(model)).groups)
     run = Run(
@@ -120,10 +175,38 @@ def tiny_run(
         normalise=normalise,
     )
     if validates:
-        held_out = Pictures(24, size, seed=1, floats=floats)
-        run.validate = lambda: evaluate(run.predictor(), held_out, task, normalise, CPU).means()
+        source = held_out or Pictures(24, size, seed=1, floats=floats)
+        run.validate = lambda: evaluate(run.predictor(), source, task, normalise, CPU).means()
     chosen.start(run)
     return run
+
+
+def tiny_mask_run(
+    *tricks: Trick | str,
+    n: int = 8,
+    batch_size: int = 4,
+    size: tuple[int, int] = (9, 12),
+    several: bool = False,
+    network: Callable[[], nn.Module] = TinyMaskNetwork,
+    **options: Any,
+) -> Run:
+    """As `tiny_run`, on pictures with a class for each pixel, of three."""
+    return tiny_run(
+        *tricks,
+        batch_size=batch_size,
+        network=network,
+        task=Segmentation(3, several=several),
+        train_source=Scenes(n, size, several=several),
+        held_out=Scenes(4, size, seed=1, several=several),
+        **options,
+    )
+
+
+def mask_outputs(run: Run) -> np.ndarray:
+    """What the run's predictor gives for each pixel of held-out pictures. N K H W."""
+    with one_thread():
+        found = predict(run.predictor(), Scenes(4, seed=2), NORMALISE, CPU)
+        return torch.cat([output for _, output in found]).numpy()
 
 
 def train_tiny(

@@ -11,7 +11,7 @@ from torch import Tensor
 from netwright.engine.augment import prepare
 from netwright.engine.normalise import Normalise
 from netwright.engine.plans import Raw
-from netwright.engine.warp import IGNORE, PADDINGS, Warp, gather, gather_pixels, resample, resample_labels
+from netwright.engine.warp import IGNORE, PADDINGS, TIE, Warp, gather, gather_pixels, resample, resample_labels
 from tests.support import CPU
 
 SIZES = [
@@ -159,9 +159,9 @@ def test_labels_follow_their_pictures(angle: float, size: tuple[int, int], sourc
             for column in range(size[1]):
                 x, y, w = matrix @ torch.tensor([column - (size[1] - 1) / 2, row - (size[0] - 1) / 2, 1.0]).double()
                 place = float(y / w) + (source[0] - 1) / 2, float(x / w) + (source[1] - 1) / 2
-                if any(abs(p - math.floor(p) - 0.5) < 1e-4 for p in place):
-                    continue  # a tie between two pixels
-                i, j = (round(p) for p in place)
+                if any(abs(p - math.floor(p) - 0.5 + TIE) < 1e-4 for p in place):
+                    continue  # a tie between two pixels, of which the one to the right or below is taken
+                i, j = (math.floor(p + TIE + 0.5) for p in place)
                 inside = 0 <= i < source[0] and 0 <= j < source[1]
                 assert found[n, row, column] == (labels[n, i, j] if inside else IGNORE)
                 checked += 1
@@ -180,7 +180,56 @@ def test_labels_outside_are_ignored_and_ignored_ones_stay() -> None:
 
 def test_many_classes_survive() -> None:
     labels = torch.arange(64 * 64).view(1, 64, 64) * 4099  # above 2^24, where float32 would round
-    assert torch.equal(resample_labels(labels, centre(1, (64, 64), (64, 64))), labels)
+    start = centre(1, (64, 64), (64, 64))
+    assert torch.equal(resample_labels(labels, mirrored(start, torch.tensor([-1.0]))), labels.flip(2))
+    fewer = labels // 4099 * 4095
+    assert fewer.max() < 2**24
+    assert torch.equal(resample_labels(fewer, start.bend(torch.zeros(1, 2, 64, 64))), fewer)
+
+
+@pytest.mark.parametrize(("size", "source"), SIZES)
+def test_whole_warps_move_labels_as_they_move_pictures(size: tuple[int, int], source: tuple[int, int]) -> None:
+    draw = torch.Generator().manual_seed(3)
+    images = torch.randint(0, 255, (20, *source, 1), dtype=torch.uint8, generator=draw)
+    sign = torch.where(torch.rand(20, generator=draw) < 0.5, -1.0, 1.0)
+    shifts = torch.randint(-4, 5, (2, 20), generator=draw).float()
+    warp = mirrored(centre(20, size, source), sign).shift(*shifts)
+    inside = gather(torch.ones_like(images), replace(warp, padding="zeros")) == 1
+    expected = torch.where(inside, gather(images, warp).long(), IGNORE)[..., 0]
+    assert torch.equal(resample_labels(images[..., 0].long(), warp), expected)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_stacks_of_masks_are_masks_one_by_one(whole: bool) -> None:
+    stack = torch.randint(-1, 2, (3, 4, 9, 8), generator=torch.Generator().manual_seed(4))
+    warp = centre(3, (7, 8), (9, 8)).shift(torch.tensor([1.0, -2, 0]), torch.tensor([0.0, 3, -1]))
+    warp = warp if whole else turned(warp, 0.4)
+    found = resample_labels(stack, warp)
+    assert found.shape == (3, 4, 7, 8)
+    assert found.dtype == stack.dtype
+    for plane in range(4):
+        assert torch.equal(found[:, plane], resample_labels(stack[:, plane], warp))
+    assert (found == IGNORE).all(1).any()  # outside, in all masks
+
+
+def test_labels_do_not_depend_on_their_batch() -> None:
+    labels = torch.randint(-1, 9, (7, 33, 31), generator=torch.Generator().manual_seed(5))
+    matrix = torch.eye(3) + 0.1 * torch.randn(7, 3, 3, generator=torch.Generator().manual_seed(6))
+    matrix[:, 2, :2] *= 0.1
+    together = resample_labels(labels, centre(7, (30, 30), (33, 31)).then(matrix))
+    for n in range(7):
+        alone = resample_labels(labels[n : n + 1], centre(1, (30, 30), (33, 31)).then(matrix[n : n + 1]))
+        assert torch.equal(alone[0], together[n])
+
+
+@pytest.mark.parametrize("side", [16, 20, 24, 100, 224])
+def test_half_way_between_two_pixels_is_the_one_to_the_right_and_below(side: int) -> None:
+    """A picture at half its size looks between pixels everywhere; floats alone would go now here, now there."""
+    labels = torch.arange(side * side).view(1, side, side)
+    start = centre(1, (side, side), (side, side))
+    assert torch.equal(resample_labels(labels, start.resized((side // 2, side // 2))), labels[:, 1::2, 1::2])
+    turned_round = mirrored(start, torch.tensor([-1.0])).resized((side // 2, side // 2))
+    assert torch.equal(resample_labels(labels, turned_round), labels[:, 1::2, 1::2].flip(2))  # the same pixels
 
 
 def test_a_bend_moves_output_pixels_before_all_maps() -> None:

@@ -18,9 +18,10 @@ from netwright.engine.augment import Augment
 from netwright.engine.plans import Raw
 from netwright.engine.run import Run
 from netwright.engine.trick import Tricks
-from netwright.engine.warp import IGNORE, Warp, resample, resample_labels
+from netwright.engine.warp import IGNORE, TIE, Warp, resample, resample_labels
 from netwright.tricks import TRICKS
 from netwright.tricks.elastic import smoothed
+from netwright.tricks.elastic_grid import cubic, spread
 from netwright.tricks.perspective import homography, straightened
 from netwright.tricks.progressive_resize import side
 from tests.support import NORMALISE, tiny_run
@@ -279,6 +280,59 @@ class TestElastic:
         assert warp.field.std((0, 1))[0, 0] < 0.6 * expected  # corners are smoothed with nothing
 
 
+class TestElasticGrid:
+    def test_vectors_stand_at_grid_points(self) -> None:
+        vectors = torch.randn(2, 2, 3, 3, generator=torch.Generator().manual_seed(0))
+        found = spread(vectors, (9, 13))
+        torch.testing.assert_close(found[:, :, ::4, ::6], vectors, rtol=0, atol=1e-6)
+
+    @pytest.mark.parametrize("size", [(9, 13), (17, 8), (64, 50)])
+    @pytest.mark.parametrize("grid", [2, 3, 5])
+    def test_is_torchs_bicubic_interpolation(self, size: tuple[int, int], grid: int) -> None:
+        vectors = 10 * torch.randn(3, 2, grid, grid, generator=torch.Generator().manual_seed(1))
+        expected = F.interpolate(vectors.double(), size, mode="bicubic", align_corners=True)
+        # Weights are up to 1.3 in all, vectors up to some 30; a pixel's place is known to 1e-6, slopes are below 40.
+        torch.testing.assert_close(spread(vectors, size).double(), expected, rtol=0, atol=1e-4)
+
+    def test_the_kernel_is_keys(self) -> None:
+        """By hand with a = -3/4: at 1/2 it is 19/32, at 3/2 it is -3/32; the four around any place sum to 1."""
+        found = cubic(torch.tensor([0, 0.5, -0.5, 1, 1.5, 2, 3]).double())
+        assert found.tolist() == [1, 19 / 32, 19 / 32, 0, -3 / 32, 0, 0]
+        place = torch.rand(100, generator=torch.Generator().manual_seed(2)).double()
+        total = cubic(place[:, None] - torch.arange(-1, 3)).sum(1)
+        torch.testing.assert_close(total, torch.ones(100).double(), rtol=0, atol=1e-12)
+
+    def test_deviation_at_grid_points_is_sigma(self) -> None:
+        n = 2000
+        warp, _ = warp_of("elastic_grid", n, 9, 9, grid=3, sigma=10.0)
+        assert warp.field is not None
+        assert not warp.whole
+        vectors = warp.field[:, :, ::4, ::4].double().flatten(1)
+        assert (vectors.mean(0).abs() < WIDE * 10 / math.sqrt(n)).all()
+        assert ((vectors.std(0) / 10 - 1).abs() < WIDE / math.sqrt(2 * n)).all()
+        alike = torch.corrcoef(vectors.T) - torch.eye(18)
+        assert alike.abs().max() < WIDE / math.sqrt(n)
+
+    def test_moves_output_pixels_as_scipy_does(self) -> None:
+        given = raw(3, 16)
+        run = tiny_run("elastic_grid(grid=3, sigma=3)")
+        found = seen(run, given)
+        run.ids = given.id
+        vectors = 3 * run.normal("elastic_grid", 18).double().view(3, 2, 3, 3)
+        field = F.interpolate(vectors, (16, 16), mode="bicubic", align_corners=True)
+        expected = in_one_picture(stored(given), centred(16, 16) + field)
+        torch.testing.assert_close(found.double(), expected, rtol=0, atol=10 * CLOSE)  # the field is off by 1e-5
+
+    def test_pictures_of_one_pixel_or_row(self) -> None:
+        vectors = torch.arange(9.0).view(1, 1, 3, 3).repeat(1, 2, 1, 1)
+        assert torch.equal(spread(vectors, (1, 1)), vectors[:, :, 1:2, 1:2])  # the middle
+        assert torch.equal(spread(vectors, (1, 3)), vectors[:, :, 1:2])
+
+    def test_without_strength_it_is_not_there(self) -> None:
+        warp, _ = warp_of("elastic_grid", 4, 8, 8, sigma=0.0)
+        assert warp.whole
+
+
 class TestProgressiveResize:
     def at(self, progress: float, size: tuple[int, int] = (32, 24), **options: Any) -> tuple[int, int]:
         run = tiny_run(TRICKS.load("progressive_resize")(**options))
@@ -311,7 +365,7 @@ class TestProgressiveResize:
 
     def test_other_tricks_do_not_notice(self) -> None:
         """The view is the one of the full size: each pixel of the small picture looks at its place there."""
-        names = [name for name in GEOMETRY if name not in ("progressive_resize", "flip", "elastic")]
+        names = [name for name in GEOMETRY if name not in ("progressive_resize", "flip", "elastic", "elastic_grid")]
         given = raw(4, 16)
         _, full = shown(tiny_run(*names), given)
         _, small = shown(tiny_run(*names, "progressive_resize(smallest=0.5, multiple=1)"), given)
@@ -392,7 +446,7 @@ def test_mask_is_the_nearest_source_pixel(name: str) -> None:
     """By NumPy, position by position, from the map that the trick gave."""
     given = blocks(6, 17, 20)
     run = tiny_run(TRICKS.load(name)(**TRICKS.load(name).card.strong))
-    run.ids, run.step = given.id, 1  # at the first step a resize by two looks between pixels everywhere
+    run.ids = given.id
     warp = run.tricks.through("geometry", Warp.centre(6, (14, 15), (17, 20), torch.device("cpu")), run)
     found = resample_labels(given.label, warp).numpy()
     points = centred(*warp.size).numpy() + (0 if warp.field is None else warp.field.double().numpy())
@@ -400,11 +454,12 @@ def test_mask_is_the_nearest_source_pixel(name: str) -> None:
     points = np.concatenate([points, np.ones((6, 1, *warp.size))], 1)
     moved = np.einsum("nij,njhw->nihw", warp.matrix.double().numpy(), points)
     x, y = moved[:, 0] / moved[:, 2] + 9.5, moved[:, 1] / moved[:, 2] + 8
-    tie = (np.abs(x % 1 - 0.5) < 1e-5) | (np.abs(y % 1 - 0.5) < 1e-5)
-    column, row = np.round(x).astype(int), np.round(y).astype(int)
+    x, y = x + TIE + 0.5, y + TIE + 0.5  # half-way, the pixel to the right and below
+    tie = (np.abs(x - np.round(x)) < 1e-5) | (np.abs(y - np.round(y)) < 1e-5)
+    column, row = np.floor(x).astype(int), np.floor(y).astype(int)
     inside = (row >= 0) & (row < 17) & (column >= 0) & (column < 20)
     own = given.label.numpy()[np.arange(6)[:, None, None], row.clip(0, 16), column.clip(0, 19)]
-    assert tie.mean() < 0.1
+    assert tie.mean() < 0.01
     assert (found[~tie] == np.where(inside, own, IGNORE)[~tie]).all()
 
 

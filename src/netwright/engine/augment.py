@@ -70,7 +70,7 @@ class Augment:
         height, width = stored.shape[1:3]
         centre = Warp.centre(len(stored), self.normalise.window(height, width), (height, width), stored.device)
         warp: Warp = self.run.tricks.through("geometry", centre, self.run)
-        label = resample_labels(raw.label, warp) if raw.label.dim() == 3 else raw.label
+        label = resample_labels(raw.label, warp) if raw.label.dim() > 2 else raw.label
         if warp.whole:
             return gather(stored, warp).permute(0, 3, 1, 2), label
         return resample(unit(stored.permute(0, 3, 1, 2)), warp), label

@@ -22,6 +22,11 @@ class Judged:
     task: "Task"
     criterion: Criterion
 
+    @property
+    def several(self) -> bool:
+        """As the task's."""
+        return several(self.task)
+
     def batch(self, image: Tensor, label: Tensor) -> Tensor:
         """As the task's."""
         return self.task.batch(image, label)
@@ -33,6 +38,11 @@ class Judged:
     def metrics(self, output: Any, label: Tensor) -> dict[str, Tensor]:
         """As the task's."""
         return self.task.metrics(output, label)
+
+
+def several(task: "Task") -> bool:
+    """Whether a task asks a yes or no of each class, rather than which one it is: of pictures, or of pixels."""
+    return task.name == "multi_label" or bool(getattr(task, "several", False))
 
 
 def judged(loss: "LossFn", criterion: Criterion) -> "LossFn":

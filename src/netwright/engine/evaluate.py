@@ -1,7 +1,7 @@
 """Evaluation: a network over every sample of a split, one value a sample, so that every mean has an interval."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from netwright.engine.augment import prepare
 from netwright.engine.device import Profile
 from netwright.engine.normalise import Normalise
-from netwright.engine.plans import Raw, Source
+from netwright.engine.plans import Raw, Source, WholePictures
 from netwright.engine.run import Task
 
 EVALUATION_BATCH = 256  # at most; a run whose training batch is small may be short of memory
@@ -24,7 +24,7 @@ class Evaluation:
     Attributes:
         values: for each metric, one value a sample, N; in the task's order, the headline first.
         output: the network's outputs, N K, or None where a task's outputs are too large to keep.
-        labels: N.
+        labels: N; zeros where each pixel has one.
     """
 
     values: dict[str, np.ndarray]
@@ -64,12 +64,14 @@ def evaluate(
     for raw, output in predict(model, source, normalise, profile, batch_size):
         for name, value in task.metrics(output, raw.label).items():
             values.setdefault(name, []).append(value.float().cpu())
-        labels.append(raw.label.cpu())
-        outputs += [output.float().cpu()] if keep else []
+        dense = raw.label.dim() > 2
+        labels.append(torch.zeros(len(raw.label), dtype=torch.long) if dense else raw.label.cpu())
+        outputs += [output.float().cpu()] if keep and not dense else []
+    back = np.argsort(np.concatenate(batches_of(source, batch_size)), kind="stable")
     return Evaluation(
-        {name: torch.cat(parts).numpy() for name, parts in values.items()},
-        torch.cat(outputs).numpy() if outputs else None,
-        torch.cat(labels).numpy(),
+        {name: torch.cat(parts).numpy()[back] for name, parts in values.items()},
+        torch.cat(outputs).numpy()[back] if outputs else None,
+        torch.cat(labels).numpy()[back],
     )
 
 
@@ -77,10 +79,18 @@ def evaluate(
 def predict(
     model: nn.Module, source: Source, normalise: Normalise, profile: Profile, batch_size: int = EVALUATION_BATCH
 ) -> Iterator[tuple[Raw, Any]]:
-    """Samples and the network's float32 output for each batch of a split."""
-    positions = np.arange(len(source))
-    batches = [positions[i : i + batch_size] for i in range(0, len(positions), batch_size)]
-    for raw in source.batches(batches):
+    """Samples and the network's float32 output for each batch of a split; of pictures with masks, all of each."""
+    if isinstance(source, WholePictures):
+        normalise = replace(normalise, size=None)
+    for raw in source.batches(batches_of(source, batch_size)):
         with profile.autocast():
             output = model(prepare(raw, normalise, profile))
         yield raw, output.float() if isinstance(output, Tensor) else output
+
+
+def batches_of(source: Source, batch_size: int) -> list[np.ndarray]:
+    """The positions of a split, a batch each: in order, but where pictures of one size have to come together."""
+    if isinstance(source, WholePictures):
+        return source.chunks(batch_size)
+    positions = np.arange(len(source))
+    return [positions[i : i + batch_size] for i in range(0, len(positions), batch_size)]

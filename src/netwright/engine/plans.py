@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ class Raw:
     Attributes:
         image: uint8 N H W C from the cache, or float N C H W from a user's own dataset; or N F, what a network that
             stands still made of them.
-        label: N for classes, N H W for masks.
+        label: N for classes, N H W for masks (-1 where it counts nowhere), N K H W for those that overlap.
         id: int64 N, one stable number a sample; augmentation is a function of it.
     """
 
@@ -38,6 +38,15 @@ class Source(Protocol):
 
     def batches(self, positions: Sequence[np.ndarray], *, stream: int = 0) -> Iterator[Raw]:
         """One `Raw` for each array of positions, in order; a source that draws at random draws from `stream`."""
+        ...
+
+
+@runtime_checkable
+class WholePictures(Source, Protocol):
+    """Pictures of many sizes, each of which is looked at as a whole; a batch holds pictures of one size."""
+
+    def chunks(self, batch_size: int) -> list[np.ndarray]:
+        """All positions, those of a batch together: as many as fit, and `batch_size` at most."""
         ...
 
 

@@ -1,7 +1,7 @@
 """Finds residual branches by watching what a network computes: y = x + branch(x), whatever its modules are called."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from netwright.nn.init import evaluating, watched
 aten = torch.ops.aten
 PRODUCTS = {aten.convolution, aten.mm, aten.addmm, aten.bmm, aten.baddbmm, aten.linear}
 SUMS = {aten.add, aten.add_}
+ENLARGING = ("upsample", "pixel_shuffle")  # in the names of what makes maps larger and is no convolution
 CURVES = ("elu", "silu", "swish", "mish", "tanh", "sigmoid")  # in the names of activations; nearly all are some "elu"
 
 
@@ -27,6 +28,7 @@ class Node:
         ancestors: a bit for every result it depends on, its own among them.
         operation: what computed it; None for the images.
         output: what came out.
+        enlarges: whether the map became larger.
     """
 
     parents: tuple[int, ...]
@@ -34,6 +36,7 @@ class Node:
     ancestors: int
     operation: Any
     output: Tensor
+    enlarges: bool = False
 
     @property
     def product(self) -> bool:
@@ -72,19 +75,19 @@ class Watch(TorchDispatchMode):
         roots = tuple(root for i in given if i not in self.place for root in self._roots.get(i, ()))
         result = func(*args, **(kwargs or {}))
         for output in _tensors(result):
-            self._note(func.overloadpacket, parents, roots, output)
+            self._note(Node(parents, roots, 0, func.overloadpacket, output, _enlarges(func.overloadpacket, args)))
         return result
 
-    def _note(self, operation: Any, parents: tuple[int, ...], roots: tuple[nn.Parameter, ...], output: Tensor) -> None:
-        if not parents:  # made of parameters alone, such as a transposed weight
-            self._held.append(output)
-            self._roots[id(output)] = roots
+    def _note(self, node: Node) -> None:
+        if not node.parents:  # made of parameters alone, such as a transposed weight
+            self._held.append(node.output)
+            self._roots[id(node.output)] = node.roots
             return
         ancestors = 1 << len(self.nodes)
-        for parent in parents:
+        for parent in node.parents:
             ancestors |= self.nodes[parent].ancestors
-        self.place[id(output)] = len(self.nodes)
-        self.nodes.append(Node(parents, roots, ancestors, operation, output))
+        self.place[id(node.output)] = len(self.nodes)
+        self.nodes.append(replace(node, ancestors=ancestors))
 
 
 def branch_ends(model: nn.Module, images: Tensor) -> list[tuple[nn.Parameter, ...]]:
@@ -92,7 +95,9 @@ def branch_ends(model: nn.Module, images: Tensor) -> list[tuple[nn.Parameter, ..
 
     These are the weight of the norm it ends with, else weight and bias of its last convolution or linear layer: behind
     a norm that comes before an activation, as in pre-activation blocks, a weight of zero could never learn. Branches
-    are the longer sides of residual sums; in a network without any, what its `DropPath`s are given.
+    are the longer sides of residual sums; in a network without any, what its `DropPath`s are given. What is enlarged
+    before it is added is none: where scores of a coarse map meet those of a fine one, as in FCN, the way round is the
+    network.
     """
     marked: list[int] = []
     drops = [layer for layer in model.modules() if isinstance(layer, DropPath)]
@@ -129,7 +134,7 @@ def _goes_around(nodes: list[Node], shortcut: int, branch: int) -> bool:
 
 def _end(nodes: list[Node], place: int) -> tuple[nn.Parameter, ...]:
     node = nodes[place]
-    while node.parents and node.operation not in SUMS:
+    while node.parents and node.operation not in SUMS and not node.enlarges:
         if node.norm:
             return node.roots[:1]
         if node.product:
@@ -137,6 +142,13 @@ def _end(nodes: list[Node], place: int) -> tuple[nn.Parameter, ...]:
         # A gate is smaller than the map that it multiplies.
         node = max((nodes[parent] for parent in node.parents), key=lambda parent: parent.output.numel())
     return ()
+
+
+def _enlarges(operation: Any, args: Any) -> bool:
+    if operation == aten.convolution:
+        _, _, _, stride, _, _, transposed, *_ = args
+        return transposed and max(stride) > 1
+    return any(name in str(operation) for name in ENLARGING)
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:

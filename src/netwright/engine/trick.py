@@ -54,6 +54,7 @@ class Card:
         strong: options under which it surely acts.
         treats: symptoms it is prescribed for.
         tasks: tasks it applies to.
+        why: for a task it does not apply to, the reason, as the end of a sentence, with what does the same there.
         after: tricks that act before this one at a station both use.
         excludes: tricks it cannot be combined with.
         structure: the network that is handed on has another structure because of it, so the bundle must name it.
@@ -67,6 +68,7 @@ class Card:
     strong: dict[str, Any] = field(default_factory=dict[str, Any])
     treats: tuple[Symptom, ...] = ()
     tasks: tuple[TaskName, ...] = ALL_TASKS
+    why: Mapping[TaskName, str] = field(default_factory=dict["TaskName", str])
     after: tuple[str, ...] = ()
     excludes: tuple[str, ...] = ()
     structure: bool = False
@@ -214,12 +216,12 @@ class Tricks:
         """Refuse tricks that do not apply to a task.
 
         Raises:
-            NetwrightError: names the trick and the tasks it is for.
+            NetwrightError: names the trick, why it does not, and the tasks it is for.
         """
         for trick in self._order:
             if task not in trick.card.tasks:
                 raise NetwrightError(
-                    f"{trick.name} does not apply to {task}",
+                    refusal(trick, task),
                     f"it is for {listed(trick.card.tasks)}; leave it out with --without {trick.name}",
                 )
 
@@ -231,6 +233,12 @@ class Tricks:
         """Give every trick its state back."""
         for trick in self._order:
             trick.recall(memory.get(trick.name, {}))
+
+
+def refusal(trick: Trick, task: str) -> str:
+    """That a trick does not apply to a task, and why, where its card says so."""
+    reasons = [reason for name, reason in trick.card.why.items() if name == task]
+    return ": ".join([f"{trick.name} does not apply to {task}", *reasons])
 
 
 @torch.no_grad()

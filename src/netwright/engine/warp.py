@@ -8,6 +8,7 @@ from torch import Tensor
 
 PADDINGS = {"reflect": "reflection", "zeros": "zeros", "edge": "border"}
 IGNORE = -1
+TIE = 2.0**-10  # pixels: what lies so close to the middle between two is rounding's to decide, unless it is said
 
 
 @dataclass(frozen=True)
@@ -78,17 +79,20 @@ class Warp:
         return replace(resized, field=torch.stack([field[:, 0] / across, field[:, 1] / down], 1))
 
 
-def gather(images: Tensor, warp: Warp) -> Tensor:
-    """Resample by index alone: exact, and only for flips and whole-pixel shifts. N H W C -> N h w C, any dtype."""
+def gather(images: Tensor, warp: Warp, *, fill: int = 0) -> Tensor:
+    """Resample by index alone: exact, and only for flips and whole-pixel shifts. N H W C -> N h w C, any dtype.
+
+    `fill` comes in from outside where the padding is "zeros".
+    """
     if images.device.type == "cpu":  # how far rows reach out must be known, for which a GPU would have to wait
         columns = _positions(warp, 0)
         overhang = max(0, -int(columns.min()), int(columns.max()) + 1 - warp.source[1])
         if overhang <= warp.source[1]:
-            return gather_rows(images, warp, columns, overhang)
-    return gather_pixels(images, warp)
+            return gather_rows(images, warp, columns, overhang, fill=fill)
+    return gather_pixels(images, warp, fill=fill)
 
 
-def gather_pixels(images: Tensor, warp: Warp) -> Tensor:
+def gather_pixels(images: Tensor, warp: Warp, *, fill: int = 0) -> Tensor:
     """As `gather`, pixel by pixel."""
     columns, right = _indices(warp, 0)
     rows, below = _indices(warp, 1)
@@ -96,14 +100,14 @@ def gather_pixels(images: Tensor, warp: Warp) -> Tensor:
     out = images[pictures, rows[:, :, None], columns[:, None, :]]
     if warp.padding == "zeros":
         outside = below[:, :, None] | right[:, None, :]
-        out = out.masked_fill(outside[..., None], 0)
+        out = out.masked_fill(outside[..., None], fill)
     return out
 
 
-def gather_rows(images: Tensor, warp: Warp, columns: Tensor, overhang: int) -> Tensor:
+def gather_rows(images: Tensor, warp: Warp, columns: Tensor, overhang: int, *, fill: int = 0) -> Tensor:
     """As `gather`, a row at a time, which is one piece of memory: `columns`, N w, reach `overhang` outside at most."""
     n, height, _, channels = images.shape
-    wide = _widened(images, overhang, warp.padding)
+    wide = _widened(images, overhang, warp.padding, fill)
     rows, below = _indices(warp, 1)
     first = torch.minimum(columns[:, :1], columns[:, -1:]) + overhang
     start = (torch.arange(n)[:, None] * height + rows) * wide.shape[2] + first
@@ -113,7 +117,7 @@ def gather_rows(images: Tensor, warp: Warp, columns: Tensor, overhang: int) -> T
     out = pieces.index_select(0, start.flatten()).view(n, warp.size[0], length, channels)
     mirrored = (columns[:, 0] > columns[:, -1]).nonzero()[:, 0]
     out.index_copy_(0, mirrored, out.index_select(0, mirrored).flip(2))
-    return out.masked_fill_(below[..., None, None], 0) if warp.padding == "zeros" else out
+    return out.masked_fill_(below[..., None, None], fill) if warp.padding == "zeros" else out
 
 
 def resample(images: Tensor, warp: Warp, *, mode: str = "bilinear") -> Tensor:
@@ -122,12 +126,22 @@ def resample(images: Tensor, warp: Warp, *, mode: str = "bilinear") -> Tensor:
 
 
 def resample_labels(labels: Tensor, warp: Warp) -> Tensor:
-    """Dense labels follow the picture: nearest, and `IGNORE` outside the source. Shape: N H W -> N h w."""
+    """Dense labels follow the picture: nearest, and `IGNORE` outside the source. N H W or N K H W -> the same, h w.
+
+    Flips and whole-pixel shifts are exact, for numbers of any size; else these are below 2^24, as classes are. A
+    position in the middle between two pixels takes the one to the right or below, in the stored picture, wherever it is
+    looked at from; a picture there shows both alike.
+    """
+    planes = labels.unsqueeze(1) if labels.dim() == 3 else labels
     inside = replace(warp, padding="zeros")
-    moved = resample(
-        (labels - IGNORE)[:, None].double(), replace(inside, matrix=inside.matrix.double()), mode="nearest"
-    )
-    return moved[:, 0].round().to(labels.dtype) + IGNORE
+    if warp.whole:
+        moved = gather(planes.permute(0, 2, 3, 1), inside, fill=IGNORE).permute(0, 3, 1, 2).contiguous()
+    else:
+        matrix = warp.matrix.clone()
+        matrix[:, :2] += TIE * matrix[:, 2:]
+        nudged = replace(inside, matrix=matrix)
+        moved = resample((planes - IGNORE).float(), nudged, mode="nearest").to(labels.dtype) + IGNORE
+    return moved.view(*labels.shape[:-2], *warp.size)
 
 
 def _positions(warp: Warp, axis: int) -> Tensor:
@@ -148,7 +162,7 @@ def _indices(warp: Warp, axis: int) -> tuple[Tensor, Tensor]:
     return index.clamp(0, source - 1), outside
 
 
-def _widened(images: Tensor, overhang: int, padding: str) -> Tensor:
+def _widened(images: Tensor, overhang: int, padding: str, fill: int) -> Tensor:
     """Pictures with `overhang` more columns on each side, at most as many as they have. N H W C, contiguous."""
     if not overhang:
         return images.contiguous()
@@ -156,7 +170,7 @@ def _widened(images: Tensor, overhang: int, padding: str) -> Tensor:
     if padding == "edge":
         left, right = images[:, :, :1].expand_as(left), images[:, :, -1:].expand_as(right)
     elif padding == "zeros":
-        left, right = torch.zeros_like(left), torch.zeros_like(right)
+        left, right = torch.full_like(left, fill), torch.full_like(right, fill)
     return torch.cat([left, images, right], 2)
 
 

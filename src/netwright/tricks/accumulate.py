@@ -9,6 +9,7 @@ from torch import Tensor
 
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
+from netwright.engine.criterion import several
 from netwright.engine.run import Passed
 from netwright.engine.trick import Card, GradFn, Trick
 
@@ -21,7 +22,8 @@ class Accumulate(Trick):
     """The batch is cut into `parts`; their gradients are weighted by their size and added.
 
     The batch size stays what the recipe says: it is the update that counts. The gradient equals the whole batch's,
-    except through batch normalisation, which sees each part by itself.
+    except through batch normalisation and losses of regions, which see each part by itself. Of masks, a part counts by
+    its labelled pixels.
     """
 
     parts: Annotated[int, Between(1, 1024)] = 2
@@ -46,18 +48,27 @@ class Accumulate(Trick):
             pieces = [slice(a, b) for a, b in pairwise(bounds) if b > a]
             if len(pieces) == 1:
                 return gradient(batch, run)
-            return _joined([_weighted(gradient, batch.take(piece), run, len(batch)) for piece in pieces], batch)
+            whole = counted(batch, run)
+            return _joined([_weighted(gradient, batch.take(piece), run, whole) for piece in pieces])
 
         return in_parts
 
 
-def _weighted(gradient: GradFn, part: "Batch", run: "Run", whole: int) -> tuple[float, Passed]:
+def counted(batch: "Batch", run: "Run") -> int | Tensor:
+    """What the task's mean loss is a mean over: samples; of masks labelled pixels, or known targets. At least 1."""
+    if batch.target.dim() < 3:
+        return len(batch)
+    known = ~batch.target.isnan() if several(run.task) else batch.target.sum(1) > 0
+    return known.sum().clamp(min=1)
+
+
+def _weighted(gradient: GradFn, part: "Batch", run: "Run", whole: int | Tensor) -> tuple[float | Tensor, Passed]:
     """A part's gradient, scaled by the part's share of the batch and added to what was there."""
     before = [p.grad for p in run.optimizer.parameters]
     for parameter in run.optimizer.parameters:
         parameter.grad = None
     passed = gradient(part, run)
-    share = len(part) / whole
+    share = counted(part, run) / whole
     for parameter, held in zip(run.optimizer.parameters, before, strict=True):
         if parameter.grad is not None:
             parameter.grad.mul_(share)
@@ -68,7 +79,7 @@ def _weighted(gradient: GradFn, part: "Batch", run: "Run", whole: int) -> tuple[
     return share, passed
 
 
-def _joined(parts: list[tuple[float, Passed]], batch: "Batch") -> Passed:
+def _joined(parts: list[tuple[float | Tensor, Passed]]) -> Passed:
     loss = torch.stack([share * passed.loss for share, passed in parts]).sum()
     outputs = [passed.output for _, passed in parts]
     return Passed(loss, torch.cat(outputs) if isinstance(outputs[0], Tensor) else outputs)

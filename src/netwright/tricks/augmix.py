@@ -58,6 +58,10 @@ class Augmix(Trick):
         ranges={"severity": Range(1, 6)},
         treats=(Symptom.OVERFITTING, Symptom.OVERCONFIDENCE),
         tasks=("classification", "multi_label"),
+        why={
+            "segmentation": "it blends copies of a picture that were moved differently, and one mask cannot follow "
+            "them all; randaugment moves the picture once, and the mask with it",
+        },
     )
 
     def pixels(self, batch: "Batch", run: "Run") -> "Batch":

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class AuxiliaryHeads(Trick):
-    """loss(scores) + weight · Σ loss(auxiliary scores), for networks with such heads (googlenet, inception_v3).
+    """loss(scores) + weight · Σ loss(auxiliary scores), for networks with such heads (googlenet, fcn_resnet50).
 
     Without it the heads stay as they were drawn. They are never part of a prediction.
     """
@@ -30,7 +30,7 @@ class AuxiliaryHeads(Trick):
         strong={"weight": 1.0},
         ranges={"weight": Range(0.1, 0.6)},
         treats=(Symptom.VANISHING_GRADIENTS,),
-        tasks=("classification", "multi_label"),
+        tasks=("classification", "multi_label", "segmentation"),
     )
 
     def loss(self, loss: LossFn) -> LossFn:
@@ -40,7 +40,8 @@ class AuxiliaryHeads(Trick):
             if not isinstance(output, Outputs):
                 raise NetwrightError(
                     f"{type(run.model).__name__} has no auxiliary heads",
-                    "leave the trick out (--without auxiliary_heads), or choose a network that has some: googlenet",
+                    "leave the trick out (--without auxiliary_heads), or choose a network that has some: googlenet, "
+                    "or fcn_resnet50 for masks",
                 )
             total = loss(output, batch, run)
             for scores in output.auxiliary:

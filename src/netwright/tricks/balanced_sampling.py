@@ -28,6 +28,11 @@ class BalancedSampling(Trick):
         ranges={"power": Range(0.0, 1.0)},
         treats=(Symptom.CLASS_IMBALANCE,),
         tasks=("classification",),
+        why={
+            "multi_label": "a picture may show frequent classes beside a rare one",
+            "segmentation": "a picture has no one class; crops are drawn so that rare classes appear, and "
+            "class_weights weighs them",
+        },
     )
 
     def data(self, plan: DataPlan) -> DataPlan:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 class BnFreeze(Trick):
     """In training too they use the running statistics of earlier pictures, as small batches have none worth using.
 
-    It is meant for weights that were learnt; norms in a new head, which saw no pictures yet, learn theirs.
+    It is meant for weights that were learnt; norms in a new head, or in a decoder, which saw no pictures yet, learn
+    theirs.
 
     Attributes:
         affine: whether their weights and biases stay as well.
@@ -45,7 +46,7 @@ class BnFreeze(Trick):
         """
         found = depths(module)
         norms = {id(norm) for norm in batch_norms(module)}
-        body = [layer for name, layer in module.named_modules() if found.layers[name] < found.stages]
+        body = [layer for name, layer in module.named_modules() if found.layers[name] < found.encoder]
         self.norms = [layer for layer in body if id(layer) in norms]
         if not self.norms:
             raise NetwrightError(

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
+from netwright.engine.criterion import several
 from netwright.engine.trick import Card, Range
 from netwright.nn.output import main_output
 from netwright.tricks._penalty import AFTER, Penalty
@@ -18,7 +19,10 @@ if TYPE_CHECKING:
 
 @dataclass
 class ConfidencePenalty(Penalty):
-    """loss − strength · mean entropy of what the main head predicts, in nats; for multi_label, of each yes or no."""
+    """loss − strength · mean entropy of what the main head predicts, in nats; where classes overlap, of each yes or no.
+
+    Of masks it is the mean over all pixels, those too whose label is ignored: what is to be doubted needs no label.
+    """
 
     strength: Annotated[float, Between(0, 100)] = 0.1
 
@@ -34,7 +38,7 @@ class ConfidencePenalty(Penalty):
 
     def measure(self, output: Any, run: "Run") -> Tensor:
         """The mean of −H(p)."""
-        doubt = binary_entropy if run.task.name == "multi_label" else entropy
+        doubt = binary_entropy if several(run.task) else entropy
         return -doubt(main_output(output).float()).mean()
 
 

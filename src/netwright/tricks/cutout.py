@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 class Cutout(Trick):
     """A square with sides `size` times the picture's shorter side becomes mid-grey.
 
-    Its centre is uniform over the picture, so that part of the square may fall outside, as in the paper.
+    Its centre is uniform over the picture, so that part of the square may fall outside, as in the paper. Masks stay:
+    what is covered is to be guessed from what is around.
     """
 
     size: Annotated[float, Between(0, 2)] = 0.5

@@ -21,6 +21,8 @@ Form = Literal["inverted", "original"]
 class Dropout(Trick):
     """In training each unit is 0 with probability `rate`, on top of any dropout that the network has itself.
 
+    Of a network for masks the classifier is its last convolution, and each pixel's units are dropped by themselves.
+
     Attributes:
         rate: share of units dropped.
         where: before the classifier, or before every linear layer.
@@ -39,7 +41,7 @@ class Dropout(Trick):
         strong={"rate": 0.5},
         ranges={"rate": Range(0.05, 0.5)},
         treats=(Symptom.OVERFITTING,),
-        tasks=("classification", "multi_label"),
+        tasks=("classification", "multi_label", "segmentation"),
         after=("early_stopping", "ema", "lookahead", "swa", "norm", "weight_standardisation", "whitening"),
     )
 

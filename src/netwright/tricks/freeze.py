@@ -25,7 +25,7 @@ class Freeze(Trick):
     What lies between the last feature map and the head counts to the last stage, as the first dense layers of VGG.
 
     Attributes:
-        last: how many of the last stages train besides the head.
+        last: how many of the last stages train besides the head; of a network for masks the decoder is the last.
         cache: whether features under a `head` may be computed once rather than in each step, where nothing but the
             head trains; what is learnt is the same.
     """

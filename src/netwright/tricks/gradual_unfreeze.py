@@ -22,7 +22,7 @@ class GradualUnfreeze(Trick):
     """Until a stage joins, it stands still: no gradient, no momentum or weight decay, and norms keep their statistics.
 
     Stages join evenly, so that a new head does not spoil at once what others have learnt. When is a function of the
-    run's time alone.
+    run's time alone. A decoder is the last stage, and all of it joins at once.
 
     Attributes:
         until: when the first stage joins, and with it everything trains, as a part of the run; at 1 it never does.

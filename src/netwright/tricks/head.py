@@ -45,6 +45,10 @@ class Head(Trick):
         strong={"kind": "mlp", "hidden": 8},
         ranges={"dropout": Range(0.0, 0.6), "power": Range(0.25, 1.0)},
         tasks=("classification", "multi_label"),
+        why={
+            "segmentation": "what it puts on a network judges a picture as a whole; a network for masks is chosen with "
+            "its encoder, as in --model \"unet(encoder='resnet18')\", and gives each pixel its scores",
+        },
         after=("norm", "weight_standardisation", "whitening"),
         structure=True,
     )

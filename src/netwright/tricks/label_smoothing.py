@@ -7,6 +7,7 @@ from torch import Tensor
 
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
+from netwright.engine.criterion import several
 from netwright.engine.trick import Card, Range, Trick
 
 if TYPE_CHECKING:
@@ -15,7 +16,10 @@ if TYPE_CHECKING:
 
 @dataclass
 class LabelSmoothing(Trick):
-    """target ← (1 − smoothing) · target + smoothing / K; for multi_label K = 2, the yes and the no of each class."""
+    """target ← (1 − smoothing) · target + smoothing / K; where classes overlap K = 2, the yes and the no of each.
+
+    Of masks, smoothing / K is multiplied by the pixel's sum over classes: what is ignored, all zeros, stays so.
+    """
 
     smoothing: Annotated[float, Between(0, 1)] = 0.1
 
@@ -31,10 +35,13 @@ class LabelSmoothing(Trick):
 
     def batch(self, batch: "Batch", run: "Run") -> "Batch":
         """Smooth every target."""
-        outcomes = 2 if run.task.name == "multi_label" else batch.target.shape[1]
-        return batch.changed(target=smooth(batch.target, self.smoothing, outcomes))
+        if several(run.task):
+            return batch.changed(target=smooth(batch.target, self.smoothing, 2))
+        outcomes = batch.target.shape[1]
+        weight = batch.target.sum(1, keepdim=True) if batch.target.dim() > 2 else 1.0
+        return batch.changed(target=smooth(batch.target, self.smoothing, outcomes, weight))
 
 
-def smooth(target: Tensor, smoothing: float, outcomes: int) -> Tensor:
-    """Probabilities of `outcomes` that exclude each other -> the same shape, still summing to one over them."""
-    return target * (1 - smoothing) + smoothing / outcomes
+def smooth(target: Tensor, smoothing: float, outcomes: int, weight: Tensor | float = 1.0) -> Tensor:
+    """Probabilities of `outcomes` that exclude each other -> the same shape; their sum, `weight`, stays."""
+    return target * (1 - smoothing) + smoothing / outcomes * weight

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from torch import Tensor
 
+from netwright.core.errors import NetwrightError
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
-from netwright.engine.criterion import judged
+from netwright.engine.criterion import judged, several
 from netwright.engine.plans import DataPlan
 from netwright.engine.trick import Card, LossFn, Range, Trick
 from netwright.tricks.class_weights import class_counts
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 class LogitAdjustment(Trick):
     """loss(scores + tau · log π) with π the shares of the classes; predictions are made from the scores alone.
 
-    At tau = 1 that is consistent for the balanced error, the mean over classes.
+    At tau = 1 that is consistent for the balanced error, the mean over classes. In masks, shares are of labelled
+    pixels.
     """
 
     tau: Annotated[float, Between(0, 10)] = 1.0
@@ -31,8 +33,9 @@ class LogitAdjustment(Trick):
         strong={"tau": 3.0},
         ranges={"tau": Range(0.25, 2)},
         treats=(Symptom.CLASS_IMBALANCE,),
-        tasks=("classification",),
-        after=("balanced_sampling",),
+        tasks=("classification", "segmentation"),
+        why={"multi_label": "shares of classes that exclude each other are what it adds, and these labels do not"},
+        after=("balanced_sampling", "dice", "tversky"),
     )
 
     def data(self, plan: DataPlan) -> DataPlan:
@@ -41,7 +44,16 @@ class LogitAdjustment(Trick):
         return plan
 
     def start(self, run: "Run") -> None:
-        """The adjustment, on the run's device."""
+        """The adjustment, on the run's device.
+
+        Raises:
+            NetwrightError: classes of masks overlap, so that their shares are not of one whole.
+        """
+        if several(run.task):
+            raise NetwrightError(
+                "logit_adjustment adds the shares of classes that exclude each other, and these may overlap",
+                "use --with focal or --with dice, or leave it out with --without logit_adjustment",
+            )
         if self.counts is not None:
             shares = self.counts / self.counts.sum()
             self.adjustment = (self.tau * shares.log()).float().to(run.profile.device)
@@ -51,5 +63,5 @@ class LogitAdjustment(Trick):
         return judged(loss, self.criterion) if self.tau else loss
 
     def criterion(self, task: "Task", output: Tensor, target: Tensor) -> Tensor:
-        """Scores and targets, N K, -> scalar."""
-        return task.loss(output.float() + self.adjustment, target)
+        """Scores and targets, N K …, -> scalar."""
+        return task.loss(output.float() + self.adjustment.view(-1, *[1] * (output.dim() - 2)), target)

@@ -35,7 +35,7 @@ class ProgressiveResize(Trick):
         strong={"smallest": 0.5, "until": 1.0, "multiple": 1},
         ranges={"smallest": Range(0.4, 0.8), "until": Range(0.5, 0.9)},
         treats=(Symptom.WASTED_EPOCHS,),
-        after=(*PLACES, "elastic", "randaugment", "trivial_augment"),
+        after=(*PLACES, "elastic", "elastic_grid", "randaugment", "trivial_augment"),
     )
 
     def geometry(self, warp: Warp, run: "Run") -> Warp:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class RandomErasing(Trick):
-    """A box that lies inside the picture is covered with `probability`.
+    """A box that lies inside the picture is covered with `probability`. Masks stay as they are.
 
     Attributes:
         probability: how often.
