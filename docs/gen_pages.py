@@ -127,6 +127,7 @@ def trick(name: str) -> str:
         "Source": card.paper,
         "Acts at": ", ".join(f"`{each}`" for each in stations(name)),
         "For": ", ".join(card.tasks),
+        "Not for": "; ".join(f"{task}: {reason}" for task, reason in card.why.items()),
         "Helps against": ", ".join(card.treats),
         "Acts after": ", ".join(f"[`{each}`](#{each})" for each in card.after),
         "Cannot be with": ", ".join(f"[`{each}`](#{each})" for each in card.excludes),

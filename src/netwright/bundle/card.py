@@ -12,6 +12,7 @@ from netwright.core.options import Between, value_of
 MOST_BYTES = 8 << 20  # of its JSON, which takes forty times as much in memory; 21,000 class names take half of one
 LARGEST_SIDE = 8192  # of a picture that is prepared for the network
 LONGEST_REASON = 200
+MOST_CLASSES = 255  # of a mask, whose values are bytes and which has one for what is ignored
 Object = dict[str, Any]
 Positive = Annotated[float, Between(1e-9, 1e9)]
 
@@ -35,6 +36,13 @@ PREPROCESS: dict[str, Any] = {
     "mean": list[Annotated[float, Between(-1e9, 1e9)]],
     "std": list[Positive],
 }
+MASKS: dict[str, Any] = {
+    "background": bool,
+    "several": bool,
+    "colours": list[Any],
+    "crop": Annotated[int, Between(1, LARGEST_SIDE)],
+}
+CHANNEL = Annotated[int, Between(0, 255)]
 
 
 def read_card(folder: Path) -> dict[str, Any]:
@@ -76,6 +84,19 @@ def _check(card: Mapping[str, Any]) -> None:
         _check_fields("preprocess.", card["preprocess"], PREPROCESS)
     if not card["classes"]:
         raise NetwrightError("it has no classes")
+    if card.get("task") == "segmentation":
+        _check_masks(card.get("masks"), len(card["classes"]))
+
+
+def _check_masks(masks: Any, classes: int) -> None:
+    """What the masks of a network that gives each pixel a class mean."""
+    _check_fields("masks.", value_of("masks", Object, masks), MASKS)
+    colours = masks["colours"]
+    if len(colours) != classes or classes > MOST_CLASSES:
+        raise NetwrightError(f"masks.colours has {len(colours)} for {classes} classes, of which {MOST_CLASSES} may be")
+    for colour in colours:
+        if len(value_of("masks.colours", list[CHANNEL], colour)) != 3:
+            raise NetwrightError(f"masks.colours has {colour}, which is no colour")
 
 
 def _check_fields(prefix: str, given: Mapping[str, Any], fields: Mapping[str, Any]) -> None:

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from netwright import __version__
 from netwright.bundle._made import Asked, ImageSize, Made, forged, how_made
-from netwright.bundle.predictor import find_bundle, load
+from netwright.bundle.bundle import find_bundle
+from netwright.bundle.predictor import load_classifier
 from netwright.bundle.rebuild import _no_larger_than
 from netwright.core.errors import NetwrightError, unknown
 from netwright.core.options import value_of
@@ -250,7 +251,7 @@ def _is_folder(model: str, weights: str | None) -> bool:
 
 
 def _of_bundle(path: Path, device: str) -> tuple[nn.Module, Preprocess, dict[str, Any]]:
-    predictor = load(path, device="cpu" if device == "auto" else device)
+    predictor = load_classifier(path, device="cpu" if device == "auto" else device)
     where = str(find_bundle(path).absolute())
     return headless(predictor.model), predictor.preprocess_or_error(), {"model": where, "weights": None}
 

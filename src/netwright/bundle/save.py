@@ -28,6 +28,7 @@ def save_bundle(
     recipe: dict[str, Any],
     versions: dict[str, str],
     write: Callable[[Path, bytes | str], Any],
+    masks: dict[str, Any] | None = None,
 ) -> None:
     """Write a bundle into `folder`, which exists.
 
@@ -45,6 +46,7 @@ def save_bundle(
         metrics: what the model reached, with intervals.
         recipe: how it was trained.
         versions: of what it was made with.
+        masks: what the classes of masks are, for a network that gives each pixel one; else None.
         write: writes one file so that it is there whole or not at all.
     """
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in model.state_dict().items()}
@@ -55,6 +57,7 @@ def save_bundle(
         "classes": list(classes),
         "preprocess": preprocess,
         "temperature": temperature,
+        "masks": masks,
         "metrics": metrics,
         "recipe": recipe,
         "versions": versions,

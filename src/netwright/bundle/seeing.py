@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from netwright.bundle.predictor import Predictor, load
+from netwright.bundle.predictor import Predictor, load_classifier
 from netwright.core.errors import NetwrightError, listed, nearest, unknown
 from netwright.core.spec import Spec
 from netwright.data.preprocess import Preprocess
@@ -128,7 +128,7 @@ def opened(what: str, weights: str | Path | None = None, device: str = "auto") -
     if Path(what).expanduser().exists():
         if weights is not None:
             raise NetwrightError(f"{what} has weights of its own", "leave out --weights")
-        return load(Path(what).expanduser(), device=device)
+        return load_classifier(Path(what).expanduser(), device=device)
     if weights is None and _is_model(what):
         raise NetwrightError(f"{what} is a model without weights", "name a file of them: --weights FILE")
     if weights is None:

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from netwright.engine.loop import Watcher
 from netwright.engine.run import Run
+from netwright.report.words import SHARES
 
 PLURAL = {"val": "validation"}
 
@@ -117,7 +118,7 @@ def print_metrics(splits: dict[str, Any], console: Console | None = None) -> Non
 
 def formatted(name: str, metric: dict[str, Any]) -> tuple[str, str]:
     """A metric's value and interval; proportions in per cent."""
-    percent = metric["method"] == "wilson"
+    percent = metric["method"] == "wilson" or name in SHARES
     value, low, high = (_number(metric[key], percent) for key in ("value", "low", "high"))
     return (f"{value} %", f"{low} – {high} %") if percent else (value, f"{low} – {high}")
 
@@ -133,14 +134,20 @@ def epoch_line(run: Run, row: dict[str, Any]) -> str:
     """An epoch in one line."""
     parts = [f"epoch {row['epoch']:>{len(str(run.epochs))}}/{run.epochs}", f"loss {row['train_loss']:.3f}"]
     parts += [f"val loss {row['val_loss']:.3f}"] if "val_loss" in row else []
-    parts += [f"val accuracy {100 * row['val_accuracy']:.1f} %"] if "val_accuracy" in row else []
+    parts += [found] if (found := _validated(row)) else []
     return "  ".join([*parts, f"lr {row['lr']:.3g}", f"{row['images_per_second']:.0f} images/s"])
 
 
 def _latest(run: Run) -> str:
-    if not run.history or "val_accuracy" not in run.history[-1]:
-        return ""
-    return f"  val accuracy {100 * run.history[-1]['val_accuracy']:.1f} %"
+    found = _validated(run.history[-1]) if run.history else ""
+    return f"  {found}" if found else ""
+
+
+def _validated(row: dict[str, Any]) -> str:
+    """Accuracy, or the overlap of masks, on the validation split; nothing where neither was measured."""
+    if "val_accuracy" in row:
+        return f"val accuracy {100 * row['val_accuracy']:.1f} %"
+    return f"val IoU {100 * row['val_iou']:.1f} %" if "val_iou" in row else ""
 
 
 def _plain(text: str) -> str:

@@ -19,6 +19,9 @@ Transfer = Annotated[
         "which measures what suits; random_features and scratch to compare with.",
     ),
 ]
+Task = Annotated[
+    str | None, typer.Option(help="classification, multi_label or segmentation; by default what the data is for.")
+]
 Optimizer = Annotated[str | None, typer.Option(help='sgd, adam, "adamw(lr=1e-3)", …')]
 With = Annotated[list[str] | None, typer.Option("--with", help="Add a trick; may be repeated.")]
 Without = Annotated[list[str] | None, typer.Option(help="Leave a trick out; may be repeated.")]
@@ -98,7 +101,8 @@ def chosen_recipe(
     from netwright.recipes._transfer import transfer_recipe
 
     refuse_two_recipes(name, transfer)
-    base = transfer_recipe(transfer, changes.get("weights")) if transfer else recipe(name or recipe_for(path))
+    wanted = name or recipe_for(path, changes.get("task"))
+    base = transfer_recipe(transfer, changes.get("weights")) if transfer else recipe(wanted)
     data = {"data": path} if path else {}
     if not (path or base.data):
         raise NetwrightError(f"recipe {base.name} needs data", f"name it: netwright train PATH --recipe {base.name}")

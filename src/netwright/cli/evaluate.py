@@ -8,7 +8,9 @@ import typer
 
 def evaluate(
     run: Annotated[str, typer.Argument(help="A run folder or a bundle.")],
-    path: Annotated[str, typer.Argument(help="Labelled pictures: one folder a class, or with test/ inside.")],
+    path: Annotated[
+        str, typer.Argument(help="Labelled pictures: one folder a class, or with test/ inside; or with masks.")
+    ],
     device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,
 ) -> None:
@@ -25,3 +27,6 @@ def evaluate(
     for note in found["notes"]:
         typer.echo(note)
     print_metrics({found["split"]: found["metrics"]})
+    if "classes" in found:
+        typer.echo("\nover all pixels together:")
+        print_metrics(found["classes"])

@@ -3,6 +3,7 @@
 import csv
 import json
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,22 +12,56 @@ import typer
 from netwright.core.errors import EXIT_USER, NetwrightError
 
 
+class Masks(StrEnum):
+    """How masks are written."""
+
+    ids = "ids"
+    colours = "colours"
+
+
 def predict(
     run: Annotated[str, typer.Argument(help="A run folder or a bundle.")],
     files: Annotated[list[Path], typer.Argument(help="Pictures, or folders of them.")],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Folder for masks, of a model that gives each pixel a class.")
+    ] = None,
+    masks: Annotated[
+        Masks | None, typer.Option(help="With -o: class numbers with a palette, or colours. [default: ids]")
+    ] = None,
+    overlay: Annotated[
+        bool | None, typer.Option("--overlay/--no-overlay", help="With -o: masks over pictures too. [default: yes]")
+    ] = None,
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="With -o: probabilities of each pixel too, as NPY.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, and nothing else.")] = False,
     top: Annotated[int, typer.Option(min=1, help="How many classes to name.")] = 5,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
 ) -> int:
-    """Say which class each picture shows, with calibrated probabilities.
+    """Say which class each picture shows, with calibrated probabilities; or of each pixel, and write masks.
 
     Files that cannot be read are named on stderr; the others are predicted, and the exit code is 2.
     """
+    from netwright.bundle.masks import MaskPredictor
     from netwright.bundle.predictor import load
     from netwright.data.files import pictures_in
 
     predictor = load(run, device=device)
+    given = {"--masks": masks, "--overlay": overlay, "--probabilities": probabilities or None}
+    idle = [flag for flag, value in given.items() if value is not None and output is None]
+    if isinstance(predictor, MaskPredictor):
+        if idle:
+            raise NetwrightError(f"{idle[0]} says how files are written, and none are", "add -o FOLDER")
+        from netwright.cli._masks import predict_masks
+
+        kind = "ids" if masks is None else masks.value
+        wanted: dict[str, Any] = {"kind": kind, "overlays": overlay is not False, "probabilities": probabilities}
+        return predict_masks(predictor, files, output, wanted, as_json=as_json, as_csv=as_csv)
+    if idle or output is not None:
+        flag = "-o" if output is not None else idle[0]
+        problem = f"{flag} is for masks, and {run} gives each picture one class"
+        raise NetwrightError(problem, f"leave out {flag}; --json and --csv print what it says")
     predictions: list[Any] = []
     unreadable: list[dict[str, str]] = []
     for file in pictures_in(files):

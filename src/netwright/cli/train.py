@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 def train(
     path: options.Path_ = None,
     recipe: options.Recipe = None,
+    task: options.Task = None,
     model: options.Model = None,
     weights: options.Weights = None,
     transfer: options.Transfer = None,
@@ -45,9 +46,11 @@ def train(
 ) -> None:
     """Train a network, evaluate it, write a report and a model to hand on.
 
-    Without a path: LeNet-5 on handwritten digits, in seconds.
+    Pictures with masks beside them are segmented: a class for each pixel. Without a path: LeNet-5 on handwritten
+    digits, in seconds; with --task segmentation a U-Net on generated lines, disks and texture.
     """
     values = {
+        "task": task,
         "model": model,
         "weights": weights,
         "optimizer": optimizer,
@@ -124,9 +127,15 @@ def announced(chosen: "Recipe") -> str:
     """What will be trained, and what has to be found out before."""
     model = "a network that suits the pictures" if chosen.model == "auto" else chosen.model
     lines = [f"netwright trains {model} on {chosen.data}"]
+    lines += ["its pictures have masks, so it learns a class for each pixel (segmentation)"] if segments(chosen) else []
     lines += ["first it tries how large a batch may be"] if chosen.batch_size == "largest" else []
     lines += ["first it looks for a learning rate"] if chosen.finds_rate else []
     return "\n".join(lines)
+
+
+def segments(chosen: "Recipe") -> bool:
+    """Whether nobody asked for it, and masks were found."""
+    return chosen.task == "segmentation" and chosen.sources["task"] == "recipe" and chosen.data != "generated"
 
 
 def run_to_the_end(chosen: Any, asked: dict[str, Any], output: Path, as_json: bool) -> Path:

@@ -40,7 +40,7 @@ def options_of(make: Callable[..., Any]) -> dict[str, Option]:
     """The options of a dataclass or function: every keyword it takes, in order of definition."""
     hints = get_type_hints(make.__init__ if inspect.isclass(make) else make, include_extras=True)
     if inspect.isclass(make):
-        hints |= get_type_hints(make, include_extras=True)
+        hints = get_type_hints(make, include_extras=True) | hints  # a parameter says more than an attribute
     parameters = inspect.signature(make).parameters.values()
     return {p.name: Option(p.name, hints.get(p.name, Any), p.default) for p in parameters if _is_option(p)}
 

@@ -307,6 +307,8 @@ def refuse_unfit(chosen: Recipe, kept: Iterable[str]) -> None:
     Raises:
         NetwrightError: options that there are not, tricks that exclude each other or do not fit the task or weights.
     """
+    from netwright.engine.trick import refusal  # brings torch along, as every trick does
+
     tricks: list[Trick] = [TRICKS.build(text) for text in chosen.tricks]
     for trick in tricks:
         for other in trick.card.excludes:
@@ -314,7 +316,7 @@ def refuse_unfit(chosen: Recipe, kept: Iterable[str]) -> None:
                 raise _clash(trick.name, other, kept)
         if (task := Spec.parse(chosen.task).name) not in trick.card.tasks:
             fix = f"it is for {listed(trick.card.tasks)}; leave it out"
-            raise NetwrightError(f"{trick.name} does not apply to {task}", fix)
+            raise NetwrightError(refusal(trick, task), fix)
         if chosen.weights and trick.card.fresh and not _neutral(trick):
             fix = f"leave out --weights, or {trick.name}"
             raise NetwrightError(f"{trick.name} would undo the weights from {chosen.weights}", fix)

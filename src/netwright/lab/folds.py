@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from netwright.data import Data
 from netwright.data.group import group_of, pattern_of
 from netwright.data.split import Split
-from netwright.data.subset import changed, taken
+from netwright.data.subset import changed
 
 Places = NDArray[np.intp]
 HASHED = 256  # pictures at a time
@@ -31,7 +31,7 @@ def pooled(data: Data, most: int, seed: int = 0) -> Data:
     chosen = _share_of_each(labels, most, seed)
     starts = np.cumsum([0, *(len(side) for side in sides)])
     kept = [
-        taken(side, chosen[(chosen >= start) & (chosen < start + len(side))] - start)
+        side.taken(chosen[(chosen >= start) & (chosen < start + len(side))] - start)
         for side, start in zip(sides, starts, strict=False)
     ]
     names = [name for side in kept for name in side.names]
@@ -53,7 +53,7 @@ def parts(data: Data, folds: int, *, seed: int = 0, group: str | None = None) ->
     return [
         _only(
             data,
-            {"train": taken(split, np.flatnonzero(fold != k)), "test": taken(split, np.flatnonzero(fold == k))},
+            {"train": split.taken(np.flatnonzero(fold != k)), "test": split.taken(np.flatnonzero(fold == k))},
             f"fold {k} of {folds}, seed {seed}, group {group}",
         )
         for k in range(folds)

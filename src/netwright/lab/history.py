@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from netwright.bundle.predictor import Predictor, load
+from netwright.bundle.predictor import Predictor, load_classifier
 from netwright.core.errors import Interrupted, NetwrightError
 from netwright.core.spec import Spec
 from netwright.engine.loop import Watcher
@@ -162,7 +162,7 @@ def correctness(readings: Sequence[Reading]) -> np.ndarray:
 
 def latencies(runs: Mapping[str, Path], device: str = "auto", rounds: int = ROUNDS) -> dict[str, list[float]]:
     """Seconds from one picture in memory to its probabilities, measured in turn so that noise is shared out."""
-    predictors = {model: load(path, device=device) for model, path in runs.items()}
+    predictors = {model: load_classifier(path, device=device) for model, path in runs.items()}
     draw = random.Random(0)
     seconds: dict[str, list[float]] = {model: [] for model in runs}
     threads = torch.get_num_threads()

@@ -22,7 +22,7 @@ from netwright.lab._kept import Kept
 from netwright.lab.job import Job
 from netwright.lab.outcome import Outcome
 from netwright.lab.pruning import Pruning, reporter
-from netwright.lab.trial import KEPT, Unsaved, data_of, split_of
+from netwright.lab.trial import KEPT, SEEN, Unsaved, data_of, split_of
 from netwright.models import create_model
 from netwright.models._family import Family
 from netwright.recipes._assemble import Parts, assemble, evaluation_batch
@@ -32,7 +32,7 @@ from netwright.recipes._record import versions
 from netwright.tasks._calibration import softmax
 
 FEWER = "compute fewer runs at once with --processes, or take a smaller batch_size, image_size or model"
-DATA = ("data", "image_size", "fit", "channels", "group", "quarantine", "gate", "val_fraction", "test_fraction")
+DATA = (*SEEN, "gate")
 Stopping = Callable[[Run], AbstractContextManager[Any]]
 _opened: dict[tuple[Any, ...], Data] = {}  # by this process, for the last job: the next is probably on the same
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from netwright.data import Data
-from netwright.data.subset import changed, taken
+from netwright.data.subset import changed
 from netwright.engine.evaluate import evaluate
 from netwright.engine.loop import Watcher, train
 from netwright.engine.run import NonFiniteError, Run
@@ -115,7 +115,7 @@ def some_of(data: Data, batch_size: int, seed: int) -> Data:
     train = data.splits["train"]
     order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed % 2**31)).numpy()
     wanted = order[: batch_size * (WARM + MOST)]
-    part = {"train": taken(train, wanted), "val": taken(train, order[: min(EVALUATED, len(order))])}
+    part = {"train": train.taken(wanted), "val": train.taken(order[: min(EVALUATED, len(order))])}
     return replace(changed(data, part, data.classes, "a few, to measure speed"), splits=part)
 
 

@@ -15,7 +15,7 @@ from netwright.data import Data
 from netwright.engine.device import available_threads, profile
 from netwright.lab.plan import Arm, Plan
 from netwright.lab.preflight import Cost, preflight
-from netwright.lab.trial import contents, data_of, network_for
+from netwright.lab.trial import SEEN, contents, data_of, network_for
 from netwright.lab.wanted import Equal
 from netwright.recipes._choose import batch_size_for
 from netwright.recipes._memory import left
@@ -25,7 +25,6 @@ from netwright.records.atomic import write_atomic
 FORMAT = 2
 NOISE = 0.1  # of the logarithm of a ratio of times: what two measurements of the same arm differ by
 USABLE = 0.8  # of the memory that is left, for processes beside each other
-SEEN = ("data", "image_size", "channels", "fit", "group", "quarantine", "val_fraction", "test_fraction")
 
 
 def replaced(plan: Plan, recipe_of: Callable[[Arm], Recipe]) -> Plan:
@@ -56,7 +55,8 @@ def settled(plan: Plan, data: Mapping[str, Data]) -> Plan:
     """
     baseline = plan.baseline.recipe
     model = network_for(baseline.weights, data[plan.baseline.name])
-    batch_size = batch_size_for(len(data[plan.baseline.name].splits["train"]))
+    own = data[plan.baseline.name]
+    batch_size = batch_size_for(len(own.splits["train"]), masked=own.masks is not None)
 
     def recipe_of(arm: Arm) -> Recipe:
         if arm.recipe.batch_size == LARGEST or arm.recipe.finds_rate:

@@ -26,13 +26,18 @@ from netwright.engine.signals import stops_on_signals
 from netwright.models._bundled import CARD, WEIGHTS, model_of, weights_file
 from netwright.models._published import HUB
 from netwright.recipes._assemble import Parts, assemble, evaluation_batch
-from netwright.recipes._choose import SMALL
-from netwright.recipes._inputs import read_inputs
+from netwright.recipes._choose import network_suiting
+from netwright.recipes._inputs import mask_wanted, read_inputs
 from netwright.recipes._recipe import Recipe
 from netwright.records.atomic import write_atomic
 
 FORMAT = 2
 KEPT = "the trial that was stopped begins again; those that were finished are kept"
+# Fields of a recipe by which it sees its data; two with the same ones share what is opened.
+SEEN = (
+    "data", "image_size", "channels", "fit", "group", "quarantine", "val_fraction", "test_fraction",
+    "masks", "legend", "ignore",
+)  # fmt: skip
 LOST = "nothing of what was measured is kept: it begins again"
 
 
@@ -186,6 +191,7 @@ def data_of(recipe: Recipe, path: str | None = None, **wanted: Any) -> Data:
         "channels": recipe.channels,
         "group": recipe.group if path is None else None,
         "fractions": (1 - recipe.val_fraction - recipe.test_fraction, recipe.val_fraction, recipe.test_fraction),
+        "masks": mask_wanted(recipe),
     }
     if recipe.quarantine and path is None:
         told["quarantine"] = read_quarantine(Path(recipe.quarantine).expanduser())
@@ -206,7 +212,7 @@ def opened(recipe: Recipe, path: str | None = None, **wanted: Any) -> Data:
 def network_for(weights: str | None, data: Data) -> str:
     """The network to take where none is named: the one that a bundle is of, else what suits the pictures' size."""
     found = model_of(weights) if weights else None
-    return found or ("resnet20" if data.preprocess.image_size <= SMALL else "resnet18")
+    return found or network_suiting(data.preprocess.image_size, masked=data.masks is not None)
 
 
 def _of(parts: Parts, split: str, begun: float) -> Trial:

@@ -24,6 +24,7 @@ class AlexNet(Family):
         activation: after each convolution and each dense layer but the last.
         response_norm: whether the first two convolutions' responses are divided by those of neighbouring channels, as
             in the paper of 2012; without, as in torchvision.
+        hidden: units of each of the two dense layers before the scores; the paper has 4096.
         dropout: share that is dropped of what each of the two hidden dense layers is given.
     """
 
@@ -38,6 +39,7 @@ class AlexNet(Family):
         norm: NormKind = "none",
         activation: ActivationKind = "relu",
         response_norm: bool = False,
+        hidden: tuple[Count, Count] = (4096, 4096),
         dropout: Share = 0.5,
     ) -> None:
         super().__init__()
@@ -58,12 +60,12 @@ class AlexNet(Family):
         self.avgpool = nn.AdaptiveAvgPool2d(6)
         self.classifier = nn.Sequential(
             nn.Dropout(dropout),
-            nn.Linear(256 * 6 * 6, 4096),
+            nn.Linear(256 * 6 * 6, hidden[0]),
             make_activation(activation),
             nn.Dropout(dropout),
-            nn.Linear(4096, 4096),
+            nn.Linear(*hidden),
             make_activation(activation),
-            make_head(4096, classes),
+            make_head(hidden[1], classes),
         )  # weights start as torch makes them, as in torchvision: the papers' deviation of 0.01 suits pixels up to 255
 
     def maps(self, x: Tensor) -> list[Tensor]:

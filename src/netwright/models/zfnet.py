@@ -28,6 +28,7 @@ class ZFNet(Family):
         norm: normalisation after each convolution; with none, convolutions get a bias.
         activation: after each convolution and each hidden dense layer.
         response_norm: whether the first two pooled maps are divided by the strength of neighbouring channels.
+        hidden: units of each of the two dense layers before the scores; the paper has 4096.
         dropout: share of each hidden dense layer that is dropped.
     """
 
@@ -42,6 +43,7 @@ class ZFNet(Family):
         norm: NormKind = "none",
         activation: ActivationKind = "relu",
         response_norm: bool = True,
+        hidden: tuple[Count, Count] = (4096, 4096),
         dropout: Share = 0.5,
     ) -> None:
         super().__init__()
@@ -61,7 +63,8 @@ class ZFNet(Family):
         )
         self.avgpool = nn.AdaptiveAvgPool2d(6)
         self.classifier = nn.Sequential(
-            *dense_layers(256 * 6 * 6, activation=activation, dropout=dropout), make_head(4096, classes)
+            *dense_layers(256 * 6 * 6, hidden=hidden, activation=activation, dropout=dropout),
+            make_head(hidden[1], classes),
         )
         self.apply(initialise)
 

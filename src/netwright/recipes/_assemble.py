@@ -22,7 +22,7 @@ from netwright.engine.plans import DataPlan, OptimPlan, Source
 from netwright.engine.random import key
 from netwright.engine.run import Run, Task
 from netwright.engine.trick import Trick, Tricks
-from netwright.models import check_model, create_model
+from netwright.models import check_model, create_model, list_models
 from netwright.models._weights import check_weights, load_weights, model_of
 from netwright.nn.headed import Headed
 from netwright.optim import OPTIMIZERS, SCHEDULES
@@ -80,7 +80,7 @@ def assemble(
         raise NetwrightError("the train split is empty", "give pictures to train on")
     fitting = suited(recipe, inputs)
     recipe = fitting if model is None else recipe.resolved(batch_size=fitting.batch_size)
-    chosen_task: Task = task or TASKS.load(recipe.task)(classes=len(inputs.classes))
+    chosen_task = task or _task(recipe, inputs)
     _refuse_labels(chosen_task, inputs)
     torch.manual_seed(key(recipe.seed, "init"))
     # Not "if model": an nn.Sequential has a length, and an empty one would count as none.
@@ -119,10 +119,24 @@ def objects(**given: Any) -> dict[str, Any]:
     return {kind: value for kind, value in given.items() if not (value is None or isinstance(value, str))}
 
 
+def _task(recipe: Recipe, inputs: Inputs) -> Task:
+    """The recipe's task, for these classes."""
+    options: dict[str, Any] = {"classes": len(inputs.classes)}
+    if inputs.masks is not None and recipe.task == "segmentation":
+        options |= {"background": inputs.masks.background, "several": inputs.masks.several}
+    return TASKS.load(recipe.task)(**options)
+
+
 def _refuse_labels(task: Task, inputs: Inputs) -> None:
     """Labels of another kind than a task of ours wants; a user's own task may want any."""
     train = inputs.splits["train"]
-    if isinstance(train, Split) and task.name in ("classification", "multi_label"):
+    masks, whole = inputs.masks is not None, ("classification", "multi_label")
+    if masks and task.name in whole:
+        raise NetwrightError("the pictures have masks: a class for each pixel", "train with --task segmentation")
+    if isinstance(train, Split) and not masks and task.name == "segmentation":
+        fix = "put pictures in images/ and masks of the same names in masks/, or leave out --task segmentation"
+        raise NetwrightError("segmentation needs a mask for each picture, and this data has none", fix)
+    if isinstance(train, Split) and task.name in whole:
         several = train.labels.ndim == 2
         if several and task.name == "classification":
             raise NetwrightError("the pictures have several labels each", "train with --set task=multi_label")
@@ -138,6 +152,8 @@ def evaluation_batch(recipe: Recipe) -> int:
 def _as_weights_name(recipe: Recipe) -> Recipe:
     """A bundle of ours says which network its weights are of, where nobody named one."""
     named = model_of(recipe.weights) if recipe.weights and recipe.model == "auto" else None
+    if named is not None and recipe.task == "segmentation" and Spec.parse(named).name in list_models():
+        named = str(Spec("unet", {"encoder": named}))
     return recipe if named is None else recipe.resolved(model=named)
 
 

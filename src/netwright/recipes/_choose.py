@@ -17,6 +17,7 @@ from netwright.recipes._recipe import Recipe
 SMALL = 64  # up to this side in pixels, networks for small pictures
 UPDATES = 80  # in an epoch, about
 FEWEST, MOST = 16, 256
+MASK_UPDATES, MASK_BATCHES = 25, (4, 16)
 USABLE = 0.8  # the part of the free memory that a batch may fill
 
 Trial = Callable[[Recipe], Run]
@@ -24,14 +25,24 @@ Trial = Callable[[Recipe], Run]
 
 def suited(recipe: Recipe, inputs: Inputs) -> Recipe:
     """A recipe whose network and batch size are named: by the size of the pictures, and by how many there are."""
-    side = max(inputs.shape[1:])
+    masked = inputs.masks is not None
+    model = network_suiting(max(inputs.shape[1:]), masked=masked)
+    return recipe.resolved(model=model, batch_size=batch_size_for(len(inputs.splits["train"]), masked=masked))
+
+
+def network_suiting(side: int, *, masked: bool = False) -> str:
+    """A network for pictures of a side in pixels; for masks a U-Net on the same."""
     model = "resnet20" if side <= SMALL else "resnet18"
-    return recipe.resolved(model=model, batch_size=batch_size_for(len(inputs.splits["train"])))
+    return f"unet(encoder='{model}')" if masked else model
 
 
-def batch_size_for(n: int) -> int:
-    """The power of two that gives about eighty updates an epoch, from 16 to 256: noise helps, and steps count."""
-    return min(MOST, max(FEWEST, 2 ** round(math.log2(max(1, n) / UPDATES))))
+def batch_size_for(n: int, *, masked: bool = False) -> int:
+    """The power of two that gives about eighty updates an epoch, from 16 to 256: noise helps, and steps count.
+
+    A picture with a mask has thousands of labels: there about twenty-five updates, of 4 to 16 pictures.
+    """
+    updates, fewest, most = (MASK_UPDATES, *MASK_BATCHES) if masked else (UPDATES, FEWEST, MOST)
+    return min(most, max(fewest, 2 ** round(math.log2(max(1, n) / updates))))
 
 
 def largest_batch(recipe: Recipe, n: int, trial: Trial) -> int:

@@ -13,6 +13,7 @@ from netwright.engine.evaluate import Evaluation, evaluate
 from netwright.recipes._assemble import Parts, evaluation_batch
 from netwright.recipes._samples import Judged, keep_augmented, keep_mistakes
 from netwright.recipes._seeing import keep_seeing
+from netwright.recipes._segmented import keep_masks, said_of
 from netwright.records.atomic import write_atomic
 from netwright.records.folder import RunFolder
 from netwright.records.intervals import of_values
@@ -42,6 +43,8 @@ def finish(parts: Parts, folder: RunFolder, record: "Record") -> nn.Module:
         judged = Judged(headline, softmax(logits / temperature), labels, names)
         _keep_evaluation(folder, judged)
         keep_mistakes(parts, folder, judged)
+    if parts.inputs.masks is not None and headline in measured:
+        keep_masks(parts, folder, model, headline)
     keep_augmented(parts, folder)
     _hand_on(parts, folder, record, model, temperature)
     keep_seeing(parts, folder, model, judged, temperature)
@@ -89,7 +92,7 @@ def _keep_evaluation(folder: RunFolder, judged: Judged) -> None:
 
 def _hand_on(parts: Parts, folder: RunFolder, record: "Record", model: nn.Module, temperature: float) -> None:
     folder.bundle.mkdir(parents=True, exist_ok=True)
-    preprocess = parts.inputs.preprocess
+    preprocess, masks = parts.inputs.preprocess, parts.inputs.masks
     save_bundle(
         folder.bundle,
         model,
@@ -101,6 +104,7 @@ def _hand_on(parts: Parts, folder: RunFolder, record: "Record", model: nn.Module
         task=parts.run.task.name,
         preprocess=None if preprocess is None else preprocess.to_json(),
         temperature=temperature,
+        masks=None if masks is None else said_of(masks, parts.inputs.shape[1]),
         metrics=record.result["splits"],
         recipe=parts.recipe.model_dump(mode="json") | {"data": Path(parts.recipe.data).name},
         versions=record.versions,

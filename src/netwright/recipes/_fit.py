@@ -215,7 +215,7 @@ def _chosen(recipe: Recipe | str | None, data: Any, changes: Mapping[str, Any], 
     """The recipe that was asked for, with its data; or the one that suits the data."""
     if extend is not None:
         raise NetwrightError("only a run that exists can be extended", "name it: --resume RUN, or resume=RUN")
-    found = named(recipe) if isinstance(recipe, str) else recipe or named(recipe_for(data))
+    found = named(recipe) if isinstance(recipe, str) else recipe or named(recipe_for(data, changes.get("task")))
     if data is not None and data != found.data:
         found = found.changed(data=data if isinstance(data, str) else getattr(data, "name", type(data).__name__))
     return found.changed(**changes) if changes else found

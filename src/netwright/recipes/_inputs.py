@@ -18,7 +18,10 @@ from netwright.data.gate.quarantine import read_quarantine
 from netwright.data.gate.summary import notes
 from netwright.data.listing import counted
 from netwright.data.loader import ArraySource, DatasetSource, Seeded, as_tensor, is_deep
+from netwright.data.masks import Masks, MaskWanted
 from netwright.data.preprocess import Preprocess
+from netwright.data.scene_sources import CropSource, WholeSource
+from netwright.data.scenes import Scenes
 from netwright.data.split import Split
 from netwright.engine.device import Profile
 from netwright.engine.normalise import Normalise
@@ -42,6 +45,7 @@ class Inputs:
         preprocess: how a file becomes a picture; None if the user's own dataset does that.
         ready: whether the user's own dataset gives values as the network is to see them: floats.
         record: what the run's record says of the data.
+        masks: what the masks mean; None where pictures have labels as a whole.
         opened: the splits that are on a device already.
     """
 
@@ -52,6 +56,7 @@ class Inputs:
     preprocess: Preprocess | None
     record: dict[str, Any]
     ready: bool = False
+    masks: Masks | None = None
     opened: dict[str, Source] = field(default_factory=dict[str, Source])
 
     @property
@@ -82,10 +87,16 @@ class Inputs:
     def source(self, split: str, profile: Profile, workers: int) -> Source:
         """A split on a device; asked again, the same one, since a small split is held in memory there."""
         if split not in self.opened:
-            held = self.splits[split]
-            own = isinstance(held, Split)
-            self.opened[split] = ArraySource(held, profile) if own else DatasetSource(held, profile, workers=workers)
+            self.opened[split] = self._opened(split, profile, workers)
         return self.opened[split]
+
+    def _opened(self, split: str, profile: Profile, workers: int) -> Source:
+        held = self.splits[split]
+        if isinstance(held, Scenes):
+            crop = self.preprocess.stored_size if self.preprocess else self.shape[1]
+            return CropSource(held, profile, crop) if split == "train" else WholeSource(held, profile, crop=crop)
+        own = isinstance(held, Split)
+        return ArraySource(held, profile) if own else DatasetSource(held, profile, workers=workers)
 
     def names(self, split: str) -> list[str]:
         """The name of each sample."""
@@ -136,6 +147,7 @@ def _read(recipe: Recipe, data: Any, classes: Sequence[str] | None, progress: An
             fractions=_fractions(recipe),
             quarantine=quarantine,
             group=recipe.group,
+            masks=mask_wanted(recipe),
             progress=progress,
         )
         return _gated(_own(data), data, source, recipe, quarantine)
@@ -158,13 +170,18 @@ def _gated(inputs: Inputs, data: Data, source: str, recipe: Recipe, quarantine: 
         return inputs
     from netwright.data.gate.check import check  # brings scipy along, which digits and arrays need not wait for
 
-    verdict = check(data.examined, recipe.group, quarantine=quarantine)
+    verdict = check(data.examined, recipe.group, quarantine=quarantine, masks=mask_wanted(recipe))
     errors, warnings = verdict.of("error"), verdict.of("warning")
     if errors and recipe.gate == "error":
         raise NetwrightError(f"the data does not pass the gate: {errors[0].title}", errors[0].fix)
     counts = {"errors": len(errors), "warnings": len(warnings)}
     told = [*inputs.record["notes"], *notes(verdict, source)]
     return replace(inputs, record=inputs.record | {"gate": counts, "notes": told})
+
+
+def mask_wanted(recipe: Recipe) -> MaskWanted:
+    """How a recipe wants masks to be read."""
+    return MaskWanted(recipe.masks, recipe.legend, recipe.ignore)
 
 
 def _fractions(recipe: Recipe) -> tuple[float, float, float]:
@@ -195,7 +212,7 @@ def _own(data: Data) -> Inputs:
     normalise = Normalise(preprocess.mean, preprocess.std, preprocess.image_size)
     record = data.summary()
     record |= record.pop("preprocess")
-    return Inputs(data.splits, data.classes, preprocess.channels, normalise, preprocess, record)
+    return Inputs(data.splits, data.classes, preprocess.channels, normalise, preprocess, record, masks=data.masks)
 
 
 def _users(splits: Mapping[str, Any], classes: Sequence[str] | None) -> Inputs:

@@ -26,7 +26,7 @@ FOUND_LARGEST = f"batch_size.{LARGEST}"  # the source that tells it from one fou
 # Where and how fast a run is computed does not belong to what it is.
 NOT_IN_KEY = {"device", "workers", "threads", "name", "gate"}
 # Fields that came later, and what recipes did before: there they leave the keys of old runs as they were.
-LATER = {"non_finite": "raise", "group": None, "quarantine": None}
+LATER = {"non_finite": "raise", "group": None, "quarantine": None, "masks": "auto", "legend": None, "ignore": None}
 # Fields that netwright fills in from the data or the machine where nobody did, and what they hold until then.
 OPEN: dict[str, Any] = {
     "model": "auto",
@@ -50,6 +50,10 @@ class Recipe(BaseModel):
     ("rollback"), as `non_finite` says. `group` is a regular expression: pictures in whose names its first bracket
     finds the same are held out together. `quarantine` is a file that lists pictures to leave out. What the data gate
     finds is told ("warn"), refused where it is an error ("error"), or not looked for ("off").
+
+    Of pictures with masks, `image_size` is the side of the crops that are trained on. `masks` says what is learnt of
+    them: "semantic" classes, or background, "border" and interior of numbered things; `legend` is a file that names
+    their values or colours, and `ignore` the value of pixels that count nowhere.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -72,6 +76,9 @@ class Recipe(BaseModel):
     test_fraction: Annotated[float, Field(ge=0, lt=0.9)] = 0.1
     group: str | None = None
     quarantine: str | None = None
+    masks: Literal["auto", "semantic", "border"] = "auto"
+    legend: str | None = None
+    ignore: Annotated[int, Field(ge=0, le=65_535)] | None = None
     gate: Literal["warn", "error", "off"] = "warn"
     seed: Annotated[int, Field(ge=0, lt=2**63, strict=True)] = 0
     non_finite: Literal["raise", "skip", "rollback"] = "raise"
@@ -184,11 +191,22 @@ def recipe(name: str = "digits", **values: Any) -> Recipe:
     return found.changed(**values) if values else found
 
 
-def recipe_for(data: Any) -> str:
-    """The named recipe that suits some data: a name, a path, or objects."""
+def recipe_for(data: Any, task: Any = None) -> str:
+    """The named recipe that suits some data (a name, a path, or objects) and a task, if one is given."""
+    if task == "segmentation" or has_masks(data):
+        return "segment"
     if data is None or data == "digits":
         return "digits"
     return "modern"
+
+
+def has_masks(data: Any) -> bool:
+    """Whether data, a name or a path or opened, are pictures with masks."""
+    if not isinstance(data, str):
+        return getattr(data, "masks", None) is not None
+    from netwright.data.kinds import is_masked
+
+    return is_masked(data)
 
 
 def read_recipe(path: Path) -> Recipe:

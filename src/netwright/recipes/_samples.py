@@ -12,11 +12,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from netwright.data.masks import IGNORED, Masks
 from netwright.engine.augment import Augment, prepare, unit
 from netwright.engine.plans import Raw
+from netwright.engine.warp import IGNORE
 from netwright.recipes._assemble import Parts
 from netwright.records.atomic import write_atomic
 from netwright.records.folder import RunFolder
+from netwright.report.overlay import overlay
 
 MISTAKES, SAMPLES, COLUMNS = 24, 24, 8
 CLASSES, EACH = 20, 3  # how many classes show their surest mistakes, and how many of them
@@ -115,12 +118,25 @@ def keep_augmented(parts: Parts, folder: RunFolder) -> None:
         train = parts.inputs.source("train", run.profile, 0)
         raw = next(iter(train.batches([np.arange(min(SAMPLES, len(train)))])))
     some = Raw(raw.image[:SAMPLES], raw.label[:SAMPLES], raw.id[:SAMPLES])
-    seen = Augment(run)(some).image.float()
+    batch = Augment(run)(some)
+    seen = batch.image.float()
     shape = (-1, 1, 1)
     mean = torch.tensor(parts.inputs.normalise.mean, device=seen.device).view(shape)
     std = torch.tensor(parts.inputs.normalise.std, device=seen.device).view(shape)
+    pictures = as_bytes(seen * std + mean)
+    if parts.inputs.masks is not None:
+        pictures = np.stack([marked(*each, parts.inputs.masks) for each in zip(pictures, batch.label, strict=True)])
     folder.samples.mkdir(parents=True, exist_ok=True)
-    write_atomic(folder.samples / "augmented.png", png(grid(sized(as_bytes(seen * std + mean), TILE))))
+    write_atomic(folder.samples / "augmented.png", png(grid(sized(pictures, TILE))))
+
+
+def marked(picture: np.ndarray, label: Tensor, masks: Masks) -> np.ndarray:
+    """A picture, H W C, with its classes drawn over it: those of H W, or the first of K H W that is there. H W 3."""
+    mask = label.cpu().numpy()
+    if mask.ndim == 3:
+        mask = np.where((mask > 0).any(0), (mask > 0).argmax(0), IGNORE)
+    drawn = np.where(mask == IGNORE, IGNORED, mask).astype(np.uint8)
+    return overlay(picture, drawn, masks.colours)
 
 
 def keep_picture(folder: RunFolder, stem: str, picture: np.ndarray, side: int = THUMBNAIL) -> str:

@@ -50,7 +50,7 @@ def curve(
         best: the epoch whose weights were kept.
         says: the figure in words, for those who cannot see it.
     """
-    with rc_context(_style(name)):
+    with rc_context(figure_style(name)):
         figure = Figure(figsize=(3.3, 2.2), layout="constrained")
         axes = figure.add_subplot()
         for label, values in series.items():
@@ -63,7 +63,7 @@ def curve(
 
 def reliability(name: str, bins: Sequence[Bin], *, says: str) -> Html:
     """Accuracy against confidence with Wilson bars, over how many images had that confidence."""
-    with rc_context(_style(name)):
+    with rc_context(figure_style(name)):
         figure = Figure(figsize=(3.8, 4.0), layout="constrained")
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
         upper.plot((0, 1), (0, 1), color=RULE, linewidth=1)
@@ -80,7 +80,8 @@ def reliability(name: str, bins: Sequence[Bin], *, says: str) -> Html:
         return svg_of(figure, name, says)
 
 
-def _style(name: str) -> dict[Any, Any]:
+def figure_style(name: str) -> dict[Any, Any]:
+    """How figures look."""
     # The salt makes the ids of a figure's parts the same in every run.
     return {**STYLE, "svg.hashsalt": name}
 

@@ -12,10 +12,14 @@ from netwright.report.pictures import augmented, mistakes
 from netwright.report.reading import Reading
 from netwright.report.sections import calibration, classes, curves, matrix
 from netwright.report.seeing import seeing, surest
+from netwright.report.segmentation import confused_pixels, mask_classes, outlines, shown_masks
 from netwright.report.words import UNKNOWN, duration, moment
 
 SECTIONS = (
     headline, curves, matrix, classes, calibration, mistakes, surest, seeing, augmented, data, recipe, machine,
+)  # fmt: skip
+MASK_SECTIONS = (
+    headline, curves, mask_classes, confused_pixels, outlines, shown_masks, seeing, augmented, data, recipe, machine,
 )  # fmt: skip
 CONTENTS = {
     "curves": "Training",
@@ -23,6 +27,16 @@ CONTENTS = {
     "classes": "Classes",
     "calibration": "Calibration",
     "mistakes": "Mistakes",
+    "seeing": "Seeing",
+    "data": "Data",
+    "recipe": "Recipe",
+    "machine": "Machine",
+}
+MASK_CONTENTS = {
+    "curves": "Training",
+    "classes": "Classes",
+    "outlines": "Outlines",
+    "masks": "Masks",
     "seeing": "Seeing",
     "data": "Data",
     "recipe": "Recipe",
@@ -41,7 +55,8 @@ def write(run_folder: Path) -> Path:
 
 def page(reading: Reading) -> str:
     """The whole page."""
-    main = tag("main", *(_drawn(make, reading) for make in SECTIONS))
+    sections = MASK_SECTIONS if reading.masked else SECTIONS
+    main = tag("main", *(_drawn(make, reading) for make in sections))
     return document(reading.name, _top(reading), main, _end(reading))
 
 
@@ -60,7 +75,7 @@ def document(title: str, *children: Html) -> str:
     return f"<!doctype html>\n{tag('html', head, tag('body', *children), lang='en')}\n"
 
 
-def _drawn(make: Callable[[Reading], Html], reading: Reading) -> Html:
+def _drawn(make: Callable[[Reading], Html | None], reading: Reading) -> Html | None:
     try:
         return make(reading)
     except Exception as error:
@@ -74,7 +89,8 @@ def _top(reading: Reading) -> Html:
     what = f"{model} on {trained}" if model and trained else model or trained
     words = (what, reading.at("status"), moment(reading.at("created")), duration(reading.at("seconds")))
     below = " · ".join(str(word) for word in words if word not in (None, "", UNKNOWN))
-    links = (tag("a", title, href=f"#{identity}") for identity, title in CONTENTS.items())
+    titles = MASK_CONTENTS if reading.masked else CONTENTS
+    links = (tag("a", title, href=f"#{identity}") for identity, title in titles.items())
     contents = tag("nav", *links, aria_label="Contents")
     return tag("header", tag("h1", reading.name), tag("p", below, class_="note"), contents)
 

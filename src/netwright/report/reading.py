@@ -56,13 +56,14 @@ class Reading:
     mistakes: list[dict[str, Any]]
     by_class: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     seeing: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    segmentation: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @classmethod
     def of(cls, folder: RunFolder) -> "Reading":
         """Everything that can be read."""
         record = _json(folder.record_file)
         epochs = [row for row in folder.metrics() if row.get("kind", "epoch") == "epoch" and "epoch" in row]
-        seeing = _json(folder.samples / "seeing.json")
+        seeing, masks = (_json(folder.samples / f"{name}.json") for name in ("seeing", "segmentation"))
         return cls(
             folder=folder,
             record=record if isinstance(record, dict) else {},
@@ -71,6 +72,7 @@ class Reading:
             mistakes=_entries(folder.samples / "mistakes.json"),
             by_class=_entries(folder.samples / "by_class.json"),
             seeing=seeing if isinstance(seeing, dict) else {},
+            segmentation=masks if isinstance(masks, dict) else {},
         )
 
     def at(self, *keys: str) -> Any:
@@ -79,6 +81,11 @@ class Reading:
         for key in keys:
             value = value.get(key) if isinstance(value, dict) else None
         return value
+
+    @property
+    def masked(self) -> bool:
+        """Whether the network gives each pixel a class."""
+        return bool(self.segmentation) or self.at("recipe", "task") == "segmentation"
 
     @property
     def name(self) -> str:

@@ -20,11 +20,17 @@ SHARES = {
     "f1",
     "f1_samples",
     "label_accuracy",
+    "pixel_accuracy",
+    "precision",
+    "recall",
+    "boundary_f1",
 }
 NAMES = {
     "ece": "calibration error",
     "top5": "top-5 accuracy",
     "iou": "IoU",
+    "dice": "Dice",
+    "boundary_f1": "boundary F1",
     "mean_iou": "mean IoU",
     "f1": "F1",
     "f1_samples": "F1",

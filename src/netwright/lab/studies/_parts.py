@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from netwright.data.loader import ArraySource
 from netwright.data.split import Data, Split
-from netwright.data.subset import taken
 from netwright.engine.augment import prepare
 from netwright.engine.device import profile
 from netwright.engine.normalise import Normalise
@@ -20,7 +19,7 @@ LOOKED_AT = 256  # pictures at once
 
 def trained_on(data: Data, places: NDArray[np.int64]) -> Data:
     """A data set whose training pictures are only these; the other splits stay whole."""
-    train = taken(data.splits["train"], places)
+    train = data.splits["train"].taken(places)
     fingerprint = sha256(f"{data.fingerprint} trained on {train.ids.tolist()}".encode()).hexdigest()
     return replace(data, splits=data.splits | {"train": train}, fingerprint=fingerprint, examined=None)
 

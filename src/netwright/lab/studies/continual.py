@@ -22,7 +22,7 @@ from torch import nn
 from netwright.core.errors import NetwrightError, unknown
 from netwright.core.options import Between
 from netwright.data.split import Data
-from netwright.data.subset import of_classes, taken
+from netwright.data.subset import of_classes
 from netwright.engine.random import generator
 from netwright.engine.trick import ALL_TASKS, Tricks
 from netwright.lab.studies._continual_found import found
@@ -259,7 +259,7 @@ class Order:
     def _chosen(self, step: int, label: int, places: NDArray[np.int64], network: Headed) -> torch.Tensor:
         if self.study.choose == "herding":
             data = self.data[step]
-            return herded(features_of(network, data, taken(data.splits["train"], places)), self.study.memory)
+            return herded(features_of(network, data, data.splits["train"].taken(places)), self.study.memory)
         drawn = generator(self.seed, "memory", label).permutation(len(places))[: self.study.memory]
         return torch.from_numpy(np.sort(drawn))
 
