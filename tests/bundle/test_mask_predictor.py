@@ -19,6 +19,7 @@ from netwright.bundle.predictor import load_classifier
 from netwright.bundle.save import save_bundle
 from netwright.engine import tiles
 from netwright.models import create_model
+from netwright.tasks._instances import grown
 
 SPEC = "unet(encoder='resnet20(width=4)')"
 COLOURS = [[0, 0, 0], [230, 159, 0], [86, 180, 233]]
@@ -81,6 +82,16 @@ def predictor(tmp_path_factory: pytest.TempPathFactory) -> MaskPredictor:
     return found
 
 
+@pytest.fixture(scope="module")
+def squeezed(tmp_path_factory: pytest.TempPathFactory) -> MaskPredictor:
+    """A U-Net on SqueezeNet with weights as drawn."""
+    torch.manual_seed(0)
+    spec = "unet(encoder='squeezenet1_0')"
+    found = load(bundle(tmp_path_factory.mktemp("squeezed"), spec=spec), device="cpu")
+    assert isinstance(found, MaskPredictor)
+    return found
+
+
 class TestPredict:
     @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 40), (33, 2), (47, 63), (517, 130)])
     def test_a_mask_has_the_size_of_its_picture(self, predictor: MaskPredictor, height: int, width: int) -> None:
@@ -89,6 +100,12 @@ class TestPredict:
         assert set(np.unique(made.mask)) <= {0, 1}
         assert sum(made.shares.values()) == pytest.approx(1)
         assert made.shares["foreground"] == pytest.approx(made.mask.mean())
+
+    @pytest.mark.parametrize("size", [(1, 1), (1, 37), (31, 33), (255, 257), (517, 1023)])
+    def test_of_a_unet_on_squeezenet_too(self, squeezed: MaskPredictor, size: tuple[int, int]) -> None:
+        (made,) = squeezed.predict(noise(*size))
+        assert made.mask.shape == size
+        assert sum(made.shares.values()) == pytest.approx(1)
 
     @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P"])
     def test_grey_and_coloured_pictures_from_files(self, predictor: MaskPredictor, tmp_path: Path, mode: str) -> None:
@@ -201,6 +218,44 @@ class TestCounts:
         other = load(bundle(tmp_path / "c", classes=("background", "cat", "dog")), device="cpu")
         assert other.predict(noise(40, 40))[0].things is None
 
+    def test_numbered_things_are_those_of_the_mask(self, predictor: MaskPredictor) -> None:
+        (made,) = predictor.predict(noise(50, 60), instances=True)
+        expected, count = ndimage.label(made.mask)
+        assert made.instances is not None
+        assert np.array_equal(made.instances, expected)
+        assert made.things == count == predictor.predict(noise(50, 60))[0].things
+
+    def test_interiors_are_grown_by_their_border(self, tmp_path: Path) -> None:
+        border = load(bundle(tmp_path, classes=("background", "interior", "border")), device="cpu")
+        assert isinstance(border, MaskPredictor)
+        (made,) = border.predict(noise(64, 64), instances=True)
+        assert made.instances is not None
+        assert made.things == ndimage.label(made.mask == 1)[1] == made.instances.max()
+        assert np.array_equal(made.instances, grown(made.mask))
+        with pytest.raises(NetwrightError, match="has a border class"):
+            border.predict(noise(9, 9), split_touching=True)
+
+    def test_things_that_touch_are_cut(self, predictor: MaskPredictor, monkeypatch: pytest.MonkeyPatch) -> None:
+        pytest.importorskip("skimage")
+        y, x = np.mgrid[:48, :48]
+        touching = ((np.hypot(y - 24, x - 15) <= 10) | (np.hypot(y - 24, x - 32) <= 10)).astype(np.uint8)
+        monkeypatch.setattr(predictor, "_ids", lambda seen: touching)
+        assert predictor.predict(noise(48, 48))[0].things == 1
+        (made,) = predictor.predict(noise(48, 48), instances=True, split_touching=True)
+        assert made.things == 2
+        assert predictor.notes([made]) == []
+        monkeypatch.setattr("netwright.tasks._instances.MOST_CUT", 100)
+        (made,) = predictor.predict(noise(48, 48), split_touching=True)
+        assert (made.things, made.instances) == (1, None)
+        assert "too large to be cut" in predictor.notes([made])[0]
+
+    @pytest.mark.parametrize("wanted", [{"instances": True}, {"split_touching": True}])
+    def test_many_classes_have_no_numbered_things(self, tmp_path: Path, wanted: dict[str, bool]) -> None:
+        found = load(bundle(tmp_path, classes=("background", "cat", "dog")), device="cpu")
+        assert isinstance(found, MaskPredictor)
+        with pytest.raises(NetwrightError, match="classes are background, cat, dog"):
+            found.predict(noise(9, 9), **wanted)
+
     def test_shares_of_layers(self) -> None:
         assert shares_of(np.array([[[1, 0]], [[1, 1]]], np.uint8), 2) == [0.5, 1.0]
 
@@ -261,6 +316,62 @@ class TestEvaluate:
         found = evaluate_bundle(load(swapped, device="cpu"), str(root))
         assert found["classes"]["other"]["iou"]["value"] == 0  # what is found is wrong, since it is nowhere
         assert list(found["classes"]) == ["other", "foreground"]
+
+    def test_a_pixel_that_is_ignored_counts_nowhere(self, predictor: MaskPredictor, tmp_path: Path) -> None:
+        root = pairs(tmp_path / "data")
+        for path in (root / "test" / "masks").iterdir():
+            mask = np.asarray(Image.open(path)).copy() // 255
+            mask[:, :10] = 7
+            Image.fromarray(mask).save(path)
+        legend = tmp_path / "legend.csv"
+        legend.write_text("value,name\n0,background\n1,foreground\n")
+        found = evaluate_bundle(predictor, str(root), legend=str(legend), ignore=7)
+        hits = [
+            (predictor.predict(path)[0].mask == np.asarray(Image.open(root / "test" / "masks" / path.name)))[:, 10:]
+            for path in sorted((root / "test" / "images").iterdir())
+        ]
+        assert found["metrics"]["pixel_accuracy"]["value"] == pytest.approx(np.mean([hit.mean() for hit in hits]))
+        told = bundle(tmp_path / "told")
+        card = json.loads((told / "bundle.json").read_text())
+        card["recipe"]["ignore"] = 7
+        (told / "bundle.json").write_text(json.dumps(card))
+        assert evaluate_bundle(load(told, device="cpu"), str(root), legend=str(legend)) == found
+
+    def test_numbered_things_for_a_model_with_a_border(self, tmp_path: Path) -> None:
+        border = load(bundle(tmp_path / "b", classes=("background", "interior", "border")), device="cpu")
+        assert isinstance(border, MaskPredictor)
+        root = pairs(tmp_path / "data")
+        for path in list((root / "test" / "masks").iterdir()):
+            mask = np.asarray(Image.open(path)).astype(np.uint16) // 255
+            mask[:, 13:] *= 2
+            (root / "test" / "instances").mkdir(exist_ok=True)
+            Image.fromarray(mask).save(root / "test" / "instances" / path.name)
+        found = evaluate_bundle(border, str(root))
+        assert list(found["classes"]) == ["interior", "border"]
+        assert any("numbered instances" in note for note in found["notes"])
+
+    def test_the_whole_data_set_says_what_masks_mean(self, tmp_path: Path) -> None:
+        three = load(bundle(tmp_path / "m", classes=("background", "class 1", "class 2")), device="cpu")
+        root = pairs(tmp_path / "data")
+        for side, most in (("train", 2), ("test", 1)):
+            for folder in ("images", "masks"):
+                (root / side / folder).mkdir(parents=True, exist_ok=True)
+            for place in range(3):
+                Image.fromarray(noise(40, 30 + place)).save(root / side / "images" / f"{place}.png")
+                mask = np.zeros((40, 30 + place), np.uint8)
+                mask[5:15], mask[20:30] = 1, most
+                Image.fromarray(mask).save(root / side / "masks" / f"{place}.png")
+        assert evaluate_bundle(three, str(root))["split"] == "test"
+
+    def test_a_note_tells_of_tiles(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        found = load(bundle(tmp_path / "g", spec="unet(encoder='resnet20(width=4, norm=\"group\")')"), device="cpu")
+        root = pairs(tmp_path / "data")
+        assert not any("tiles" in note for note in evaluate_bundle(found, str(root))["notes"])
+        for each in (module, tiles):
+            monkeypatch.setattr(each, "SMALL", 0)
+        monkeypatch.setattr(tiles, "TILE", 16)
+        (made,) = (note for note in evaluate_bundle(found, str(root))["notes"] if "tiles" in note)
+        assert "×" in made
 
     def test_a_class_that_the_model_does_not_know(self, tmp_path: Path) -> None:
         root = pairs(tmp_path / "data")

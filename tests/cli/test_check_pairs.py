@@ -63,7 +63,7 @@ def test_json_has_the_pixels_of_each_class(faulty: Path, capsys: Captured) -> No
     assert code_of(["check", str(faulty), "--json"]) == 2
     found = json.loads(capsys.readouterr().out)
     assert {finding["kind"] for finding in found["findings"]} == {"mask_size", "mask_file_truncated", "mask_turned"}
-    assert found["masks"]["pictures"]["train"] == {"background": 13, "foreground": 13}
+    assert found["masks"]["pictures"]["train"] == {"background": 12, "foreground": 12}, "as training divides them"
     assert found["masks"]["pixels"]["test"]["foreground"] == pytest.approx(
         np.mean([read(path) > 0 for path in (faulty / "test/masks").iterdir()]), abs=1e-6
     )
@@ -99,3 +99,22 @@ def test_training_hears_the_same(faulty: Path) -> None:
     verdict = check(data.examined)
     assert {each.kind for each in verdict.findings} == {"mask_size", "mask_file_truncated", "mask_turned"}
     assert verdict.splits["train"] == 12
+
+
+def test_the_next_step_is_one_that_training_takes(faulty: Path, capsys: Captured) -> None:
+    Path("names.csv").write_text("0,glass\n1,cell\n")
+    assert code_of(["check", str(faulty), "--legend", "names.csv", "--ignore", "9", "--fix"]) == 2
+    printed = capsys.readouterr().out
+    assert (
+        f"next: netwright train {faulty} --set legend=names.csv --set ignore=9 --quarantine quarantine.txt" in printed
+    )
+    assert "--legend" not in printed.split("next: ")[1].split("\n")[0]
+    assert f"netwright check {faulty} --legend names.csv --ignore 9 --page check.html" in printed
+
+
+def test_masks_can_be_looked_at_as_training_will_read_them(faulty: Path, capsys: Captured) -> None:
+    assert code_of(["check", str(faulty), "--masks", "border", "--fix"]) == 2
+    printed = capsys.readouterr().out
+    assert "  interior  " in printed and f"next: netwright train {faulty} --set masks=border " in printed
+    assert code_of(["check", str(faulty), "--masks", "bordr"]) == 2
+    assert "did you mean 'border'?" in capsys.readouterr().err

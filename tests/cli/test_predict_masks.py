@@ -3,13 +3,16 @@
 import csv
 import io
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from scipy import ndimage
 
 from netwright.cli.main import code_of
+from netwright.tasks._instances import split_touching
 from tests.bundle.test_mask_predictor import COLOURS, bundle, noise, pairs
 from tests.cli.test_bad_input import told
 
@@ -42,7 +45,7 @@ class TestWithoutFolder:
         assert "add -o FOLDER" in lines[-1]
         assert sorted(path.name for path in pictures.iterdir()) == ["a.png", "b.png"]
 
-    @pytest.mark.parametrize("flags", [["--overlay"], ["--masks", "ids"], ["--probabilities"]])
+    @pytest.mark.parametrize("flags", [["--overlay"], ["--masks", "ids"], ["--probabilities"], ["--instances"]])
     def test_how_to_write_without_where_is_an_error(
         self, run: str, pictures: Path, flags: list[str], capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -84,6 +87,38 @@ class TestFolder:
         ids = np.asarray(Image.open(tmp_path / "p" / "a_mask.png"))
         apart = np.abs(values[1].astype(np.float32) - 0.5) > 1e-3
         assert ((values[1] > 0.5) == ids)[apart].all()
+
+    def test_numbered_things(
+        self, run: str, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        out = tmp_path / "n"
+        found = json.loads(said(capsys, "predict", run, str(pictures), "-o", str(out), "--instances", "--json"))
+        for row in found["predictions"]:
+            assert row["files"][-1] == str(out / f"{Path(row['name']).stem}_instances.png")
+            with Image.open(row["files"][-1]) as picture:
+                assert picture.mode == "I;16"
+                ids = np.asarray(picture)
+            mask = np.asarray(Image.open(row["files"][0]))
+            assert np.array_equal(ids, ndimage.label(mask)[0])
+            assert row["things"] == ids.max()
+        said(capsys, "predict", run, str(pictures), "-o", str(out), "--instances")  # our own are written anew
+        Image.fromarray(ids).save(out / "a_instances.png")
+        errors = told(capsys, "predict", run, str(pictures), "-o", str(out), "--instances")
+        assert "a_instances.png is there already" in errors
+
+    def test_more_things_than_16_bits_can_number(
+        self, run: str, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:  # fmt: skip
+        monkeypatch.setattr("netwright.bundle.mask_files.DEEP", 0)
+        out, picture = tmp_path / "n", str(pictures / "a.png")
+        for _ in range(2):
+            said(capsys, "predict", run, picture, "-o", str(out), "--instances", "--no-overlay")
+        with Image.open(out / "a_instances.tif") as deep:
+            assert deep.mode == "I"
+            assert np.array_equal(np.asarray(deep), ndimage.label(np.asarray(Image.open(out / "a_mask.png")))[0])
+        Image.fromarray(np.zeros((4, 4), np.int32)).save(out / "a_instances.tif")
+        assert "netwright did not write it" in told(capsys, "predict", run, picture, "-o", str(out), "--instances")
 
     def test_layers_where_classes_overlap(
         self, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -140,6 +175,38 @@ class TestFolder:
         assert (tmp_path / "out" / "b_mask.png").exists()
 
 
+class TestThings:
+    def test_classes_that_overlap_have_none(
+        self, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        run = bundle(tmp_path / "run", classes=("cat", "dog"), several=True, background=False)
+        errors = told(capsys, "predict", str(run), str(pictures), "-o", str(tmp_path / "o"), "--instances")
+        assert "may overlap" in errors
+        assert not (tmp_path / "o").exists()
+
+    def test_what_is_cut_is_counted_and_written(
+        self, run: str, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        pytest.importorskip("skimage")
+        flags = ["--split-touching", "--instances", "-o", str(tmp_path / "s"), "--no-overlay", "--csv"]
+        rows = list(csv.DictReader(io.StringIO(said(capsys, "predict", run, str(pictures), *flags))))
+        for row in rows:
+            mask, ids = (np.asarray(Image.open(path)) for path in row["files"].split())
+            assert np.array_equal(ids, split_touching(mask == 1))
+            assert int(row["things"]) == ids.max()
+        counted = said(capsys, "predict", run, str(pictures), "--split-touching").splitlines()
+        assert counted[0].endswith((f" {rows[0]['things']} things", " 1 thing"))
+
+    def test_without_scikit_image_nothing_is_begun(
+        self, run: str, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:  # fmt: skip
+        monkeypatch.setitem(sys.modules, "skimage.feature", None)
+        errors = told(capsys, "predict", run, str(pictures), "-o", str(tmp_path / "o"), "--split-touching")
+        assert "netwright[instances]" in errors
+        assert not (tmp_path / "o").exists()
+
+
 def test_csv_has_a_column_for_each_class(run: str, pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = list(csv.DictReader(io.StringIO(said(capsys, "predict", run, str(pictures), "--csv"))))
     assert [row["file"] for row in rows] == [str(pictures / "a.png"), str(pictures / "b.png")]
@@ -156,8 +223,22 @@ def test_evaluate_prints_metrics_and_classes(run: str, tmp_path: Path, capsys: p
     assert list(found["metrics"]) == ["iou", "dice", "pixel_accuracy", "loss"]
 
 
+def test_evaluate_takes_a_legend(run: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = pairs(tmp_path)
+    (tmp_path / "names.csv").write_text("value,name\n0,background\n255,forground\n")
+    errors = told(capsys, "evaluate", run, str(root), "--legend", str(tmp_path / "names.csv"))
+    assert "unknown class for this model 'forground'" in errors
+    assert "did you mean 'foreground'" in errors
+
+
 @pytest.mark.parametrize("verb", ["embed", "explain"])
 def test_verbs_for_classes_of_pictures_say_so(
     verb: str, run: str, pictures: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert "gives each pixel a class" in told(capsys, verb, run, str(pictures))
+
+
+def test_networks_by_name_too(pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    picture = str(pictures / "a.png")
+    assert "gives each pixel a class" in told(capsys, "explain", "unet", picture, "--weights", "nowhere")
+    assert "--stage -1" in told(capsys, "embed", "unet", picture, "--weights", "random")

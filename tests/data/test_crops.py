@@ -222,3 +222,19 @@ def test_sizes_do_not_meet_in_a_batch():
     source = WholeSource(scenes([blank(8, 8), blank(8, 16)]), PROFILE)
     with pytest.raises(NetwrightError, match=r"8×8 and 16×8 px [^@]*chunks"):
         list(source.batches([np.arange(2)]))
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_pixel_counts_are_those_of_the_crops_that_training_draws(several: bool) -> None:
+    """A thing of 6x6 pixels in 64x64: a third of the crops, 16x16, go there, of the rest every fourteenth or so."""
+    mask = blank(64, 64)
+    mask[10:16, 40:46] = 1
+    own = scenes([np.stack([mask, mask])]) if several else scenes([mask])
+    source = CropSource(own, PROFILE, 16)
+    drawn_ones = [raw.label for raw in many(source, 200)]
+    mean = sum(int((label == 1).sum()) for label in drawn_ones) / len(drawn_ones)
+    found = int(source.pixel_counts[1]) * (2 if several else 1)
+    assert found > 2 * own.pixels[0, 1] * (2 if several else 1), "more than in the picture"
+    # A crop has 0 or up to 36 of these pixels: a deviation of 18 at most each, over 1008 crops and 3200.
+    assert found == pytest.approx(mean, abs=16 * (2 if several else 1) * 5 * 18 * (1 / 1008 + 1 / 3200) ** 0.5)
+    assert source.pixel_counts.tolist() == CropSource(own, PROFILE, 16).pixel_counts.tolist()

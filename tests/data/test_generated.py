@@ -90,6 +90,8 @@ def test_a_line_takes_a_step_along_its_longer_direction():
         ("generated(size=8)", "at least 16|between 16"),
         ("generated:disks(n='many')", "n"),
         ("generated(size=64", "close the bracket"),
+        ("generated(size=1024, n=100000)", "(?s)262,144 megapixels.*with size=1024 give n=204 at most"),
+        ("generated:lines(size=512, n=820)", "n=819 at most"),
     ],
 )
 def test_mistakes_are_answered(source: str, says: str):

@@ -129,37 +129,10 @@ def test_a_turned_picture_is_upright(tmp_path: Path):
     picture, _ = pair(0)
     exif = Image.Exif()
     exif[274] = 6  # stored lying; the viewer turns it by 90° clockwise
-    lying = Image.fromarray(np.ascontiguousarray(np.rot90(picture)))
-    lying.save(tmp_path / "images/train-a.png", exif=exif)
+    Image.fromarray(np.ascontiguousarray(np.rot90(picture))).save(tmp_path / "images/train-a.png", exif=exif)
     train = split(ready_scenes(listing, Wanted()))
     place = [Path(name).stem for name in train.names].index("train-a")
     assert (train.images[place] == picture).all()
-
-
-def test_what_cannot_be_used_is_left_out_and_noted(tmp_path: Path):
-    listing = folder(tmp_path, {**SOME, "train-f": (40, 33), "train-g": (40, 33)})
-    (tmp_path / "images/train-a.png").write_bytes(b"no picture")
-    half = (tmp_path / "masks/train-b.png").read_bytes()
-    (tmp_path / "masks/train-b.png").write_bytes(half[: len(half) // 2])
-    Image.fromarray(pair(0, (33, 40))[1]).save(tmp_path / "masks/train-c.png")
-    for _ in range(2):  # the second time from the cache
-        data = ready_scenes(listing, Wanted(quarantine={"images/train-g.png": "blurred"}))
-        reasons = {bad.name: bad.reason for bad in data.quarantined}
-        assert reasons["images/train-a.png"].startswith("not an image")
-        assert reasons["images/train-b.png"].startswith("its mask: ")
-        assert reasons["images/train-c.png"] == "the picture is 40×33 px and its mask 33×40 px"
-        assert reasons["images/train-g.png"] == "blurred" and len(reasons) == 4
-        assert [Path(name).stem for name in split(data).names] == ["train-f"]
-        examined = data.examined
-        assert examined is not None and examined.listing is listing and set(examined.unreadable) == {1, 2, 3, 5}
-        assert (examined.sides[[1, 2, 3, 5]] == NOBODY).all()
-
-
-def test_without_a_readable_pair_the_first_reason_is_told(tmp_path: Path):
-    listing = folder(tmp_path, SOME)
-    (tmp_path / "images/val-d.png").write_bytes(b"no picture")
-    with pytest.raises(NetwrightError, match=r"for validation \(images/val-d.png: not an image"):
-        ready_scenes(listing, Wanted())
 
 
 def test_without_a_split_content_decides(tmp_path: Path):
@@ -332,15 +305,6 @@ def test_some_of_a_split(tmp_path: Path):
     assert len(some) == 2 and some.names == [train.names[2], train.names[0]]
     assert (some.images[0] == train.images[2]).all() and (some.masks[1] == train.masks[0]).all()
     assert (some.sizes == train.sizes[[2, 0]]).all() and some.ids.tolist() == train.ids[[2, 0]].tolist()
-
-
-def test_what_only_failed_today_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    listing = folder(tmp_path, SOME)
-    with monkeypatch.context() as today:
-        today.setattr(scene_cache, "content_digest", bytes)
-        with pytest.raises(NetwrightError, match="changed while it was being read"):
-            ready_scenes(listing, Wanted())
-    assert len(split(ready_scenes(listing, Wanted()))) == 3
 
 
 def test_few_large_pairs_are_in_memory_at_a_time():

@@ -1,16 +1,25 @@
 """Tiles: what is exact is exact, what is not is measured, and memory does not grow with the picture."""
 
 import math
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from netwright.engine import tiles as module
+from netwright.engine.device import profile
+from netwright.engine.evaluate import Evaluation, evaluate
 from netwright.engine.live_bytes import LiveBytes
-from netwright.engine.tiles import Cut, Measured, Tiled, cut, probabilities, reach, tiled
+from netwright.engine.normalise import Normalise
+from netwright.engine.plans import Raw
+from netwright.engine.tiles import Cut, Measured, Tiled, cut, exact_overlap, probabilities, reach, tiled
+from netwright.models import create_model
+from netwright.tasks.segmentation import Segmentation
 
 
 class Net(nn.Module):
@@ -144,6 +153,17 @@ class TestSameAsTheWholePicture:
         # Sums of a few dozen float32 products in another order, then softmax: a few units in the last place.
         torch.testing.assert_close(blended, whole, rtol=0, atol=2e-6)
 
+    def test_of_a_unet_on_squeezenet(self) -> None:
+        torch.manual_seed(1)
+        net = create_model("unet(encoder='squeezenet1_0')", classes=2).eval()
+        known = Measured.of(net, net, torch.zeros(1, 3, 8, 8))
+        tile = 2 * int(exact_overlap(known.reach, known.stride))
+        image = picture(40, tile + 300)  # cut in one direction, so that the test is quick
+        whole, blended = whole_and_tiled(net, image, tile=tile, stride=known.stride, reach=known.reach)
+        assert len(cut(tile + 300, tile, known.stride, known.reach).starts) > 1
+        # Weights sum to one up to a rounding, and convolutions sum hundreds of float32 products in another order.
+        torch.testing.assert_close(blended, whole, rtol=0, atol=5e-6)
+
     def test_a_network_that_reaches_further_differs_only_near_cuts_and_little(self) -> None:
         net, image = Net(wide=9), picture(400, 400)
         far = reach(net, torch.zeros(1, 3, 8, 8), 4)
@@ -203,7 +223,87 @@ class TestTiled:
             assert Tiled(Sure(), tile=128)(picture(260, 200)[None]).isfinite().all()
 
 
+class Pictures:
+    """Whole pictures with masks, one a batch; `engine.plans.WholePictures`."""
+
+    labels = None
+
+    def __init__(self, *sizes: tuple[int, int], several: bool = False) -> None:
+        draw = torch.Generator().manual_seed(5)
+        self.images = [torch.randint(0, 256, (*size, 3), generator=draw, dtype=torch.uint8) for size in sizes]
+        planes = (3,) if several else ()
+        self.masks = [torch.randint(-1, 2, (*planes, *size), generator=draw) for size in sizes]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def chunks(self, batch_size: int) -> list[np.ndarray]:
+        return [np.array([place]) for place in range(len(self))]
+
+    def batches(self, positions: Any, *, stream: int = 0) -> Iterator[Raw]:
+        for (place,) in positions:
+            yield Raw(self.images[place][None], self.masks[place][None], torch.tensor([place]))
+
+
+def evaluated(net: nn.Module, source: Pictures, *, several: bool = False) -> Evaluation:
+    normalise = Normalise((0.5,) * 3, (0.25,) * 3, 64)
+    return evaluate(net, source, Segmentation(3, several=several), normalise, profile("cpu", "fp32", macs=1))
+
+
+class TestEvaluate:
+    @pytest.mark.parametrize("several", [False, True])
+    def test_large_pictures_are_cut_and_measured_as_whole(self, several: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+        net, source = Net(), Pictures((300, 260), (40, 50), several=several)
+        whole = evaluated(net, source, several=several)
+        seen: list[tuple[int, ...]] = []
+        net.register_forward_pre_hook(lambda _, given: seen.append(tuple(given[0].shape[-2:])))
+        monkeypatch.setattr(module, "SMALL", 128 * 128)
+        monkeypatch.setattr(module, "TILE", 128)
+        cut_up = evaluated(net, source, several=several)
+        assert (128, 128) in seen
+        assert (300, 260) not in seen
+        assert seen[-1] == (40, 50)
+        for name in ("iou", "dice", "pixel_accuracy"):  # but for pixels on the edge between classes, all the same
+            np.testing.assert_allclose(cut_up.values[name], whole.values[name], atol=1e-3)
+        np.testing.assert_allclose(cut_up.values["loss"], whole.values["loss"], atol=1e-5)
+
+    def test_pictures_of_one_tile_see_the_network_alone(self) -> None:
+        net, source = Net(), Pictures((300, 260), (40, 50))
+        passes: list[Tensor] = []
+        net.register_forward_hook(lambda _, given, output: passes.append(output))
+        found = evaluated(net, source)
+        assert [tuple(one.shape[-2:]) for one in passes] == [(300, 260), (40, 50)]
+        expected = [Segmentation(3).metrics(one, mask[None]) for one, mask in zip(passes, source.masks, strict=True)]
+        assert found.values["loss"].tolist() == [float(each["loss"]) for each in expected]
+
+    def test_a_network_that_is_measured_can_still_be_trained(self) -> None:
+        class Kept(Net):
+            """Keeps a tensor that it makes once, as position tables are kept."""
+
+            table: Tensor | None = None
+
+            def forward(self, x: Tensor) -> Tensor:
+                if self.table is None:
+                    self.table = torch.ones(1) * 2
+                return super().forward(x) * self.table
+
+        net = Kept()
+        Measured.of(net, net, torch.zeros(1, 3, 8, 8))
+        net(torch.zeros(1, 3, 8, 8)).sum().backward()
+        assert net.head.weight.grad is not None
+
+
 class TestMemory:
+    def test_a_picture_that_is_evaluated_takes_its_scores_a_band_and_a_tile(self) -> None:
+        net, side, tile = nn.Conv2d(1, 9, 1).eval(), 2000, 256
+        with torch.no_grad(), LiveBytes() as live:
+            scores = Tiled(net, tile=tile)(torch.zeros(1, 1, side, side))
+        band, one_tile = 4 * 9 * tile * side, 4 * 9 * tile * tile
+        # Besides the sums: rows that are handed out, their divisor, no class below the least number, and its logarithm;
+        # and what was measured on a strip; see the next test.
+        assert live.peak <= 4 * (9 + 1) * side * side + 4 * band + 4 * one_tile
+        assert scores.shape == (1, 9, side, side)
+
     def test_a_picture_of_nine_megapixels_takes_a_band_and_a_tile(self) -> None:
         class Cheap(nn.Conv2d):
             """Nine classes from one convolution, so that this test is about sums, not about a network."""

@@ -24,6 +24,37 @@ def meta_encoder(spec: str, in_channels: int = 3) -> Encoder:
         return make_encoder(spec, in_channels).eval()
 
 
+def test_values_come_to_lie_where_they_look() -> None:
+    """SqueezeNet 1.0: 7x7 without padding, then three times 3x3 pooling, which begin at the 1, 2, 4 and 8 pixels."""
+    encoder = meta_encoder("squeezenet1_0")
+    assert encoder.origins == (3, 3 + 2, 3 + 2 + 4, 3 + 2 + 4 + 8)
+    assert meta_encoder("resnet18").shifts() == (0,) * 5, "a value stands for its own square"
+    assert meta_encoder("vgg16").origins[-1] == 15.5
+
+
+@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize("spec", ["alexnet", "inception_v3", "lenet5", "squeezenet1_0", "xception", "zfnet"])
+def test_no_value_is_further_off_than_half_a_step_of_the_finer_map(spec: str, first: int) -> None:
+    encoder = meta_encoder(spec)
+    place, finer = 0.0, 1  # where the first value of the finer map lies in the image
+    shifts = encoder.shifts(first)
+    for origin, stride, shift in zip(encoder.origins[first:], encoder.strides[first:], shifts, strict=True):
+        square = place + finer * (shift + (stride / finer - 1) / 2)
+        assert abs(square - origin) <= finer / 2
+        place, finer = square, stride
+
+
+def test_origins_are_where_values_look() -> None:
+    """The pixels that one value of the first map depends on: their middle."""
+    encoder = make_encoder("squeezenet1_0").eval()
+    image = torch.rand(1, 3, 64, 64, requires_grad=True)
+    seen = encoder(image)[1][0, :, 3, 3].sum()
+    (slope,) = torch.autograd.grad(seen, image)
+    columns = slope.abs().sum((0, 1, 2)).nonzero()
+    middle = (columns.min() + columns.max()).item() / 2
+    assert abs(middle - (encoder.origins[1] + 3 * encoder.strides[1])) <= 2, "maxima may lie to one side"
+
+
 @EACH_FAMILY
 def test_its_maps_are_as_it_says_and_its_names_the_classifiers(spec: str) -> None:
     with torch.device("meta"):

@@ -162,3 +162,12 @@ def test_scores_are_enlarged_as_by_interpolation() -> None:
         small = model.get_submodule("classifier")(model.maps(x)[-1])
         wanted = F.interpolate(small, size=(41, 23), mode="bilinear", align_corners=False)
         assert torch.equal(model(x), wanted)
+
+
+def test_its_grid_is_that_of_its_maps() -> None:
+    """An image moved by it gives the same maps, moved, although images are not padded to it."""
+    with torch.device("meta"):
+        specs = [f"fcn_resnet50(encoder='resnet18', stride={stride})" for stride in (8, 16, 32)]
+        models = [create_model(spec, classes=2) for spec in specs]
+    assert [model.grid for model in models] == [8, 16, 32]
+    assert {model.stride for model in models} == {1}

@@ -7,29 +7,8 @@ from torch import nn
 
 from netwright.core.errors import NetwrightError
 from netwright.models import create_model, variant
-from netwright.models.segnet import unpooled
 
 SMALL = "segnet(layers=(1, 2, 2), width=4)"
-
-
-@pytest.mark.parametrize("size", [(2, 2), (8, 12), (16, 6)])
-def test_unpooling_is_torchs(size: tuple[int, int]) -> None:
-    torch.manual_seed(0)
-    x = torch.randn(2, 3, *size).relu()  # with ties between zeros
-    pooled, places = F.max_pool2d(x, 2, return_indices=True)
-    y = torch.randn(pooled.shape, requires_grad=True)
-    wanted = F.max_unpool2d(y, places, 2)
-    assert torch.equal(unpooled(y, places), wanted)
-    upstream = torch.randn(x.shape)
-    (given,) = torch.autograd.grad(unpooled(y, places), y, upstream)
-    (gradient,) = torch.autograd.grad(wanted, y, upstream)
-    assert torch.equal(given, gradient)
-
-
-def test_unpooling_by_hand() -> None:
-    x = torch.tensor([[[[1.0, 5.0], [2.0, 3.0]]]])
-    pooled, places = F.max_pool2d(x, 2, return_indices=True)
-    assert torch.equal(unpooled(7 * pooled, places), torch.tensor([[[[0.0, 35.0], [0.0, 0.0]]]]))
 
 
 def test_the_number_of_its_parameters() -> None:

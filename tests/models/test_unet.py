@@ -56,7 +56,7 @@ class TestStructure:
         from netwright.models.unet import steps
 
         with pytest.raises(NetwrightError, match="no whole number"):
-            steps(SimpleNamespace(strides=(4, 6), channels=(1, 1)))
+            steps(SimpleNamespace(strides=(4, 6), channels=(1, 1), shifts=lambda: (0, 0)))
 
 
 class TestSkips:
@@ -119,6 +119,12 @@ class TestFitted:
         assert fitted(x, 5, 3)[0, 0, 0].tolist() == [1, 2, 3]
         assert fitted(x, 5, 2)[0, 0, 0].tolist() == [1, 2], "the larger half falls to the right"
 
+    def test_a_shift_says_where_the_first_value_comes(self) -> None:
+        x = torch.tensor([[[[1.0, 2.0, 3.0]]]])
+        assert fitted(x, 1, 5, shift=0)[0, 0, 0].tolist() == [1, 2, 3, 3, 3]
+        assert fitted(x[..., :1, :], 2, 4, shift=1)[0, 0].tolist() == [[1, 1, 2, 3]] * 2
+        assert fitted(x.expand(1, 1, 3, 3), 2, 3, shift=-1)[0, 0].tolist() == [[2, 3, 3]] * 2
+
     def test_one_side_may_grow_while_the_other_shrinks(self) -> None:
         assert fitted(torch.rand(1, 2, 3, 7), 5, 4).shape == (1, 2, 5, 4)
 
@@ -148,6 +154,21 @@ def test_without_a_norm_the_signal_keeps_its_size(upsample: str) -> None:
     model = unet(encoder="vgg16(width=8)", upsample=upsample, norm="none", width=16, classes=0).eval()
     size = model(torch.randn(1, 3, 64, 64)).square().mean().sqrt()
     assert 0.02 < size < 50
+
+
+def test_transposed_convolutions_begin_as_interpolation() -> None:
+    """Each output channel is the bilinear enlargement of one mix of the channels."""
+    model = unet(upsample="transposed")
+    layer = next(m for m in model.modules() if isinstance(m, nn.ConvTranspose2d))
+    assert layer.kernel_size == (4, 4)
+    x = torch.rand(1, layer.in_channels, 6, 6)
+    mix = layer.weight.sum((2, 3)) / 4  # a kernel adds up to factor²
+    mixed = torch.einsum("nchw,cd->ndhw", x, mix)
+    wanted = nn.functional.interpolate(mixed, scale_factor=2, mode="bilinear")
+    torch.testing.assert_close(layer(x)[..., 1:-1, 1:-1], wanted[..., 1:-1, 1:-1])
+    drawn = next(m for m in unet(upsample="transposed", start="random").modules() if isinstance(m, nn.ConvTranspose2d))
+    assert drawn.kernel_size == (2, 2)
+    assert drawn.weight.std((2, 3)).min() > 0
 
 
 def test_pixels_are_shuffled_from_equal_filters() -> None:

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from netwright.core.errors import NetwrightError
 from netwright.models import create_model
-from netwright.nn.checkerboard import checkerboard, relative_deviation, spectral_share
+from netwright.nn.checkerboard import checkerboard, relative_deviation
 from netwright.nn.upsample import PixelShuffle, bilinear_, make_upsample, transposed
 
 DRAWS, CHANNELS = 40, 16
@@ -83,32 +83,6 @@ class TestRelativeDeviation:
         assert relative_deviation(torch.full((3, 1, 1), 2.0)) == 0
 
 
-class TestSpectralShare:
-    @pytest.mark.parametrize("place", range(3))
-    def test_a_pattern_is_all_its_own(self, place: int) -> None:
-        down, across = 1.0 - 2 * (torch.arange(32) % 2), 1.0 - 2 * (torch.arange(48) % 2)
-        pattern = (down[:, None] * torch.ones(48), torch.ones(32, 1) * across, down[:, None] * across)[place]
-        wanted = torch.zeros(3, dtype=torch.float64)
-        wanted[place] = 1
-        torch.testing.assert_close(spectral_share(pattern.expand(2, 3, -1, -1) * 4 + 7), wanted, atol=1e-6, rtol=0)
-
-    def test_noise_has_what_the_window_lets_through(self) -> None:
-        torch.manual_seed(0)
-        found = spectral_share(torch.randn(4000, 1, 16, 16))
-        # χ² with one degree of freedom: √2 of the mean, over √4000 maps, 2 %; 5 deviations.
-        torch.testing.assert_close(found, torch.full((3,), 2.25 / 256, dtype=torch.float64), rtol=0.12, atol=0)
-
-    def test_slow_changes_do_not_count(self) -> None:
-        ramp = torch.arange(64.0).expand(1, 1, 64, 64)
-        assert spectral_share(ramp).max() < 1e-4
-
-    def test_a_transposed_convolution_puts_it_into_what_it_enlarges(self) -> None:
-        torch.manual_seed(0)
-        x = torch.nn.functional.interpolate(torch.randn(2, 8, 8, 8), scale_factor=4, mode="bilinear")
-        learned, resized = spectral_share(transposed(8, 8)(x)), spectral_share(make_upsample("nearest", 8, 8)(x))
-        assert learned.sum() > 3 * resized.sum()
-
-
 class Net(nn.Module):
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
@@ -119,10 +93,13 @@ class Net(nn.Module):
 
 
 class TestNetworks:
-    @pytest.mark.parametrize(("upsample", "least", "most"), [("nearest", 0, 1e-3), ("transposed", 0.1, 1.2)])
+    @pytest.mark.parametrize(
+        ("upsample", "least", "most"), [("nearest", 0, 1e-3), ("transposed", 0, 1e-3), ("random", 0.1, 1.2)]
+    )
     def test_a_whole_network_is_scored_far_from_its_borders(self, upsample: str, least: float, most: float) -> None:
         torch.manual_seed(0)
-        model = create_model(f"unet(encoder='vgg(blocks=2, layers=1, width=4)', width=4, upsample='{upsample}')")
+        kind = "'transposed', start='random'" if upsample == "random" else f"'{upsample}'"
+        model = create_model(f"unet(encoder='vgg(blocks=2, layers=1, width=4)', width=4, upsample={kind})")
         found = checkerboard(model, 3, model.stride)
         assert least <= found.score <= most
         assert found.drift <= 3e-3

@@ -110,6 +110,9 @@ OTHER: dict[str, Any] = {
     "test_fraction": 0.3,
     "group": "(a)",
     "quarantine": "list.txt",
+    "masks": "border",
+    "legend": "legend.csv",
+    "ignore": 7,
     "gate": "off",
     "seed": 9,
     "non_finite": "skip",
@@ -118,7 +121,7 @@ OTHER: dict[str, Any] = {
     "threads": 2,
     "workers": 3,
 }
-EXPECTED = {"data", "quarantine", "gate", "non_finite", "precision", "device", "threads", "workers"}
+EXPECTED = {"data", "quarantine", "legend", "gate", "non_finite", "precision", "device", "threads", "workers"}
 
 
 @pytest.mark.fault(21, "every setting of a recipe is on a list that says whether a resumed run may change it")

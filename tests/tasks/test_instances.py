@@ -9,7 +9,18 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from netwright.core.errors import NetwrightError
-from netwright.tasks._instances import BACKGROUND, BORDER, INTERIOR, THRESHOLDS, grown, matched, regions, split_touching
+from netwright.tasks import _instances as module
+from netwright.tasks._instances import (
+    BACKGROUND,
+    BORDER,
+    INTERIOR,
+    THRESHOLDS,
+    grown,
+    matched,
+    regions,
+    split_touching,
+    uncut,
+)
 
 Ids = NDArray[np.int64]
 
@@ -61,6 +72,23 @@ class TestGrown:
     @pytest.mark.parametrize("value", [BACKGROUND, BORDER])
     def test_without_interior_there_is_nothing(self, value: int) -> None:
         assert grown(np.full((5, 5), value)).max() == 0
+
+    @pytest.mark.parametrize("shape", [(150, 40), (16, 40), (17, 40), (1, 11)])
+    def test_strips_change_nothing(self, shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+        draw = np.random.default_rng(4)
+        classes = draw.choice(3, shape, p=[0.3, 0.1, 0.6]).astype(np.uint8)
+        classes[30:70, 5:30], classes[40:42, 10] = BORDER, INTERIOR  # its border is wider than a strip
+        monkeypatch.setattr(module, "FAR", 16)
+        whole = grown(classes)
+        monkeypatch.setattr(module, "STRIP", 16)
+        assert np.array_equal(grown(classes), whole)
+        assert whole.max() == regions(classes == INTERIOR).max()
+
+    def test_border_far_from_everything_is_no_thing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(module, "FAR", 4)
+        classes = np.full((1, 20), BORDER)
+        classes[0, 3] = INTERIOR
+        assert grown(classes)[0].tolist() == [1] * 8 + [0] * 12
 
 
 class TestMatched:
@@ -120,6 +148,50 @@ class TestSplitTouching:
         pytest.importorskip("skimage")
         assert split_touching(disk(24, 24, 12)).max() == 1
         assert split_touching(np.zeros((9, 9), bool)).max() == 0
+
+    def test_every_part_keeps_a_number_and_numbers_have_no_gaps(self) -> None:
+        pytest.importorskip("skimage")
+        things = np.random.default_rng(2).random((80, 90)) < 0.4  # dots, and parts of all shapes
+        things[40:75, 10:80] |= disk(17, 17, 14, 80)[:35, :70] | disk(17, 38, 14, 80)[:35, :70]
+        found, joined = split_touching(things), regions(things)
+        assert np.array_equal(found > 0, things)
+        assert np.array_equal(np.unique(found), np.arange(found.max() + 1))
+        assert found.max() > joined.max()
+        pairs = np.unique(np.stack([found[things], joined[things]], 1), axis=0)
+        assert len(pairs) == found.max()  # no number reaches over two parts
+
+    def test_a_part_is_cut_as_it_would_be_alone(self) -> None:
+        pytest.importorskip("skimage")
+        alone = disk(24, 15, 10, 64) | disk(24, 32, 10, 64)
+        beside = alone | disk(50, 50, 9, 64)
+        beside[14, 6], beside[35, 42] = True, True  # in the box, and corner to corner with nothing
+        expected, found = split_touching(alone), split_touching(beside)
+        first = found * alone
+        assert matched(first, expected).hits.tolist() == [2] * 10
+        assert np.array_equal(first == first[24, 10], expected == expected[24, 10])
+
+    def test_what_is_too_large_stays_whole_and_is_counted(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        pytest.importorskip("skimage")
+        things = disk(24, 15, 10, 64) | disk(24, 32, 10, 64) | disk(54, 54, 4, 64)
+        assert uncut(split_touching(things)) == 0
+        monkeypatch.setattr(module, "MOST_CUT", 21 * 38 - 1)
+        found = split_touching(things)
+        assert (found.max(), uncut(found)) == (2, 1)
+        monkeypatch.setattr(module, "MOST_CUT", 21 * 38)
+        assert uncut(split_touching(things)) == 0
+
+    def test_looking_at_its_box_alone_changes_nothing(self) -> None:
+        pytest.importorskip("skimage")
+        things = np.zeros((60, 90), bool)
+        things[10:40, 10:24], things[24, 20:60], things[15:45, 50:80] = True, True, True
+        found = split_touching(things)
+        assert found.max() > 1
+        assert np.array_equal(found, module._pieces(things))
+
+    @pytest.mark.parametrize("shape", [(40, 30), (1, 20), (20, 1)])
+    def test_a_picture_that_is_all_one_thing(self, shape: tuple[int, int]) -> None:
+        pytest.importorskip("skimage")
+        assert (split_touching(np.ones(shape, bool)) > 0).all()
 
     def test_without_scikit_image_it_says_what_to_install(self, monkeypatch: Any) -> None:
         monkeypatch.setitem(sys.modules, "skimage.feature", None)

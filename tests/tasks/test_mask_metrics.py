@@ -72,6 +72,24 @@ class TestTally:
 
 
 class TestMeans:
+    def test_with_a_class_in_one_picture_alone_have_no_interval(self) -> None:
+        sums = np.zeros((10, 2, 3))
+        sums[:, 0] = [[both, 10, 11] for both in range(1, 11)]
+        sums[0, 1] = [5, 10, 8]
+        alone = Bootstrap(sums).mean(metrics.iou)
+        assert math.isnan(alone.low)
+        assert alone.n == 10
+        sums[1:4, 1] = [2, 10, 8]
+        assert Bootstrap(sums).mean(metrics.iou).low < alone.value
+
+    def test_are_of_the_same_classes_in_every_draw(self) -> None:
+        """A class of 0 in two pictures and one of 1 in all: without the first, a draw's mean would be 1."""
+        sums = np.zeros((6, 2, 3))
+        sums[:, 0] = 10
+        sums[:2, 1] = [0, 5, 5]
+        found = Bootstrap(sums).mean(metrics.iou)
+        assert (found.low, found.value, found.high) == (0.5, 0.5, 0.5)
+
     def test_leave_out_classes_that_are_nowhere(self) -> None:
         counts = np.array([[5, 8, 7], [0, 0, 0], [0, 3, 0.0]])
         values = metrics.ratio(*metrics.iou(counts))

@@ -10,6 +10,7 @@ from sklearn.metrics import accuracy_score, f1_score, jaccard_score
 from torch import Tensor
 
 from netwright.core.errors import NetwrightError
+from netwright.tasks import segmentation
 from netwright.tasks.segmentation import Segmentation, mean_ratio, overlaps
 
 K, SIZE = 4, (9, 13)
@@ -179,6 +180,16 @@ class TestMetrics:
         assert torch.equal(counts[..., 2].sum(1), known)
         assert torch.equal(counts[..., 0].sum(1), right)
         assert torch.equal(known, (label >= 0).sum((1, 2)))
+
+    @pytest.mark.parametrize("pixels", [1, 100, 1000])
+    def test_large_pictures_are_compared_in_bands(self, pixels: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        output, label = drawn()
+        whole, counted = Segmentation(K).metrics(output, label), overlaps(output.argmax(1), label, K)
+        monkeypatch.setattr(segmentation, "BAND", pixels)
+        for one, other in zip(overlaps(output.argmax(1), label, K), counted, strict=True):
+            assert torch.equal(one, other)
+        for name, value in Segmentation(K).metrics(output, label).items():
+            torch.testing.assert_close(value, whole[name])
 
     def test_means_leave_out_what_is_not_there(self) -> None:
         part, whole = torch.tensor([[1.0, 0, 3], [0, 0, 0]]), torch.tensor([[2.0, 0, 4], [0, 0, 0]])

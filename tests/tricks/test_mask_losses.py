@@ -253,6 +253,13 @@ class TestBorderWeights:
             things[row : row + 3, column : column + 2] = True
         np.testing.assert_allclose(weight_map(things, 10, 5), by_hand(things, 10, 5), rtol=1e-6)
 
+    @pytest.mark.parametrize(("w0", "sigma", "n"), [(10, 1, 30), (1000, 2, 12), (0.1, 0.5, 60)])
+    def test_what_lies_far_from_things_is_left_out_for_nothing(self, w0: float, sigma: float, n: int) -> None:
+        things = np.zeros((90, 70), bool)
+        for row, column in np.random.default_rng(n).integers(0, (90, 70), (n, 2)):
+            things[row : row + 4, column : column + 3] = True
+        np.testing.assert_allclose(weight_map(things, w0, sigma), by_hand(things, w0, sigma), rtol=2e-7)
+
     @pytest.mark.parametrize("n", [0, 1])
     def test_fewer_than_two_things_weigh_nothing(self, n: int) -> None:
         things = np.zeros((8, 9), bool)

@@ -24,6 +24,7 @@ from netwright.nn.norm import batch_norms
 from netwright.nn.output import Outputs
 from netwright.tasks.segmentation import Segmentation
 from netwright.tricks import TRICKS
+from netwright.tricks.accumulate import counted, share
 from netwright.tricks.test_time_augmentation import Views
 from tests.support import (
     Scenes,
@@ -335,6 +336,17 @@ class TestAccumulate:
         assert len(whole) == 4
         for one, other in zip(whole, parts, strict=True):
             torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-6)
+
+    def test_parts_of_a_batch_without_labels_count_alike(self) -> None:
+        """A loss of whole regions may still say something of it."""
+        run = tiny_mask_run("accumulate(parts=3)")
+        raw = next(Scenes(6).batches([np.arange(6)]))
+        raw.label[:] = IGNORE
+        batch = Augment(run).normalised(raw)
+        whole = counted(batch, run)
+        assert int(whole) == 0
+        shares = [float(share(batch.take(slice(i, i + 2)), run, whole, 3)) for i in (0, 2, 4)]
+        assert shares == pytest.approx([1 / 3] * 3)
 
 
 class TestAuxiliaryHeads:

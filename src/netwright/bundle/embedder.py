@@ -27,7 +27,7 @@ from netwright.engine.cost import macs_of
 from netwright.engine.device import Profile, profile
 from netwright.engine.normalise import Normalise
 from netwright.engine.plans import Raw
-from netwright.models import TIMM, check_model, create_model, summaries, variant
+from netwright.models import TIMM, check_model, create_model, list_models, summaries, variant
 from netwright.models._timm import TimmModel
 from netwright.models._weights import Loaded, load_weights
 from netwright.nn.digest import digest
@@ -158,6 +158,7 @@ def make_embedder(
     if _is_folder(model, weights):
         network, preprocess, origin = _of_bundle(Path(model), device)
     else:
+        _refuse_masks(model, stage)
         network, preprocess, origin = _of_name(model, weights)
     if image_size is not None:
         preprocess = replace(preprocess, image_size=image_size, stored_size=round(image_size * MARGIN))
@@ -248,6 +249,14 @@ def _is_folder(model: str, weights: str | None) -> bool:
     if name not in summaries() and not name.startswith(TIMM) and ("/" in model or Path(model).exists()):
         find_bundle(Path(model))  # raises
     return False
+
+
+def _refuse_masks(model: str, stage: int | None) -> None:
+    """A network that gives each pixel a class has maps of its encoder, and nothing before its head that is a vector."""
+    name = model.split("(")[0]
+    if stage is None and name in list_models(task="segmentation"):
+        problem = f"{name} gives each pixel a class, and has no vector for a whole picture"
+        raise NetwrightError(problem, "name the stage of its encoder whose map is to be pooled: --stage -1")
 
 
 def _of_bundle(path: Path, device: str) -> tuple[nn.Module, Preprocess, dict[str, Any]]:

@@ -1,39 +1,52 @@
 """Measures a bundle on labelled pictures, with the preprocessing and classes it carries."""
 
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-from netwright.bundle.masks import MaskPredictor
+from netwright.bundle.masks import BORDERED, MaskPredictor
 from netwright.bundle.predictor import Predictor
 from netwright.core.errors import NetwrightError
 from netwright.data import list_data
 from netwright.data.labelled import labelled
-from netwright.data.labelled_pairs import labelled_pairs
+from netwright.data.labelled_pairs import LabelledPairs, labelled_pairs
+from netwright.data.listing import Listing
 from netwright.data.loader import ArraySource
+from netwright.data.masks import MaskWanted
+from netwright.data.scene_sources import WholeSource
 from netwright.engine.evaluate import evaluate
-from netwright.engine.tiles import Tiled
 from netwright.records.intervals import of_values
 from netwright.tasks import TASKS
 from netwright.tasks import _mask_metrics as measures
 from netwright.tasks.segmentation import Segmentation, overlaps, overlaps_of_several
 
+AT_ONCE = 8  # pictures of 256×256 px, or as many pixels
 
-def evaluate_bundle(predictor: Predictor | MaskPredictor, path: str) -> dict[str, Any]:
+
+def evaluate_bundle(
+    predictor: Predictor | MaskPredictor, path: str, *, legend: str | None = None, ignore: int | None = None
+) -> dict[str, Any]:
     """Every metric with its 95 % interval.
 
     Args:
         predictor: the model.
         path: labelled pictures: a folder a class, or a data set with a test or validation split; for a model that gives
             each pixel a class, pictures with masks.
+        legend: of masks only: see `evaluate_masks`.
+        ignore: of masks only, too.
 
     Raises:
         NetwrightError: no pictures there, or classes the model does not know.
     """
     if isinstance(predictor, MaskPredictor):
-        return evaluate_masks(predictor, path)
+        return evaluate_masks(predictor, path, legend=legend, ignore=ignore)
+    if legend is not None or ignore is not None:
+        flag = "--ignore" if legend is None else "--legend"
+        raise NetwrightError(f"{flag} is for masks, and this model gives each picture one class", f"leave out {flag}")
     found = labelled(path, predictor.preprocess_or_error(), predictor.classes)
     task = TASKS.load(predictor.task)(classes=len(predictor.classes))
     several = found.split.labels.ndim == 2
@@ -46,8 +59,16 @@ def evaluate_bundle(predictor: Predictor | MaskPredictor, path: str) -> dict[str
     return {"path": path, "split": found.name, "n": len(source), "metrics": metrics, "notes": list(found.notes)}
 
 
-def evaluate_masks(predictor: MaskPredictor, path: str) -> dict[str, Any]:
+def evaluate_masks(
+    predictor: MaskPredictor, path: str, *, legend: str | None = None, ignore: int | None = None
+) -> dict[str, Any]:
     """Every metric of masks: means over pictures, and each class's overlap over all their pixels.
+
+    Args:
+        predictor: the model.
+        path: pictures with masks.
+        legend: a file that names the masks' classes; by default they are read as those of training were.
+        ignore: the stored number whose pixels count nowhere; by default that of training.
 
     Raises:
         NetwrightError: no pictures with masks there, or classes the model does not know.
@@ -56,16 +77,29 @@ def evaluate_masks(predictor: MaskPredictor, path: str) -> dict[str, Any]:
     if listing.masks is None:
         problem = f"{path} has no masks, and this model gives each pixel a class"
         raise NetwrightError(problem, "give pictures with masks: folders images/ and masks/ with the same names")
-    channels = predictor.preprocess_or_error().channels
-    found = labelled_pairs(listing, channels, predictor.classes, predictor.profile, several=predictor.several)
+    found = _pairs(predictor, listing, legend, predictor.ignored if ignore is None else ignore)
     task = Counted(Segmentation(len(predictor.classes), predictor.background, predictor.several))
-    model = Tiled(predictor.model, several=predictor.several)
-    measured = evaluate(model, found.source, task, predictor.normalise(), predictor.profile)
-    metrics = {name: of_values(values).to_json() for name, values in measured.values.items()}
-    classes = task.by_class(predictor.classes)
-    notes = [*found.notes, *_tiles(model, int(found.source.sizes[:, 1].max()))]
-    n = len(found.source)
-    return {"path": path, "split": found.name, "n": n, "metrics": metrics, "classes": classes, "notes": notes}
+    source, normalise = WholeSource(found.scenes, predictor.profile), predictor.normalise()
+    measured = evaluate(predictor.model, source, task, normalise, predictor.profile, batch_size=AT_ONCE)
+    return {
+        "path": path,
+        "split": found.name,
+        "n": len(source),
+        "metrics": {name: of_values(values).to_json() for name, values in measured.values.items()},
+        "classes": task.by_class(predictor.classes),
+        "notes": [*found.notes, *predictor.tile_notes(found.scenes.sizes)],
+    }
+
+
+def _pairs(predictor: MaskPredictor, listing: Listing, legend: str | None, ignore: int | None) -> LabelledPairs:
+    """The masks read as those of training were, or as a legend says; afresh where they are stored in another way."""
+    wanted = MaskWanted("border" if predictor.classes == BORDERED else "auto", legend, ignore)
+    channels = predictor.preprocess_or_error().channels
+    read = partial(labelled_pairs, listing, channels, predictor.classes, several=predictor.several)
+    if legend is None and predictor.legend:
+        with suppress(NetwrightError):
+            return read(replace(wanted, legend=predictor.legend))
+    return read(wanted)
 
 
 @dataclass
@@ -98,10 +132,3 @@ class Counted:
         pooled = measures.Bootstrap(np.concatenate(self.counts)[:, self.task.counted])
         columns = zip(names[self.task.counted], pooled.each(measures.iou), pooled.each(measures.dice), strict=True)
         return {name: {"iou": iou.to_json(), "dice": dice.to_json()} for name, iou, dice in columns}
-
-
-def _tiles(model: Tiled, width: int) -> list[str]:
-    """What a user should know of pictures that were cut, if some were."""
-    known = model.measured_
-    note = known.note(known.tile(width)) if known else None
-    return [note] if note else []

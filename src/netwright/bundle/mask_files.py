@@ -1,4 +1,4 @@
-"""Masks as files that everybody can open: ids or colours as PNG, masks over pictures as JPEG, probabilities as NPY."""
+"""Masks as files that everybody can open: ids or colours as PNG, over pictures as JPEG, things as deep PNG or TIFF."""
 
 import re
 from collections import Counter
@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from torch import Tensor
 
 from netwright.bundle.masks import MaskPrediction
@@ -21,7 +23,9 @@ from netwright.report.overlay import GREYS, coloured, overlay
 Kind = Literal["ids", "colours"]
 OURS = "netwright"  # in files that we wrote, and may write anew
 MARKS = (b"tEXtSoftware\0netwright", b"\xff\xfe\0\x0bnetwright")  # in PNG, and in JPEG
-HEAD = 4096  # bytes in which they stand: before the pixels
+HEAD = 4096  # bytes in which they stand: before the pixels, or in TIFF after them
+SOFTWARE = 305  # a tag of TIFF
+DEEP = 65_535  # things that 16 bits can number
 LONGEST = 4096  # pixels of a side of pictures to look at
 QUALITY = 90
 _UNSAFE = re.compile(r'[\s/\\:*?"<>|\x00-\x1f]+')
@@ -35,6 +39,7 @@ class MaskFiles:
         pictures: all that will be predicted.
         kind: `ids` for PNG whose values are class numbers, with a palette; `colours` for PNG in the classes' colours.
         overlays: whether to write the mask over its picture as well.
+        instances: whether things will be numbered.
         classes: their names.
         colours: of the classes, K 3.
         background: whether class 0 is one.
@@ -51,6 +56,7 @@ class MaskFiles:
         *,
         kind: Kind,
         overlays: bool,
+        instances: bool = False,
         classes: Sequence[str],
         colours: Pixels,
         background: bool,
@@ -66,7 +72,7 @@ class MaskFiles:
         self._layers = several and kind == "ids"
         self._endings = [f"mask_{name}.png" for name in safe(classes)] if self._layers else ["mask.png"]
         for name in self.names:  # before anything is computed
-            for ending in (*self._endings, *(["overlay.jpg"] if overlays else [])):
+            for ending in (*self._endings, *["overlay.jpg"] * overlays, *["instances.png"] * instances):
                 self._free(name, ending)
         with disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
@@ -87,6 +93,8 @@ class MaskFiles:
             path = self._free(made.name, "overlay.jpg")
             write_atomic(path, _jpeg(shown))
             written.append(path)
+        if made.instances is not None:
+            written.append(self._numbers(made.name, made.instances))
         return written
 
     def probabilities(self, name: str, shape: tuple[int, int, int]) -> "Probabilities":
@@ -97,10 +105,17 @@ class MaskFiles:
         image = Image.fromarray(mask if self.kind == "ids" else coloured(mask, self.colours))
         if self.kind == "ids" and not self._layers:
             image.putpalette(_palette(self.colours))
-        mark = PngInfo()
-        mark.add_text("Software", OURS)
-        with replacing(path, needed=mask.nbytes // 10) as temporary, temporary.open("wb") as file:
-            image.save(file, "PNG", pnginfo=mark)
+        return _saved(path, image, mask.nbytes)
+
+    def _numbers(self, name: str, ids: NDArray[Any]) -> Path:
+        """Numbered things as PNG of 16 bits, or where these are not enough as TIFF of 32."""
+        if int(ids.max()) <= DEEP:
+            return _saved(self._free(name, "instances.png"), Image.fromarray(ids.astype(np.uint16)), ids.nbytes)
+        path = self._free(name, "instances.tif")
+        tags = ImageFileDirectory_v2()
+        tags[SOFTWARE] = OURS
+        with replacing(path, needed=ids.nbytes // 10) as temporary, temporary.open("wb") as file:
+            Image.fromarray(ids).save(file, "TIFF", compression="tiff_adobe_deflate", tiffinfo=tags)
         return path
 
     def _free(self, name: str, ending: str) -> Path:
@@ -172,13 +187,15 @@ def safe(classes: Sequence[str]) -> list[str]:
 
 
 def is_ours(path: Path) -> bool:
-    """Whether a picture was written here; its first bytes tell, however large it is."""
+    """Whether a picture was written here; its first or last bytes tell, however large it is."""
     try:
         with path.open("rb") as file:
             head = file.read(HEAD)
+            file.seek(max(0, path.stat().st_size - HEAD))
+            tail = file.read()
     except OSError:
         return False
-    return any(mark in head for mark in MARKS)
+    return any(mark in head for mark in MARKS) or (head[:4] == b"II*\0" and f"{OURS}\0".encode() in tail)
 
 
 def shrunk(picture: Pixels, mask: Pixels) -> tuple[Pixels, Pixels]:
@@ -199,6 +216,15 @@ def shrunk(picture: Pixels, mask: Pixels) -> tuple[Pixels, Pixels]:
             mask[..., strip, : columns * step].reshape(*mask.shape[:-2], step, columns, step).max((-3, -1))
         )
     return small, marks
+
+
+def _saved(path: Path, image: Image.Image, size: int) -> Path:
+    """A PNG that is marked as ours; `size` is that of the values, in bytes."""
+    mark = PngInfo()
+    mark.add_text("Software", OURS)
+    with replacing(path, needed=size // 10) as temporary, temporary.open("wb") as file:
+        image.save(file, "PNG", pnginfo=mark)
+    return path
 
 
 def _palette(colours: Pixels) -> bytes:

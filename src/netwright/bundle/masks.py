@@ -7,18 +7,37 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from netwright.bundle.bundle import Bundle, name_of
+from netwright.core.errors import NetwrightError, listed
 from netwright.data.decode import MOST_WITH_MASK, Pixels, UnreadableImage, decode, flatten, pixels_of, upright_picture
 from netwright.data.preprocess import check_pixels
 from netwright.engine.tiles import SMALL, Measured, probabilities, tiled
+from netwright.tasks._instances import Ids, grown, regions, split_touching, uncut, watershed_tools
 
 BORDERED = ("background", "interior", "border")  # classes of masks in which one interior is one thing
 HALF = 0.5
 STRIP = 512  # rows of a mask that are counted at once
 Sink = Callable[[int, int, Tensor], None]
+
+
+@dataclass(frozen=True)
+class Things:
+    """What is wanted of things besides their number.
+
+    Attributes:
+        numbered: a picture in which each pixel has its thing's number.
+        split: cut things that touch, by the watershed of the distance from the outside.
+    """
+
+    numbered: bool = False
+    split: bool = False
+
+
+COUNTED = Things()
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +50,8 @@ class MaskPrediction:
         shares: the part of the picture that each class takes, from 0 to 1.
         things: how many connected parts there are, or interiors; None unless there is one class of things.
         tile: side of the tiles that the picture was cut into; None if it was looked at as a whole.
+        instances: int32 H W, the things numbered from 1 and 0 outside; None unless that was wanted.
+        notes: what a user should know of this picture.
     """
 
     name: str
@@ -38,9 +59,11 @@ class MaskPrediction:
     shares: dict[str, float] = field(default_factory=dict[str, float])
     things: int | None = None
     tile: int | None = None
+    instances: Ids | None = None
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """For `--json`; the mask itself is left out."""
+        """For `--json`; the mask and the numbered things are left out."""
         height, width = self.mask.shape[-2:]
         found = {"name": self.name, "width": width, "height": height, "shares": self.shares}
         return found if self.things is None else found | {"things": self.things}
@@ -53,6 +76,7 @@ class MaskPredictor(Bundle):
         background: whether class 0 is what is left when nothing else is there.
         several: whether a pixel may be of several classes.
         colours: of the classes, uint8 K 3.
+        ignored: the number in the masks of training whose pixels counted nowhere; None for what is usual.
     """
 
     def __init__(self, *given: Any) -> None:
@@ -61,20 +85,48 @@ class MaskPredictor(Bundle):
         self.background: bool = masks["background"]
         self.several: bool = masks["several"]
         self.colours = np.array(masks["colours"], np.uint8)
+        self.legend: list[dict[str, Any]] | None = masks.get("legend")  # how training's masks were read
+        ignored = self.card["recipe"].get("ignore")
+        self.ignored: int | None = ignored if isinstance(ignored, int) else None
         self._measured: Measured | None = None
 
-    def predict(self, images: Any) -> list[MaskPrediction]:
+    def predict(self, images: Any, *, instances: bool = False, split_touching: bool = False) -> list[MaskPrediction]:
         """Masks of pictures at their own sizes, in order.
 
         Args:
             images: one or many; paths, PIL images or uint8 arrays H W (C). Their sizes may differ.
+            instances: also number the things of each.
+            split_touching: cut things that touch before they are counted; needs scikit-image.
 
         Raises:
-            NetwrightError: a picture cannot be read, or the model was trained on a user's own dataset.
+            NetwrightError: a picture cannot be read, the model was trained on a user's own dataset, or it has no one
+                class of things that could be numbered or cut.
         """
+        things = Things(instances, split_touching)
+        self.check_things(things)
         many = list(images) if isinstance(images, list | tuple) else [images]
         names = [name_of(image, place) for place, image in enumerate(many)]
-        return self.predict_pictures([self.picture(image) for image in many], names)
+        return self.predict_pictures([self.picture(image) for image in many], names, things=things)
+
+    def check_things(self, wanted: Things) -> None:
+        """Refuse what cannot be had, before anything is computed.
+
+        Raises:
+            NetwrightError: there is no one class of things, nothing to cut, or no scikit-image to cut with.
+        """
+        if wanted == COUNTED:
+            return
+        if not self._one_kind:
+            how = "may overlap" if self.several else f"are {listed(self.classes, 8)}"
+            problem = (
+                f"things can be told apart where there is background and one class, and this model's classes {how}"
+            )
+            raise NetwrightError(problem, "leave out --instances and --split-touching: the masks have every class")
+        if wanted.split and self.classes == BORDERED:
+            problem = "this model has a border class, which tells apart things that touch: there is nothing to split"
+            raise NetwrightError(problem, "leave out --split-touching")
+        if wanted.split:
+            watershed_tools()
 
     def picture(self, image: Any) -> Pixels:
         """A picture as the network takes it: upright, of its own size, grey or in colour. Shape: H W C.
@@ -99,7 +151,7 @@ class MaskPredictor(Bundle):
         return pixels_of(flatten(made, channels=channels))
 
     def predict_pictures(
-        self, pictures: Sequence[Pixels], names: Sequence[str], *, sink: Sink | None = None
+        self, pictures: Sequence[Pixels], names: Sequence[str], *, sink: Sink | None = None, things: Things = COUNTED
     ) -> list[MaskPrediction]:
         """Masks of pictures that `picture` gave; those of one size are looked at together.
 
@@ -107,11 +159,12 @@ class MaskPredictor(Bundle):
             pictures: uint8 H W C each.
             names: of each.
             sink: told a picture's place, the first row, and probabilities of these rows, K h W: all of them, in order.
+            things: what is wanted of things; `check_things` has passed it.
         """
         found: dict[int, MaskPrediction] = {}
         for places in _alike(pictures):
             for place, made in zip(places, self._masks([pictures[p] for p in places], places, sink), strict=True):
-                found[place] = self._described(replace(made, name=names[place]))
+                found[place] = self._described(replace(made, name=names[place]), things)
         return [found[place] for place in range(len(pictures))]
 
     def _masks(self, pictures: Sequence[Pixels], places: Sequence[int], sink: Sink | None) -> Iterator[MaskPrediction]:
@@ -135,7 +188,15 @@ class MaskPredictor(Bundle):
     def notes(self, predictions: Sequence[MaskPrediction]) -> list[str]:
         """What a user should know of how pictures were looked at."""
         tiles = sorted({made.tile for made in predictions if made.tile is not None})
-        return [note for tile in tiles[-1:] if (note := self._known().note(tile))]
+        cut = [note for tile in tiles[-1:] if (note := self._known().note(tile))]
+        return [*(note for made in predictions for note in made.notes), *cut]
+
+    def tile_notes(self, sizes: NDArray[np.int64]) -> list[str]:
+        """What a user should know of pictures of these heights and widths, N 2, if they are evaluated."""
+        large = [
+            (h, w) for h, w in np.unique(sizes, axis=0).tolist() if h * w > SMALL and not self._known().whole(h, w)
+        ]
+        return [note for _, width in large[-1:] if (note := self._known().note(self._known().tile(width)))]
 
     def _rows(self, picture: Pixels) -> Iterator[tuple[int, Tensor]]:
         known = self._known()
@@ -166,15 +227,25 @@ class MaskPredictor(Bundle):
         found = seen >= HALF if self.several else seen.argmax(0)
         return found.to(torch.uint8).cpu().numpy()
 
-    def _described(self, made: MaskPrediction) -> MaskPrediction:
+    def _described(self, made: MaskPrediction, things: Things) -> MaskPrediction:
         taken = shares_of(made.mask, len(self.classes))
-        return replace(made, shares=dict(zip(self.classes, taken, strict=True)), things=self._things(made.mask))
+        made = replace(made, shares=dict(zip(self.classes, taken, strict=True)))
+        if not self._one_kind:
+            return made
+        if things == COUNTED:
+            return replace(made, things=connected(made.mask, 1))
+        if self.classes == BORDERED:
+            ids = grown(made.mask)
+        else:
+            ids = (split_touching if things.split else regions)(made.mask == 1)
+        left = uncut(ids) if things.split else 0
+        notes = (f"{made.name}: too large to be cut, and left as they are: {left} of its parts",) if left else ()
+        return replace(made, things=int(ids.max()), instances=ids if things.numbered else None, notes=notes)
 
-    def _things(self, mask: Pixels) -> int | None:
-        one = self.background and not self.several
-        if not (one and (len(self.classes) == 2 or self.classes == BORDERED)):
-            return None
-        return connected(mask, 1)
+    @property
+    def _one_kind(self) -> bool:
+        """Whether there is background and one class of things, perhaps with a border of their own."""
+        return self.background and not self.several and (len(self.classes) == 2 or self.classes == BORDERED)
 
 
 def shares_of(mask: Pixels, classes: int) -> list[float]:

@@ -129,6 +129,9 @@ def opened(what: str, weights: str | Path | None = None, device: str = "auto") -
         if weights is not None:
             raise NetwrightError(f"{what} has weights of its own", "leave out --weights")
         return load_classifier(Path(what).expanduser(), device=device)
+    if what.split("(")[0] in list_models(task="segmentation"):
+        problem = f"{what} gives each pixel a class, and this needs a network that gives each picture one"
+        raise NetwrightError(problem, "`netwright predict RUN PICTURE -o FOLDER` shows what a trained one sees")
     if weights is None and _is_model(what):
         raise NetwrightError(f"{what} is a model without weights", "name a file of them: --weights FILE")
     if weights is None:

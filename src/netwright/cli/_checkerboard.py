@@ -13,7 +13,7 @@ from netwright.core.spec import Spec
 if TYPE_CHECKING:
     from netwright.models._segmenter import Segmenter
 
-SEEDS = 5
+SEEDS = 3
 HEADER = ("", "score", "95 % interval", "")
 MEANING = (
     "The deviation of scores within one period of the network's stride, relative to their root mean square, on a "
@@ -59,7 +59,9 @@ def at_start(name: str) -> list[Row]:
     from netwright.lab.compare import scalar_interval
 
     rows: list[Row] = []
-    for kind, spec in _kinds(Spec.parse(name)).items():
+    kinds = _kinds(Spec.parse(name))
+    typer.echo(f"computing scores of {len(kinds) * SEEDS} networks …", err=True)
+    for kind, spec in kinds.items():
         found = [_started(spec, seed) for seed in range(SEEDS)]
         mean = scalar_interval([score for score, _ in found])
         rows.append(Row(kind, mean.value, max(0.0, mean.low), mean.high, max(drift for _, drift in found)))
@@ -93,7 +95,10 @@ def _kinds(spec: Spec) -> dict[str, Spec]:
         return {spec.name: spec}
     if "upsample" in spec.options:
         return {str(spec.options["upsample"]): spec}
-    return {kind: spec.with_options(upsample=kind) for kind in get_args(UpsampleKind)}
+    kinds = {kind: spec.with_options(upsample=kind) for kind in get_args(UpsampleKind)}
+    if "start" in offered and "start" not in spec.options:
+        kinds["transposed, start='random'"] = kinds["transposed"].with_options(start="random")
+    return kinds
 
 
 def _started(spec: Spec, seed: int) -> tuple[float, float]:
@@ -108,12 +113,9 @@ def _started(spec: Spec, seed: int) -> tuple[float, float]:
 
 
 def _scored(model: "Segmenter", channels: int) -> tuple[float, float]:
-    from netwright.models._encoder import Encoder
     from netwright.nn.checkerboard import checkerboard
 
-    encoder = model.get_encoder()
-    strides = encoder.strides if isinstance(encoder, Encoder) else ()  # images need not be padded to them
-    found = checkerboard(model, channels, max(model.stride, *strides, 1))
+    found = checkerboard(model, channels, model.grid)
     return found.score, found.drift
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from netwright.bundle.mask_files import MaskFiles
-    from netwright.bundle.masks import MaskPrediction, MaskPredictor
+    from netwright.bundle.masks import MaskPrediction, MaskPredictor, Things
     from netwright.data.decode import Pixels
 
 AT_ONCE = 4_000_000  # pixels that are held decoded
@@ -33,8 +33,11 @@ def predict_masks(
     as_csv: bool,
 ) -> int:
     """Print what is seen in pictures, and write masks where they are wanted; the exit code."""
+    from netwright.bundle.masks import Things
     from netwright.data.files import pictures_in
 
+    things = Things(wanted["instances"], wanted["split"])
+    predictor.check_things(things)
     files = list(dict.fromkeys(pictures_in(paths)))
     where = _folder(predictor, files, output, wanted) if output is not None else None
     unreadable: list[dict[str, str]] = []
@@ -42,10 +45,10 @@ def predict_masks(
     notes: list[str] = []
     for readable, pictures in _together(predictor, files, unreadable):
         names = [str(file) for file in readable]
-        made, written = _made(predictor, pictures, names, where, probabilities=wanted["probabilities"])
+        made, written = _made(predictor, pictures, names, where, things, probabilities=wanted["probabilities"])
         fresh = [one.to_json() | {"files": paths} for one, paths in zip(made, written, strict=True)]
         rows += fresh
-        notes = predictor.notes(made) or notes
+        notes += [note for note in predictor.notes(made) if note not in notes]
         del made  # masks of large pictures are large
         if not as_json and not as_csv:
             _print_lines(fresh)
@@ -67,6 +70,7 @@ def _folder(predictor: "MaskPredictor", files: Sequence[Path], output: Path, wan
         "several": predictor.several,
         "kind": wanted["kind"],
         "overlays": wanted["overlays"],
+        "instances": wanted["instances"],
     }
     return MaskFiles(output, files, **facts)
 
@@ -100,12 +104,13 @@ def _made(
     pictures: Sequence["Pixels"],
     names: Sequence[str],
     where: "MaskFiles | None",
+    things: "Things",
     *,
     probabilities: bool,
 ) -> tuple[list["MaskPrediction"], list[list[str]]]:
     """Predictions, and the files that were written of each."""
     if where is None:
-        return predictor.predict_pictures(pictures, names), [[] for _ in names]
+        return predictor.predict_pictures(pictures, names, things=things), [[] for _ in names]
     with ExitStack() as stack:
         shapes = [(len(predictor.classes), *picture.shape[:2]) for picture in pictures]
         held = [
@@ -117,7 +122,7 @@ def _made(
         def keep(place: int, top: int, rows: "Tensor") -> None:
             held[place].write(top, rows)
 
-        made = predictor.predict_pictures(pictures, names, sink=keep if held else None)
+        made = predictor.predict_pictures(pictures, names, sink=keep if held else None, things=things)
     written = [[str(path) for path in where.write(one, picture)] for one, picture in zip(made, pictures, strict=True)]
     return made, [[*paths, *(str(each.path) for each in held[i : i + 1])] for i, paths in enumerate(written)]
 

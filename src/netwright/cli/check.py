@@ -3,13 +3,14 @@
 import json
 import shlex
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from netwright.core.errors import EXIT_USER, NetwrightError
+from netwright.core.errors import EXIT_USER, NetwrightError, unknown
 
 if TYPE_CHECKING:
     from netwright.data.facts import Examined
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from netwright.data.split import Wanted
 
 LIST = Path("quarantine.txt")
+KINDS: tuple[Literal["auto", "semantic", "border"], ...] = ("auto", "semantic", "border")
 
 
 def check(
@@ -38,6 +40,9 @@ def check(
         str | None, typer.Option(help="File that names the classes of masks, with their numbers or colours.")
     ] = None,
     ignore: Annotated[int | None, typer.Option(help="Value of masks whose pixels count for nothing.")] = None,
+    masks: Annotated[
+        str, typer.Option(help="How masks are to be read, as training's: auto, semantic or border.")
+    ] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,
 ) -> None:
     """Decode every picture once, and say what is wrong with the data: files, labels, masks, duplicates, leaks, shifts.
@@ -50,6 +55,7 @@ def check(
     from netwright.data.masks import MaskWanted
     from netwright.data.split import Wanted
 
+    as_masks = MaskWanted(kind_of_masks(masks), legend, ignore)
     target = quarantine or LIST
     has_list = target.exists() if fix else quarantine is not None
     left_out = read_quarantine(target, source_of(path) if fix else None) if has_list else {}
@@ -57,29 +63,40 @@ def check(
         if file is not None:
             refuse_unwritable(file, what)
     listing, problem = listed(path, plain=plain)
-    wanted = Wanted(quarantine=left_out, group=group, masks=MaskWanted(legend=legend, ignore=ignore))
+    wanted = Wanted(quarantine=left_out, group=group, masks=as_masks)
     found, speed = examined(listing, wanted)
-    verdict = judge(found, group, quarantine=left_out, masks=wanted.masks)
+    verdict = judge(found, group, quarantine=left_out, masks=as_masks)
     verdict = replace(verdict, images_per_second=speed)
     verdict = with_problem(verdict, listing, problem) if problem else verdict
     verdict = verdict.strict() if strict else verdict
     if fix and verdict.leave_out:
         write_quarantine(target, verdict, source_of(path))
     if page:
-        draw(page, verdict, found)
+        draw(page, verdict, found, masks)
     if as_json:
         typer.echo(json.dumps(verdict.to_json()))
     else:
         from netwright.cli._verdict import tell
 
         options = [*(["--group", group] if group else []), *(["--plain"] if plain else [])]
-        options += [
-            *(["--legend", legend] if legend else []),
-            *(["--ignore", str(ignore)] if ignore is not None else []),
-        ]
-        tell(verdict, next_steps([path, *options], verdict, page, quarantine, target if fix else None))
+        told = {"legend": legend, "ignore": ignore, "masks": masks if masks != "auto" else None}
+        of_masks = {name: str(value) for name, value in told.items() if value is not None}
+        steps = next_steps([path, *options], verdict, page, quarantine, target if fix else None, of_masks)
+        tell(verdict, steps)
     if not verdict.passed:
         raise typer.Exit(EXIT_USER)
+
+
+def kind_of_masks(given: str) -> Literal["auto", "semantic", "border"]:
+    """How masks are to be read.
+
+    Raises:
+        NetwrightError: there is no such way.
+    """
+    for kind in KINDS:
+        if given == kind:
+            return kind
+    raise unknown("kind of masks", given, KINDS)
 
 
 def examined(listing: "Listing", wanted: "Wanted") -> "tuple[Examined, float | None]":
@@ -94,15 +111,15 @@ def examined(listing: "Listing", wanted: "Wanted") -> "tuple[Examined, float | N
     return found, bar.done / (time.monotonic() - start) if mostly_new else None
 
 
-def draw(path: Path, verdict: "Verdict", found: "Examined") -> None:
-    """Write the page."""
+def draw(path: Path, verdict: "Verdict", found: "Examined", kind: str = "auto") -> None:
+    """Write the page; kind: how masks are read."""
     from netwright.data.gate.mask_facts import main_masks
     from netwright.data.gate.pictures import thumbnails
     from netwright.records.atomic import write_atomic
     from netwright.report.check import page as drawn
 
     listing = found.listing
-    masks = main_masks(listing) if listing.masks is not None else None
+    masks = main_masks(listing, kind) if listing.masks is not None else None
     write_atomic(path, drawn(verdict.to_json(), thumbnails(verdict, listing.blobs, masks)))
 
 
@@ -119,17 +136,34 @@ def refuse_unwritable(file: Path, what: str) -> None:
 
 
 def next_steps(
-    given: list[str], verdict: "Verdict", page: Path | None, quarantine: Path | None, target: Path | None
+    given: list[str],
+    verdict: "Verdict",
+    page: Path | None,
+    quarantine: Path | None,
+    target: Path | None,
+    masks: Mapping[str, str] | None = None,
 ) -> list[str]:
-    """What was written, and what to do next: commands with the path and the options that were given."""
+    """What was written, and what to do next: commands with the path and the options that were given.
+
+    Args:
+        given: the path and the options that training has too.
+        verdict: on the data.
+        page: that was written.
+        quarantine: the list that was given.
+        target: the list that was written.
+        masks: how masks are read, by the names of the recipe's fields: options of `check` alone.
+    """
     from netwright.report.words import plural
 
-    same = f"netwright check {shlex.join([*given, *(['--quarantine', str(quarantine)] if quarantine else [])])}"
+    masks = masks or {}
+    own = [part for name, value in masks.items() for part in (f"--{name}", value)]
+    same = f"netwright check {shlex.join([*given, *own, *(['--quarantine', str(quarantine)] if quarantine else [])])}"
     bad = plural(len(verdict.leave_out), "picture")
     steps = [f"page: {page}"] if page else []
     if target is not None and verdict.leave_out:
         steps.append(f"to leave out: {bad}, in {target}")
         training = [each for each in given if each != "--plain"]  # which has classes
+        training += [part for name, value in masks.items() for part in ("--set", f"{name}={value}")]
         steps.append(f"next: netwright train {shlex.join([*training, '--quarantine', str(target)])}")
     elif verdict.leave_out:
         steps.append(f"to leave {bad} out: {same} --fix")

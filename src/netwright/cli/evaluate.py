@@ -11,6 +11,12 @@ def evaluate(
     path: Annotated[
         str, typer.Argument(help="Labelled pictures: one folder a class, or with test/ inside; or with masks.")
     ],
+    legend: Annotated[
+        str | None, typer.Option(help="Of masks: a file that names their classes. [default: one beside them]")
+    ] = None,
+    ignore: Annotated[
+        int | None, typer.Option(help="Of masks: the number whose pixels count nowhere. [default: as in training]")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,
 ) -> None:
@@ -18,7 +24,7 @@ def evaluate(
     from netwright.bundle.evaluate import evaluate_bundle
     from netwright.bundle.predictor import load
 
-    found = evaluate_bundle(load(run, device=device), path)
+    found = evaluate_bundle(load(run, device=device), path, legend=legend, ignore=ignore)
     if as_json:
         typer.echo(json.dumps(found))
         return

@@ -5,11 +5,14 @@ import json
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from netwright.core.errors import EXIT_USER, NetwrightError
+
+if TYPE_CHECKING:
+    from netwright.bundle.predictor import Predictor
 
 
 class Masks(StrEnum):
@@ -34,6 +37,13 @@ def predict(
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="With -o: probabilities of each pixel too, as NPY.")
     ] = False,
+    instances: Annotated[
+        bool,
+        typer.Option("--instances", help="With -o: things too, numbered from 1, where there is one class of them."),
+    ] = False,
+    split_touching: Annotated[
+        bool, typer.Option("--split-touching", help="Cut things that touch before they are counted; an extra.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, and nothing else.")] = False,
     top: Annotated[int, typer.Option(min=1, help="How many classes to name.")] = 5,
@@ -45,10 +55,10 @@ def predict(
     """
     from netwright.bundle.masks import MaskPredictor
     from netwright.bundle.predictor import load
-    from netwright.data.files import pictures_in
 
     predictor = load(run, device=device)
-    given = {"--masks": masks, "--overlay": overlay, "--probabilities": probabilities or None}
+    given = {"--masks": masks, "--overlay": overlay}
+    given |= {"--probabilities": probabilities or None, "--instances": instances or None}
     idle = [flag for flag, value in given.items() if value is not None and output is None]
     if isinstance(predictor, MaskPredictor):
         if idle:
@@ -57,11 +67,20 @@ def predict(
 
         kind = "ids" if masks is None else masks.value
         wanted: dict[str, Any] = {"kind": kind, "overlays": overlay is not False, "probabilities": probabilities}
+        wanted |= {"instances": instances, "split": split_touching}
         return predict_masks(predictor, files, output, wanted, as_json=as_json, as_csv=as_csv)
+    idle += ["--split-touching"] * split_touching
     if idle or output is not None:
         flag = "-o" if output is not None else idle[0]
         problem = f"{flag} is for masks, and {run} gives each picture one class"
         raise NetwrightError(problem, f"leave out {flag}; --json and --csv print what it says")
+    return _predict_classes(predictor, files, top, as_json=as_json, as_csv=as_csv)
+
+
+def _predict_classes(predictor: "Predictor", files: list[Path], top: int, *, as_json: bool, as_csv: bool) -> int:
+    """Print a class for each picture; the exit code."""
+    from netwright.data.files import pictures_in
+
     predictions: list[Any] = []
     unreadable: list[dict[str, str]] = []
     for file in pictures_in(files):

@@ -9,7 +9,9 @@ BACKGROUND, INTERIOR, BORDER = range(3)
 WIDTH = 1
 
 
-def bordered(instances: NDArray[Any], *, width: int = WIDTH) -> NDArray[np.uint8]:
+def bordered(
+    instances: NDArray[Any], *, width: int = WIDTH, ignored: NDArray[np.bool_] | None = None
+) -> NDArray[np.uint8]:
     """Background, interior and border of numbered things (Caicedo et al. 2019, https://doi.org/10.1002/cyto.a.23863).
 
     A pixel of an instance is border where another number, of another instance or of the background, lies within
@@ -21,11 +23,16 @@ def bordered(instances: NDArray[Any], *, width: int = WIDTH) -> NDArray[np.uint8
     Args:
         instances: whole numbers, H W; 0 is background.
         width: of the border inside each instance, in pixels.
+        ignored: pixels of which nobody knows what they are: they make no border beside them, and their own class
+            means nothing. H W.
 
     Returns:
         0 background, 1 interior, 2 border; uint8, H W.
     """
     lowest = highest = instances
+    if ignored is not None:  # the highest of all is never the lowest of a neighbourhood, nor 0 its highest
+        lowest = np.where(ignored, instances.max(initial=0), instances)
+        highest = np.where(ignored, 0, instances)
     for _ in range(width):
         lowest, highest = _spread(lowest, np.minimum), _spread(highest, np.maximum)
     found = (instances > 0).view(np.uint8)

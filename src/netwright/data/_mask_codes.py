@@ -74,7 +74,7 @@ class Colours:
     Attributes:
         colours: that stand for a class, uint8 K 3.
         numbers: the class number of each, uint8 K.
-        nearest: whether a pixel takes the nearest colour, for formats that change colours; else it must be one.
+        nearest: whether pixels take the nearest colour in files whose format changes colours; else each must be one.
     """
 
     colours: NDArray[np.uint8]
@@ -84,7 +84,7 @@ class Colours:
     def __call__(self, mask: Raw, name: str) -> Ids:
         """See `Code`."""
         values = coloured(mask, name)
-        if self.nearest:
+        if self.nearest and mask.lossy:
             return self.numbers[self._nearest(values.reshape(-1, 3)).reshape(values.shape[:2])]
         keys = packed(values)
         found = np.take(self._table, keys)
@@ -117,26 +117,34 @@ class Layered:
     """Masks with one layer for each class.
 
     Attributes:
-        layers: how many.
-        table: what each stored value stands for: 0, 1 or IGNORED; uint8 65536.
+        tables: what each stored value of a layer stands for: 0, 1 or IGNORED; uint8 K 65536.
         last: whether layers are the last axis of the array.
         exclusive: whether each pixel is in exactly one layer, so that layers are class numbers.
+        places: the class number of each layer, where these are not all classes or in another order.
+        classes: how many there are then.
     """
 
-    layers: int
-    table: Ids
+    tables: Ids
     last: bool = False
     exclusive: bool = False
+    places: tuple[int, ...] = ()
+    classes: int = 0
 
     def __call__(self, mask: Raw, name: str) -> Ids:
         """See `Code`."""
-        values = stacked(mask, last=self.last)
-        if values is None or len(values) != self.layers:
+        values, layers = stacked(mask, last=self.last), len(self.tables)
+        if values is None and layers == 1 and mask.kind == "grey":
+            values = mask.values[None]  # an array with one layer is read as one of numbers
+        if values is None or len(values) != layers:
             has = "no layers" if values is None else f"{len(values)} layers"
-            raise NetwrightError(f"{name} has {has}, other masks have {self.layers}", "give every mask the same layers")
-        found = np.take(self.table, values)
+            raise NetwrightError(f"{name} has {has}, other masks have {layers}", "give every mask the same layers")
+        found = np.stack([np.take(table, layer) for table, layer in zip(self.tables, values, strict=True)])
         if (found == UNEXPECTED).any():
-            _refuse_number(name, int(values[found == UNEXPECTED][0]), self.table)
+            at = int(np.flatnonzero((found == UNEXPECTED).any((1, 2)))[0])
+            _refuse_number(f"layer {at + 1} of {name}", int(values[at][found[at] == UNEXPECTED][0]), self.tables[at])
+        if self.places:
+            own, found = found, np.zeros((self.classes, *found.shape[1:]), np.uint8)
+            found[list(self.places)] = own
         if not self.exclusive:
             return found
         if (found.sum(0) != 1).any():
@@ -161,10 +169,17 @@ class Things:
     def __call__(self, mask: Raw, name: str) -> Ids:
         """See `Code`."""
         values = plain(mask, name)
-        found = bordered(values, width=self.width)
-        if self.ignore is not None:
-            found[values == self.ignore] = IGNORED
+        if self.ignore is None:
+            return bordered(values, width=self.width)
+        ignored = values == self.ignore
+        found = bordered(np.where(ignored, 0, values), width=self.width, ignored=ignored)
+        found[ignored] = IGNORED
         return found
+
+    def numbers(self, mask: Raw, name: str) -> NDArray[np.int32]:
+        """The number of each pixel's instance, 0 for none and where it is ignored. H W."""
+        values = plain(mask, name).astype(np.int32)
+        return values if self.ignore is None else np.where(values == self.ignore, 0, values)
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,8 +196,9 @@ class Bordered:
     def __call__(self, mask: Raw, name: str) -> Ids:
         """See `Code`."""
         plain_ = self.code(mask, name)
-        found = bordered(plain_, width=self.width)
-        found[plain_ == IGNORED] = IGNORED
+        ignored = plain_ == IGNORED
+        found = bordered(np.where(ignored, 0, plain_), width=self.width, ignored=ignored)
+        found[ignored] = IGNORED
         return found
 
 

@@ -29,13 +29,14 @@ def of_colours(blobs: Blobs, seen: Seen, legend: Legend | None, ignore: int | No
     """
     if legend is not None and legend.coloured:
         return _by_legend(blobs, seen, legend)
-    file, keys = blobs.names[seen.places[0]], seen.all_keys
+    file, keys = blobs.names[seen.busiest[1]], seen.all_keys
     if legend is not None and not (set(keys) <= {BLACK, WHITE} and len(legend.classes) == 2):
         problem = f"masks have colours (as {file}), and {legend.source} says none"
         raise NetwrightError(problem, "write red, green and blue of each class into it, as `road,128,64,128`")
     if seen.lossy:
         problem = (
-            f"{seen.lossy} of {len(seen.places)} masks are coloured JPEG or the like (as {file}), which blurs colours"
+            f"{len(seen.lossy)} of {len(seen.places)} masks are coloured JPEG or the like "
+            f"(as {blobs.names[seen.lossy[0]]}), which blurs colours"
         )
         fix = "save masks as PNG, or give a legend (legend=FILE, lines as `road,128,64,128`): the nearest is then taken"
         raise NetwrightError(problem, fix)
@@ -80,13 +81,13 @@ def _by_legend(blobs: Blobs, seen: Seen, legend: Legend) -> Meaning:
     colours = np.array([entry.colour for entry in legend.entries], np.uint8)
     place = {entry.name: at for at, entry in enumerate(legend.classes)}
     numbers = np.array([IGNORED if entry.void else place[entry.name] for entry in legend.entries], np.uint8)
-    code = Colours(colours, numbers, nearest=bool(seen.lossy))
+    code = Colours(colours, numbers, nearest=True)
     notes = _palettes(seen)
     if seen.lossy:
         notes.append(
-            f"{seen.lossy} of {len(seen.places)} masks are JPEG or the like: each pixel takes the nearest colour"
+            f"{len(seen.lossy)} of {len(seen.places)} masks are JPEG or the like: their pixels take the nearest colour"
         )
-    elif not set(seen.all_keys) <= set(packed(colours).tolist()):
+    if not set(seen.all_keys) <= set(packed(colours).tolist()):
         refuse_first(blobs, seen, code)
     names = tuple(place)
     void = [entry.name for entry in legend.entries if entry.void]

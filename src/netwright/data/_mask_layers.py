@@ -1,5 +1,7 @@
 """Masks with a layer for each class, in which a pixel may be of several."""
 
+from collections import Counter
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,11 +21,11 @@ def of_layers(blobs: Blobs, seen: Seen, legend: Legend | None, ignore: int | Non
     Raises:
         NetwrightError: layers of different numbers, or with more values than 0, 1 and an ignored one.
     """
-    table = _layer_table(blobs, seen, ignore)
     last = seen.last
     layers = seen.shapes[0][-1 if last else 0]
+    tables = np.stack([_layer_table(blobs, seen, layer, ignore) for layer in range(layers)])
     exclusive = seen.covered == (1, 1) and layers > 1 and ignore is None
-    code = Layered(layers, table, last, exclusive)
+    code = Layered(tables, last, exclusive)
     if len({shape[-1 if last else 0] for shape in seen.shapes}) > 1 or len(seen.places) != seen.kinds["stack"]:
         refuse_first(blobs, seen, code)
     names = _layer_names(seen, legend, layers)
@@ -43,13 +45,18 @@ def of_layers(blobs: Blobs, seen: Seen, legend: Legend | None, ignore: int | Non
     return Meaning(code, names, told, colours, background=False, several=True, notes=tuple(notes))
 
 
-def _layer_table(blobs: Blobs, seen: Seen, ignore: int | None) -> NDArray[np.uint8]:
-    present = [number for number in seen.present if number not in (0, ignore)]
-    if ignore is None and 1 in present and WHITE in present:
+def _layer_table(blobs: Blobs, seen: Seen, layer: int, ignore: int | None) -> NDArray[np.uint8]:
+    """What the values of one layer stand for: 255 is ignored only where most masks that have it also have 1 there."""
+    held = seen.held.get((-1 if seen.last else 0, layer), Counter[frozenset[int]]())
+    present = sorted(frozenset[int]().union(*held) - {0, ignore})
+    white = sum(count for values, count in held.items() if WHITE in values)
+    beside = sum(count for values, count in held.items() if WHITE in values and len(values - {0, WHITE, ignore}))
+    if ignore is None and present == [1, WHITE] and 2 * beside > white:
         ignore = WHITE
         present.remove(WHITE)
     if len(present) > 1:
-        problem = f"layers hold {listed(map(str, present), 8)} besides 0 (as {blobs.names[seen.places[0]]})"
+        file = blobs.names[seen.busiest[1]]
+        problem = f"layer {layer + 1} of the masks holds {listed(map(str, present), 8)} besides 0 (as {file})"
         raise NetwrightError(problem, "write each layer with 0 and 1; ignored pixels with the value given as ignore=")
     meaning = {0: 0} | dict.fromkeys(present or [1, WHITE], 1)
     return table_of(meaning | ({ignore: IGNORED} if ignore is not None else {}))

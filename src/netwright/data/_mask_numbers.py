@@ -1,6 +1,7 @@
 """Masks of numbers: class numbers, black and white, or black and white with greys between."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,43 +9,61 @@ from numpy.typing import NDArray
 from netwright.core.errors import NetwrightError, listed
 from netwright.data._mask_codes import CUT, IGNORED, Cut, Numbers, Things, table_of
 from netwright.data._mask_meaning import THING, Meaning, legend_colours, refuse_first
-from netwright.data._mask_sample import Seen, numbered_things
-from netwright.data.legend import MOST, Legend
+from netwright.data._mask_sample import DARK, LIGHT, Likeness, Seen, flat_between, numbered_things
+from netwright.data.legend import MOST, Entry, Legend
 from netwright.data.listing import Blobs
 
 WHITE = 255
-MANY = 64  # different numbers: more may be those of instances
-DARK, LIGHT = 31, 224  # greys up to here and from here on are black and white, blurred
-MOST_BETWEEN = 0.1
+MANY = 64  # different numbers in each mask: more are those of a photograph
+MOST_BETWEEN, MOST_FLAT = 0.1, 0.1
+STEPS = 16  # of greys that are classes; finer ones are those of a photograph
 
 
-def of_numbers(blobs: Blobs, seen: Seen, legend: Legend | None, ignore: int | None) -> Meaning:
+def of_numbers(blobs: Blobs, seen: Seen, legend: Legend | None, ignore: int | None, kind: str = "auto") -> Meaning:
     """What masks of numbers mean; see `of_masks`.
+
+    Args:
+        blobs: the masks.
+        seen: what is in them.
+        legend: names of classes.
+        ignore: the number that the user ignores.
+        kind: "semantic" where numbers are classes, not instances; "border" where instances are wanted.
 
     Raises:
         NetwrightError: more numbers than classes, or such as no legend has, or blurred ones.
     """
     present = [number for number in seen.present if number != ignore]
-    if legend is not None and not (seen.lossy or _blurred(seen)):
-        return _by_legend(blobs, seen, present, legend, ignore)
     if seen.lossy or _blurred(seen):
-        return _cut(blobs, seen, legend)
-    if _may_be_things(seen, present) and numbered_things(blobs, seen):
-        note = "masks count from 1 in each picture, one connected piece a number: these are instances, not classes"
-        classes = ("background", THING)
-        return Meaning(Things(ignore), classes, f"numbered instances: {listed(classes)}", notes=(note,))
+        _refuse_jpeg(blobs, seen, ignore)
+        return _cut(blobs, seen, legend, ignore)
+    if legend is not None:
+        return _by_legend(blobs, seen, present, legend, ignore)
     if (len(present) < 3 and 0 in present) or len(present) == 1:
         return _binary(seen, present, ignore)
-    return _counted(blobs, seen, present, ignore)
+    void = WHITE if ignore is None and WHITE in present and WHITE - 1 not in present else ignore
+    likeness: Likeness = "classes" if kind == "semantic" else numbered_things(blobs, seen, void)
+    if likeness == "things" or (likeness == "perhaps" and kind == "border"):
+        return _things(void)
+    found = _counted(blobs, seen, present, ignore)
+    if likeness == "classes":
+        return found
+    note = "masks count from 1, one piece a number: if these are instances, put them into a folder instances/"
+    return replace(found, notes=(*found.notes, f"{note}; masks=semantic says that they are classes"))
 
 
-def _may_be_things(seen: Seen, present: Sequence[int]) -> bool:
-    """Numbers of 16 bits, or so many, or such with gaps as no classes have."""
-    gaps = bool(present) and max(present) + 1 > 2 * len(present)
-    return len(present) > 3 and (seen.deep or len(present) > MANY or (gaps and len(present) > 16))
+def _things(ignore: int | None) -> Meaning:
+    note = "masks count from 1 in each picture, one connected piece a number: these are instances, not classes"
+    told = f"numbered instances: {listed(('background', THING))}"
+    return Meaning(
+        Things(ignore), ("background", THING), told, notes=(f"{note} (masks=semantic takes them as classes)",)
+    )
 
 
 def _by_legend(blobs: Blobs, seen: Seen, present: Sequence[int], legend: Legend, ignore: int | None) -> Meaning:
+    needed = legend.numbered and (0 in present or len(legend.classes) < 2)
+    added = needed and 0 not in legend.numbers and not legend.background
+    if added:
+        legend = Legend(legend.source, (Entry("background", 0), *legend.entries))
     classes = legend.classes
     place = {entry.name: at for at, entry in enumerate(classes)}
     meaning = {
@@ -64,12 +83,15 @@ def _by_legend(blobs: Blobs, seen: Seen, present: Sequence[int], legend: Legend,
         name for name in names if not any(seen.numbers[number] for number in meaning if meaning[number] == place[name])
     ]
     notes = [f"in no mask looked at: {listed(absent, 8)}"] if absent else []
+    notes += ["the legend has no number 0: it is background"] if added else []
+    if legend.coloured and not legend.numbered:
+        notes.append(f"the legend has no numbers: its rows are counted from 0, which is {legend.entries[0].name}")
     return Meaning(
         code,
         names,
         f"{told}: {listed(names, 8)}{_ignored(seen, meaning)}",
         legend_colours(legend),
-        legend.background or (len(names) == 2 and meaning.get(0) == 0),
+        legend.background,
         notes=tuple(notes),
     )
 
@@ -96,6 +118,7 @@ def _binary(seen: Seen, present: Sequence[int], ignore: int | None) -> Meaning:
 def _counted(blobs: Blobs, seen: Seen, present: list[int], ignore: int | None) -> Meaning:
     """Class numbers without names: from 0 on, or just those that occur where they leave wide gaps."""
     if ignore is None and WHITE in present and not _even(present):
+        _refuse_mixed(blobs, seen)
         present = [number for number in present if number != WHITE]
         ignore = WHITE
     if present == [0, 1] or len(present) < 2:
@@ -105,10 +128,10 @@ def _counted(blobs: Blobs, seen: Seen, present: list[int], ignore: int | None) -
     if len(numbers) > MOST:
         problem = f"masks hold {len(numbers):,} different numbers, more than {MOST} classes"
         fix = "if they number instances, put them into a folder instances/; else merge classes, or give a legend"
-        raise NetwrightError(f"{problem} (as {blobs.names[seen.places[0]]})", fix)
+        raise NetwrightError(f"{problem} (as {blobs.names[seen.busiest[1]]})", fix)
     if seen.different > MANY * len(seen.places):
         each = round(seen.different / len(seen.places))
-        problem = f"each mask holds about {each} different numbers (as {blobs.names[seen.places[0]]})"
+        problem = f"each mask holds about {each} different numbers (as {blobs.names[seen.busiest[1]]})"
         fix = f"give masks, not pictures; if there are {len(numbers)} classes, give a legend of them (legend=FILE)"
         raise NetwrightError(f"{problem}: they look like photographs", fix)
     meaning = {number: place for place, number in enumerate(numbers)} | (
@@ -126,10 +149,30 @@ def _counted(blobs: Blobs, seen: Seen, present: list[int], ignore: int | None) -
     return Meaning(Numbers(table_of(meaning)), names, told, colours, numbers[0] == 0, notes=tuple(notes))
 
 
+def _refuse_mixed(blobs: Blobs, seen: Seen) -> None:
+    """255 is ignored where most masks that have it have classes beside it; else it is itself the foreground.
+
+    Raises:
+        NetwrightError: then a mask with another number is the odd one, or where more have others, one with 255.
+    """
+    lone = seen.white - seen.beside
+    if seen.beside > lone:
+        return
+    if lone >= seen.plain:
+        place, number = seen.odd
+        problem = f"{blobs.names[place]} has the value {number}, which is no class: most masks hold 0 and 255"
+        fix = "correct it; or give ignore=255 if that marks ignored pixels, or a legend (legend=FILE)"
+    else:
+        others = blobs.names[seen.odd[0]]
+        problem = f"{blobs.names[seen.lone]} holds 0 and 255 alone, most masks other numbers (as {others})"
+        fix = "save its foreground with the others' number; if 255 marks ignored pixels, give ignore=255"
+    raise NetwrightError(problem, fix)
+
+
 def _even(present: Sequence[int]) -> bool:
     """Whether numbers are greys that divide 0 to 255 into equal steps, as 0, 85, 170, 255."""
     steps = len(present) - 1
-    return steps > 1 and all(abs(number - WHITE * at / steps) < 1 for at, number in enumerate(present))
+    return 1 < steps <= STEPS and all(abs(number - WHITE * at / steps) < 1 for at, number in enumerate(present))
 
 
 def _span(numbers: Sequence[int]) -> str:
@@ -157,22 +200,41 @@ def _between(seen: Seen) -> float:
 
 
 def _blurred(seen: Seen) -> bool:
-    """Whether numbers look like black and white that were compressed, resized or smoothed."""
-    near_dark, near_light = seen.numbers[1 : DARK + 1].any(), seen.numbers[LIGHT:WHITE].any()
-    ends = bool(seen.numbers[0] and seen.numbers[LIGHT : WHITE + 1].any())
-    return bool(near_dark and near_light and ends) and len(seen.present) > 8 and _between(seen) <= MOST_BETWEEN
+    """Whether numbers look like black and white that were compressed, resized or smoothed, in most masks."""
+    sure = seen.sure
+    near_dark, near_light = sure[1 : DARK + 1].any(), sure[LIGHT:WHITE].any()
+    ends = bool(sure[0] and sure[LIGHT : WHITE + 1].any())
+    soft = len(seen.known) > 8 and 2 * seen.soft > seen.filled
+    return bool(near_dark and near_light and ends) and soft and _between(seen) <= MOST_BETWEEN
 
 
-def _cut(blobs: Blobs, seen: Seen, legend: Legend | None) -> Meaning:
+def _refuse_jpeg(blobs: Blobs, seen: Seen, ignore: int | None) -> None:
+    """Among masks of numbers a JPEG has lost its own.
+
+    Raises:
+        NetwrightError: it names the JPEG.
+    """
+    known = set(seen.known) - {0, ignore}
+    if not seen.lossy or _blurred(seen) or known <= {WHITE}:
+        return
+    problem = f"{blobs.names[seen.lossy[0]]} is JPEG or the like, among masks of the numbers"
+    fix = "save it as PNG, which keeps each number, or leave it out"
+    raise NetwrightError(f"{problem} {listed(map(str, sorted(known)), 8)}, which do not survive that", fix)
+
+
+def _cut(blobs: Blobs, seen: Seen, legend: Legend | None, ignore: int | None) -> Meaning:
     highest, share = max(seen.present), _between(seen)
-    what = (
-        f"{seen.lossy} of {len(seen.places)} masks are JPEG or the like" if seen.lossy else "masks have blurred edges"
-    )
+    jpeg = f"{len(seen.lossy)} of {len(seen.places)} masks are JPEG or the like"
+    what = jpeg if seen.lossy else "masks have blurred edges"
     two = legend is None or len(legend.classes) == 2
-    if (0 < highest < CUT) or share > 0.5 or not two:
-        problem = f"{what} (as {blobs.names[seen.places[0]]}), and numbers from 0 to {highest} do not survive that"
+    places = seen.lossy or seen.places
+    flat = bool(share) and flat_between(blobs, places, DARK + 1, LIGHT - 1) > MOST_FLAT
+    if (0 < highest < CUT) or share > 0.5 or flat or not two:
+        problem = f"{what} (as {blobs.names[places[0]]}), and numbers from 0 to {highest} do not survive that"
         raise NetwrightError(problem, "save masks as PNG, which keeps each number; or give a legend with colours")
     names = tuple(entry.name for entry in legend.classes) if legend else ("background", THING)
     told = f"grey values cut at {CUT}: below is {names[0]}, the rest is {names[1]}"
     note = f"{what}: greys are cut at {CUT}; {share:.2%} of pixels lie between {DARK + 1} and {LIGHT - 1}"
-    return Meaning(Cut(), names, told, legend_colours(legend) if legend else None, notes=(note,))
+    notes = (note,) if ignore is None else (note, f"ignore={ignore} is not used: after blurring no number is exact")
+    colours = legend_colours(legend) if legend else None
+    return Meaning(Cut(), names, told, colours, legend is None or legend.background, notes=notes)

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass, replace
 from io import BytesIO
-from typing import Any, Literal
-from zipfile import BadZipFile
+from math import prod
+from typing import IO, Any, Literal
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -132,9 +133,10 @@ def _stacked(pages: list[NDArray[Any]], name: str) -> Raw:
 
 def _of_numpy(blob: bytes, name: str) -> Raw:
     try:
+        _check_lengths(blob)
         found = np.load(BytesIO(blob), allow_pickle=False)
         arrays = {key: found[key] for key in found.files} if hasattr(found, "files") else {"": found}
-    except (ValueError, OSError, EOFError, KeyError, BadZipFile) as error:
+    except (ValueError, OSError, EOFError, KeyError, RuntimeError, BadZipFile) as error:
         reason = "it holds Python objects" if "pickle" in str(error) else str(error).split("\n")[0]
         raise UnreadableImage(name, f"no array that can be read ({reason})") from None
     if not arrays:
@@ -148,6 +150,30 @@ def _of_numpy(blob: bytes, name: str) -> Raw:
     return Raw("stack", _numbers(np.stack(list(arrays.values())), name), layers=tuple(arrays))
 
 
+def _check_lengths(blob: bytes) -> None:
+    """An array's shape is compared with what is there before memory is taken for it.
+
+    Raises:
+        ValueError: the file is shorter than its header says, or has none.
+    """
+    if not blob.startswith(b"PK"):
+        _check_length(BytesIO(blob), len(blob))
+        return
+    with ZipFile(BytesIO(blob)) as archive:
+        for member in archive.infolist():
+            with archive.open(member) as file:
+                _check_length(file, member.file_size)
+
+
+def _check_length(file: IO[bytes], length: int) -> None:
+    version = np.lib.format.read_magic(file)
+    reads = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = reads(file)
+    wanted, has = prod(shape) * dtype.itemsize, length - file.tell()
+    if min(shape, default=0) < 0 or (wanted > has and not dtype.hasobject):
+        raise ValueError(f"its header says {'×'.join(map(str, shape))} of {dtype}, and {has:,} bytes follow")
+
+
 def _of_array(array: NDArray[Any], name: str) -> Raw:
     values = _numbers(array, name)
     if values.ndim == 3 and values.shape[0] == 1:
@@ -155,7 +181,7 @@ def _of_array(array: NDArray[Any], name: str) -> Raw:
     if values.ndim not in (2, 3) or not values.size:
         problem = f"{name} has the shape {' '.join(map(str, array.shape)) or '()'}"
         raise NetwrightError(problem, "a mask is H W of class numbers, or K H W of layers of 0 and 1")
-    deep = array.dtype.itemsize > 1
+    deep = values.dtype.itemsize > 1
     return Raw("grey", values, deep=deep) if values.ndim == 2 else Raw("stack", values)
 
 

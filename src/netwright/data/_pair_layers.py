@@ -1,7 +1,8 @@
 """Several masks for one picture, one file for each class: pixels may be of several classes."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,12 @@ from numpy.typing import NDArray
 from netwright.core.errors import NetwrightError
 from netwright.data._mask_codes import plain
 from netwright.data._mask_raw import raw
-from netwright.data._pair_stems import NO_MASK, NO_PICTURE, TWO_MASKS, matched
+from netwright.data._pair_stems import NO_MASK, NO_PICTURE, TWO_MASKS, Matched, matched
 from netwright.data.decode import read
 from netwright.data.listing import Pairing, Stamp
 
 MOST_ENDS, LEAST_FILES = 32, 1.5
+HALF, WHITE = 128, 255  # of files whose format changes values: around a thing there are small ones
 _AT_SIZE = "save them at the picture's size"
 
 
@@ -37,7 +39,7 @@ class Layers:
             NetwrightError: the files have different sizes.
         """
         files = self.files[place]
-        found = {kind: plain(raw(read(self.root / name), name), name) for kind, name in files.items()}
+        found = {kind: _clean(self.root, name) for kind, name in files.items()}
         shapes = {layer.shape for layer in found.values()}
         if len(shapes) > 1:
             sizes = ", ".join(f"{files[kind]} {_size(layer)}" for kind, layer in found.items())
@@ -46,8 +48,8 @@ class Layers:
         return np.stack([found.get(kind, empty) for kind in self.classes])
 
     def stamp(self, place: int) -> Stamp:
-        """Sizes and times of all files."""
-        return _stamp(self.root, self.files[place].values())
+        """A hash of names, sizes and times of all files; and the latest time."""
+        return _stamp(self.root, self.files[place])
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +70,7 @@ class Pieces:
         """
         found = None
         for number, name in enumerate(self.files[place], 1):
-            piece = plain(raw(read(self.root / name), name), name) > 0
+            piece = _clean(self.root, name) > 0
             found = np.zeros(piece.shape, np.uint16) if found is None else found
             if piece.shape != found.shape:
                 sizes = f"{name} {_size(piece)}, others {_size(found)}"
@@ -77,17 +79,27 @@ class Pieces:
         return np.zeros((1, 1), np.uint16) if found is None else found
 
     def stamp(self, place: int) -> Stamp:
-        """Sizes and times of all files."""
-        return _stamp(self.root, self.files[place])
+        """A hash of names, sizes and times of all files; and the latest time."""
+        return _stamp(self.root, dict(enumerate(self.files[place])))
+
+
+def _clean(root: Path, name: str) -> NDArray[Any]:
+    """The numbers of a file, H W; where its format changes values, 0 and 255 by whichever is nearer."""
+    found = raw(read(root / name), name)
+    values = plain(found, name)
+    return np.where(values >= HALF, WHITE, 0).astype(np.uint8) if found.lossy else values
 
 
 def _size(values: NDArray[Any]) -> str:
     return f"{values.shape[1]}×{values.shape[0]}"
 
 
-def _stamp(root: Path, names: Iterable[str]) -> Stamp:
-    stats = [(root / name).stat() for name in names]
-    return sum(stat.st_size for stat in stats), sum(stat.st_mtime_ns for stat in stats)
+def _stamp(root: Path, files: Mapping[Any, str]) -> Stamp:
+    """In place of the size a number of 63 bits that changes when any file does."""
+    stats = {kind: (root / name).stat() for kind, name in files.items()}
+    parts = [(str(kind), files[kind], stat.st_size, stat.st_mtime_ns) for kind, stat in stats.items()]
+    digest = sha256(repr(parts).encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(digest[:8], "little") >> 1, max((stat.st_mtime_ns for stat in stats.values()), default=0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +109,18 @@ class LayersFound:
     files: dict[str, dict[str, str]]
     faults: tuple[Pairing, ...]
     how: str
+
+
+def by_group(pictures: Sequence[str], masks: Sequence[str], key: Callable[[str], str]) -> Matched | None:
+    """`masks/anna/1.png` and `masks/ben/2.png` for `images/1.png` and `images/2.png`, each picture in one folder only;
+    None if there is but one folder, or a picture has masks in several."""
+    tops = {key(mask).partition("/")[0] for mask in masks if "/" in key(mask)}
+    if len(tops) < 2 or any("/" in key(picture) for picture in pictures):
+        return None
+    own = set(masks)
+    found = matched(pictures, masks, lambda name: key(name).rpartition("/")[2] if name in own else key(name))
+    several = any(fault.kind == TWO_MASKS for fault in found.faults)
+    return None if several or 2 * len(found.pairs) < len(pictures) else found
 
 
 def by_folder(pictures: Sequence[str], masks: Sequence[str], key: Callable[[str], str]) -> LayersFound | None:

@@ -1,18 +1,16 @@
 """Which mask belongs to which picture: by their paths without extension, and what does not pair."""
 
-import os
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from netwright.data._pair_folders import ENDINGS
-from netwright.data.folder import IGNORED
+from netwright.data._pair_folders import ENDINGS, files_below
 from netwright.data.listing import Pairing
 
 NO_MASK, NO_PICTURE, TWO_MASKS, TWO_PICTURES = "no mask", "no picture", "two masks", "two pictures"
-NO_INSTANCES = "no instances"
+NO_INSTANCES, NO_FILE = "no instances", "no file"
 ENDS = ("_mask", "_masks", "_label", "_labels", "_gt", "_seg", "_segmentation", "_instances", "_instance", "_L")
 PICTURE_ENDS = ("_image", "_img", "_0000")
 _END = re.compile(
@@ -37,7 +35,8 @@ class Matched:
 
 
 def matched(pictures: Sequence[str], masks: Sequence[str], key: Callable[[str], str]) -> Matched:
-    """Pairs by equal keys: as they are, then without regard to case, then without usual endings of masks' names.
+    """Pairs by equal keys: as they are, then without regard to case, then with the picture's extension in the mask's
+    name (`1.jpg.png` for `1.jpg`), then without usual endings of masks' names.
 
     Args:
         pictures: names of files.
@@ -46,11 +45,12 @@ def matched(pictures: Sequence[str], masks: Sequence[str], key: Callable[[str], 
     """
     found, ends = dict[str, list[str]](), set[str]()
     left = list(masks)
-    ways = ((_exact, _exact), (str.casefold, str.casefold), (_picture_core, _core))
+    ways = ((_exact, _exact), (str.casefold, str.casefold), (_named, str.casefold), (_picture_core, _core))
     for of_picture, of_mask in ways:
         by_key = dict[str, list[str]]()
         for picture in pictures:
-            by_key.setdefault(of_picture(key(picture)), []).append(picture)
+            full = key(picture) + Path(picture).suffix if of_picture is _named else key(picture)
+            by_key.setdefault(of_picture(full), []).append(picture)
         still = list[str]()
         for mask in left:
             mine = by_key.get(of_mask(key(mask)))
@@ -92,6 +92,11 @@ def _exact(key: str) -> str:
     return key
 
 
+def _named(key: str) -> str:
+    """With the extension."""
+    return key.casefold()
+
+
 def _core(key: str) -> str:
     return _PICTURE_END.sub("", _END.sub("", key)).casefold()
 
@@ -113,17 +118,9 @@ def key_below(folder: str) -> Callable[[str], str]:
 def files_under(root: Path, folder: Path, endings: tuple[str, ...] = ENDINGS) -> tuple[list[str], int]:
     """Names relative to the root of the files with such an extension at any depth, sorted; and how many others."""
     names, others = list[str](), 0
-    for above, folders, files in os.walk(folder, followlinks=False):
-        folders[:] = [name for name in folders if not _hidden(name)]
-        for name in files:
-            if _hidden(name):
-                continue
-            if Path(name).suffix.lower() in endings:
-                names.append(Path(above, name).relative_to(root).as_posix())
-            else:
-                others += 1
+    for path in files_below(folder):
+        if path.suffix.lower() in endings:
+            names.append(path.relative_to(root).as_posix())
+        else:
+            others += 1
     return sorted(names), others
-
-
-def _hidden(name: str) -> bool:
-    return name.startswith(".") or name in IGNORED

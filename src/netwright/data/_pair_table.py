@@ -3,12 +3,14 @@
 import csv
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from netwright.core.errors import NetwrightError, listed, unknown
 from netwright.data import folder
 from netwright.data._rows import (
+    ENDINGS,
     LABELS,
     PATHS,
     SIDES,
@@ -22,7 +24,7 @@ from netwright.data._rows import (
 from netwright.data.assign import SPLITS
 from netwright.data.extras import optional
 from netwright.data.listing import NOBODY
-from netwright.data.table import existing, is_table, relative_name, table_in
+from netwright.data.table import METADATA, existing, is_table, relative_name, table_in
 
 MASKS = (
     "mask", "masks", "mask_path", "mask_file", "mask_name", "segmentation", "seg", "segmentation_path",
@@ -30,6 +32,7 @@ MASKS = (
 )  # fmt: skip
 INSTANCES = ("instances", "instance", "instance_mask", "instances_path", "instance_path")
 HEADER = "path,mask or path,mask,split"
+_LOOKED_AT = 20  # rows: whether any of them names a file tells what the table is about
 
 
 class Columns(NamedTuple):
@@ -62,6 +65,52 @@ def pair_table(path: Path) -> Path | None:
         if names & set(PATHS) and names & {*MASKS, *INSTANCES} and not names & set(LABELS):
             return table
     return None
+
+
+class Beside(NamedTuple):
+    """The tables in a folder that has pictures and masks in folders of their own.
+
+    Attributes:
+        pairs: one that names pictures and their masks, which goes before the folders' names.
+        labels: one that names pictures and their labels: then the pictures are to be classified.
+        notes: of the tables that are not used.
+    """
+
+    pairs: Path | None
+    labels: Path | None
+    notes: tuple[str, ...]
+
+
+def beside(root: Path) -> Beside:
+    """The tables in a folder whose rows name pictures in it, metadata before others."""
+    kinds: dict[str, list[Path]] = {"pairs": [], "labels": [], "": []}
+    entries = (entry for entry in root.iterdir() if entry.suffix.lower() in ENDINGS and entry.name[0] != ".")
+    for entry in sorted(entries, key=lambda entry: (entry.stem != METADATA, entry.name)):
+        with suppress(NetwrightError, OSError):
+            names = {plain_name(name) for name in _columns_of(entry)}
+            if names & set(PATHS):
+                kinds[_told_in(entry, names)].append(entry)
+    pairs, labels = (next(iter(kinds[kind]), None) for kind in ("pairs", "labels"))
+    used = pairs or labels
+    spare = sorted(each.name for found in kinds.values() for each in found if each != used)
+    why = "" if used else ": no row looked at names a picture here together with a mask or a label"
+    return Beside(pairs, labels, (f"not used: {listed(spare, 3)}{why}",) if spare else ())
+
+
+def _told_in(table: Path, names: set[str]) -> str:
+    """ "pairs" or "labels", if rows of a table with these columns name files; else ""."""
+    kind = "labels" if names & set(LABELS) else "pairs" if names & {*MASKS, *INSTANCES} else ""
+    path = next(name for name in _columns_of(table) if plain_name(name) in PATHS)
+    cells = (record.get(path) for _, record in islice(_records(table), _LOOKED_AT))
+    return kind if any(isinstance(cell, str) and is_file(table.parent / cell.strip()) for cell in cells) else ""
+
+
+def is_file(path: Path) -> bool:
+    """Whether a path is a file; a name that no disk takes is none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def rows(path: Path) -> tuple[Columns, Iterator[Row]]:

@@ -42,6 +42,7 @@ FORMATS = tuple(str(reader.format) for reader in _READERS)
 MOST_MEGAPIXELS = 50
 MOST_WITH_MASK = 400  # of pictures whose pixels are looked at one by one: nothing is resized there
 LONGEST_SIDE = 25_000
+OVER = "over the limit of {} megapixels"
 WHITE = (255, 255, 255)
 _ROWS = 256  # that are copied at once
 
@@ -286,12 +287,8 @@ def _too_large(width: int, height: int, most_megapixels: int) -> str:
     if max(width, height) > LONGEST_SIDE:
         return f"{width}×{height} px is over the limit of {LONGEST_SIDE} px a side"
     if width * height > most_megapixels * 1_000_000:
-        return f"{width}×{height} px is {_over(most_megapixels)}"
+        return f"{width}×{height} px is {OVER.format(most_megapixels)}"
     return ""
-
-
-def _over(megapixels: int) -> str:
-    return f"over the limit of {megapixels} megapixels"
 
 
 def _large(data: bytes, name: str, most_megapixels: int) -> Image.Image:
@@ -304,7 +301,7 @@ def _large(data: bytes, name: str, most_megapixels: int) -> Image.Image:
         if accepts is None or accepts(data[:16]) is True:
             with suppress(Exception):
                 return factory(BytesIO(data), "")
-    raise UnreadableImage(name, _over(most_megapixels), lasting=False)
+    raise UnreadableImage(name, OVER.format(most_megapixels), lasting=False)
 
 
 def _not_an_image(data: bytes) -> str:

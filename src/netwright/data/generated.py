@@ -12,7 +12,7 @@ from typing import Annotated
 import numpy as np
 from numpy.typing import NDArray
 
-from netwright.core.errors import unknown
+from netwright.core.errors import NetwrightError, unknown
 from netwright.core.options import Between, check
 from netwright.core.spec import Spec
 from netwright.data.assign import SPLITS
@@ -24,6 +24,7 @@ GREY = 112  # of the background
 LINE, DISK = 60, 40  # how much brighter these are
 NOISE, FINE = 28, 20  # deviation of the noise, and of the noise within a texture: its stripes make up for the rest
 STRIPE, PERIOD = 20, 4  # the stripes' height above and below the mean, and pixels from one to the next
+MOST_PIXELS = 1 << 29  # of all pictures: they are made and kept in memory, and their masks too
 ALL = ("line", "disk", "texture")
 
 Ground = NDArray[np.int64]
@@ -73,6 +74,7 @@ def listing(source: str) -> Listing:
     """
     shown, how = _wanted(source)
     counts = (how.n, max(1, how.n // 4), how.n * 5 // 4)
+    _refuse_large(how, sum(counts))
     made = [[_scene(shown, how.size, side, row) for row in range(n)] for side, n in zip(SPLITS, counts, strict=True)]
     names = [f"{side}[{row}]" for side, n in zip(SPLITS, counts, strict=True) for row in range(n)]
     pictures = [np.stack([picture for picture, _ in side]) for side in made]
@@ -81,6 +83,14 @@ def listing(source: str) -> Listing:
     found = MaskFiles(Arrays(masks, names))
     labels = np.zeros(len(names), np.int64)
     return Listing(source, "", ("background", *shown), Arrays(pictures, names), labels, sides, masks=found)
+
+
+def _refuse_large(how: Size, count: int) -> None:
+    if count * how.size**2 > MOST_PIXELS:
+        most = MOST_PIXELS * 2 // (5 * how.size**2)  # for each picture of training one and a half others are made
+        problem = f"generated(size={how.size}, n={how.n}) is {count * how.size**2 / 1e6:,.0f} megapixels"
+        fix = f"with size={how.size} give n={most} at most, or a smaller size"
+        raise NetwrightError(f"{problem} in {count:,} pictures, which are made in memory", fix)
 
 
 def _wanted(source: str) -> tuple[tuple[str, ...], Size]:

@@ -1,12 +1,13 @@
 """Which kind of data a name or a path stands for; a kind's own module is loaded when something is of it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from netwright.data.files import located
+from netwright.data.folder import titled
 from netwright.data.listing import For, Listing
 
 
@@ -40,6 +41,10 @@ def listing_of(source: str, purpose: For) -> Listing:
     """
     kind = _kind_of(source)
     listing = _module(kind.name).listing
+    if kind.name == "table" and (table := _labels_beside(located(source))):
+        note = f"classes are those of {table.name}; masks are not used: for them, take the table away"
+        found: Listing = listing(str(table), purpose)
+        return replace(found, name=titled(located(source)), notes=(*found.notes, note))
     return listing(source, purpose) if kind.by_purpose else listing(source)
 
 
@@ -55,6 +60,15 @@ def _kind_of(source: str) -> Kind:
 
 def _module(name: str) -> Any:
     return import_module(f"netwright.data.{name}")
+
+
+def _labels_beside(path: Path) -> Path | None:
+    return _module("pairs").labels_beside(path)
+
+
+def _is_table(path: Path) -> bool:
+    table = _module("table")
+    return table.is_table(path) or table.table_in(path) is not None or _labels_beside(path) is not None
 
 
 def _is_arrays(path: Path) -> bool:
@@ -95,7 +109,7 @@ KINDS = (
     Kind(
         "table",
         "A table of path, label and perhaps split, as CSV, TSV, JSON lines or Parquet: `labels.csv`.",
-        lambda _, path: _module("table").is_table(path) or _module("table").table_in(path) is not None,
+        lambda _, path: _is_table(path),
         by_purpose=True,
     ),
     Kind(

@@ -15,7 +15,7 @@ NAMES = (
     "class_dict.csv", "dataset.json",
 )  # fmt: skip
 VOID = ("void", "ignore", "ignored", "__ignore__")
-BACKGROUND = ("background", "_background_", "bg")
+BACKGROUND = ("background", "_background_", "bg", "nothing", "none", "unlabelled", "unlabeled", "other")
 MOST = 254  # classes; 255 marks ignored pixels, and 254 what nobody expects
 LINES = "`road,128,64,128` (name, red, green, blue) or `1,road` (number, name) or `1,road,128,64,128`"
 _HEX = re.compile(r"#?([0-9a-fA-F]{6})")
@@ -61,7 +61,9 @@ class Legend:
     def classes(self) -> tuple[Entry, ...]:
         """Those that are not ignored, the background first."""
         known = [entry for entry in self.entries if not entry.void]
-        return tuple(sorted(known, key=lambda entry: entry.name.casefold() not in BACKGROUND))
+        names = [entry.name.casefold() for entry in known]
+        first = next((names.index(name) for name in BACKGROUND if name in names), 0)
+        return (*known[first : first + 1], *known[:first], *known[first + 1 :])
 
     @cached_property
     def numbers(self) -> tuple[int, ...]:
@@ -129,7 +131,8 @@ def checked(source: str, rows: Sequence[tuple[str, Entry]]) -> Legend:
     Raises:
         NetwrightError: two of one name, number or colour; some with numbers and some without; none, or too many.
     """
-    if len([entry for _, entry in rows if not entry.void]) < 2:
+    known = [entry for _, entry in rows if not entry.void]
+    if len(known) < 2 and not (known and known[0].number):  # beside a class of another number there is 0, background
         raise NetwrightError(f"{source} names {len(rows)} classes; masks tell at least two apart", f"write {LINES}")
     if len(rows) > MOST:
         fix = f"write at most {MOST}: merge rare classes"

@@ -9,12 +9,12 @@ import numpy as np
 
 from netwright.core.errors import NetwrightError, listed
 from netwright.data import _pair_table
-from netwright.data._pair_folders import Place, holds_files, places_in, split_lists
-from netwright.data._pair_layers import Layers, LayersFound, Pieces, by_ending, by_folder
+from netwright.data._pair_folders import ENDINGS, Place, holds_files, places_in, refuse_loose, split_lists
+from netwright.data._pair_layers import Layers, LayersFound, Pieces, by_ending, by_folder, by_group
 from netwright.data._pair_stems import (
+    NO_FILE,
     NO_INSTANCES,
     NO_MASK,
-    NO_PICTURE,
     TWO_PICTURES,
     Matched,
     files_under,
@@ -30,10 +30,21 @@ _SHOWN = 3
 
 
 def is_pairs(path: Path) -> bool:
-    """Whether a path has pictures with masks: folders of both, or a table with a column of masks and none of labels."""
+    """Whether a path has pictures with masks: folders of both, or a table with a column of masks and none of labels.
+
+    In a folder that has both, a table that names its pictures and their labels makes these pictures to be classified.
+    """
     if path.is_dir() and holds_files(path) is not None:
-        return True
+        return labels_beside(path) is None
     return _pair_table.pair_table(path) is not None
+
+
+def labels_beside(path: Path) -> Path | None:
+    """The table of labels in a folder of pictures and masks, or None: also where a table of pairs is beside it."""
+    if not path.is_dir() or holds_files(path) is None:
+        return None
+    tables = _pair_table.beside(path)
+    return tables.labels if tables.pairs is None else None
 
 
 def listing(source: str, purpose: For = "train") -> Listing:
@@ -47,9 +58,12 @@ def listing(source: str, purpose: For = "train") -> Listing:
         NetwrightError: nothing pairs, or a row of the table cannot be used.
     """
     path = located(source)
-    table = None if path.is_dir() and holds_files(path) else _pair_table.pair_table(path)
+    tables = _pair_table.beside(path) if path.is_dir() and holds_files(path) else None
+    table = tables.pairs if tables else _pair_table.pair_table(path)
     root = path if table is None else table.parent
     found = _of_folders(root) if table is None else _of_table(table)
+    for note in tables.notes if tables else ():
+        found.note(note)
     sides = np.array(found.sides, np.int8)
     if purpose == "train" and (sides != NOBODY).all() and SPLITS.index("train") not in found.sides:
         has = listed(sorted({SPLITS[side] for side in found.sides}))
@@ -91,6 +105,7 @@ class _Found:
 
 def _of_folders(root: Path) -> _Found:
     found, places = _Found(), places_in(root)
+    refuse_loose(places)
     for place in places:
         (_gather_single if place.single else _gather)(root, place, found)
     if not found.names:
@@ -142,11 +157,17 @@ def _gather(root: Path, place: Place, found: _Found) -> None:
         found.masks.append(masks.pairs[picture] if isinstance(masks, Matched) else "")
         found.layers.append(masks.files[picture] if isinstance(masks, LayersFound) else {})
         found.instances.append(things.get(picture, ""))
-        found.sides.append(SPLITS.index(place.side) if place.side else NOBODY)
+        found.sides.append(_side(root, place, picture))
     first = masks or instances
     found.faults += first.faults if first else ()
     if masks and instances:
         found.faults += [Pairing(NO_INSTANCES, (picture,)) for picture in known if picture not in things]
+
+
+def _side(root: Path, place: Place, picture: str) -> int:
+    above = Path(picture).relative_to(place.pictures.relative_to(root)).parts[0]
+    side = place.side or place.sides.get(above)
+    return SPLITS.index(side) if side else NOBODY
 
 
 def _matched(
@@ -159,9 +180,12 @@ def _matched(
     if others:
         found.note(f"left out {others} files in {below}: neither pictures nor arrays")
     of_picture, of_mask = key_below(place.pictures.relative_to(root).as_posix()), key_below(below)
-    keys = {name: of_picture(name) for name in pictures} | {name: of_mask(name) for name in names}
+    keys = {name: _below_side(place, of_picture(name)) for name in pictures} | {name: of_mask(name) for name in names}
     single = matched(pictures, names, keys.__getitem__)
     layered = None
+    if 2 * len(single.pairs) < len(pictures) and (grouped := by_group(pictures, names, keys.__getitem__)):
+        found.note(f"each picture has its mask in one of the folders in {below}: they are not taken for classes")
+        return grouped
     if folder == place.masks and 2 * len(single.pairs) < len(pictures):
         layered = by_folder(pictures, names, keys.__getitem__) or by_ending(pictures, names, keys.__getitem__)
     if layered is not None:
@@ -172,6 +196,12 @@ def _matched(
     return single
 
 
+def _below_side(place: Place, key: str) -> str:
+    """A picture's path below the folder of its side, where masks have no such folders."""
+    above, _, rest = key.partition("/")
+    return rest if rest and above in place.sides else key
+
+
 def _nothing(root: Path, places: Sequence[Place]) -> NetwrightError:
     place = next((place for place in places if place.masks or place.instances), places[0])
     folder = place.masks or place.instances or place.pictures
@@ -180,6 +210,10 @@ def _nothing(root: Path, places: Sequence[Place]) -> NetwrightError:
     if not pictures:
         fix = f"pictures end in {' '.join(EXTENSIONS)}"
         return NetwrightError(f"no pictures in {place.pictures}, although {folder} has {len(masks)} masks", fix)
+    if not masks:
+        problem = f"no masks in {folder}, although {place.pictures} has {len(pictures)} pictures"
+        fix = f"put a mask for each there, as {Path(pictures[0]).stem}.png; masks end in {' '.join(ENDINGS)}"
+        return NetwrightError(problem, f"{fix}; to sort pictures into classes, give the folders the classes' names")
     stem = Path(pictures[0]).stem
     problem = f"none of the {len(pictures)} pictures in {place.pictures} has a mask in {folder}: {pictures[0]} needs "
     problem += f"{stem}.png or {stem}_mask.png there, which has {listed((Path(name).name for name in masks), _SHOWN)}"
@@ -200,10 +234,12 @@ def _of_table(table: Path) -> _Found:
             raise _pair_table.refused(table, row.number, fault, "keep one row for each picture")
         mask = row.mask or row.instances
         missing = [
-            name for name in (row.picture, row.mask, row.instances) if name and not _is_file(table.parent / name)
+            name
+            for name in (row.picture, row.mask, row.instances)
+            if name and not _pair_table.is_file(table.parent / name)
         ]
         if missing:
-            found.faults.append(Pairing(NO_PICTURE if row.picture in missing else NO_MASK, (row.picture, mask)))
+            found.faults.append(Pairing(NO_FILE, (*missing, *([] if row.picture in missing else [row.picture]))))
             absent = absent or missing[0]
         elif not mask:
             found.faults.append(Pairing(NO_MASK, (row.picture,)))
@@ -220,13 +256,6 @@ def _of_table(table: Path) -> _Found:
             fix = f"paths are relative to {table.parent}{_pair_table.closest(table.parent, absent)}"
         raise NetwrightError(f"none of the {total} rows of {table} is a picture with a mask: {why}", fix)
     return found
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # a name that no disk takes
-        return False
 
 
 # Both

@@ -24,6 +24,7 @@ from netwright.engine.warp import IGNORE
 RARE = 1 / 3  # of the crops are put where a foreground class is, as in nnU-Net
 MOST_PLACES = 1000  # of a class in a picture, of which one is drawn
 JITTER = 1 / 4  # of a crop's side: how far such a pixel is from the middle at most
+COUNTED = 1000  # crops, at least, from which it is seen how many pixels of each class an epoch has
 WHOLE_CROP = 256  # side of the square that counts as one sample where whole pictures are put together
 
 Place = tuple[int, int]
@@ -52,7 +53,6 @@ class CropSource:
         counts = np.maximum(1, -(-scenes.sizes.prod(1) // crop**2))
         self.picture = np.repeat(np.arange(len(scenes)), counts)  # of each crop
         self.ids = _numbered(scenes.ids, counts)
-        self.pixel_counts: NDArray[np.int64] = scenes.pixels.sum(0)  # of each class, in the whole split
         self._places: dict[tuple[int, int], NDArray[np.int32]] = {}
 
     def __len__(self) -> int:
@@ -65,6 +65,22 @@ class CropSource:
         """
         made = (self._batch(chosen, key(stream, "crop")) for chosen in positions)
         return made if self.device.type == "cpu" and not self.scenes.mapped else ahead(made)
+
+    @cached_property
+    def pixel_counts(self) -> NDArray[np.int64]:
+        """Labelled pixels of each class in the crops of an epoch, K, in which rare ones are more than in the pictures.
+
+        As in epochs drawn for this alone, a thousand crops at least; the same for every run. Counted once.
+        """
+        epochs = -(-COUNTED // max(1, len(self)))
+        counts = np.zeros(self.scenes.pixels.shape[1], np.int64)
+        for epoch in range(epochs):
+            draws = uniform(key("counts", epoch), torch.from_numpy(self.ids), 5).numpy().astype(np.float64)
+            for place, draw in zip(self.picture.tolist(), draws, strict=True):
+                mask = self.scenes.masks[place]
+                crop = cut(mask, self._corner(place, mask, draw), self.crop, outside=IGNORED)
+                counts += _pixels(crop, len(counts))
+        return np.where(counts > 0, np.maximum(1, np.rint(counts / epochs)), 0).astype(np.int64)
 
     def _batch(self, positions: np.ndarray, stream: int) -> Raw:
         ids = torch.from_numpy(self.ids[positions])
@@ -178,6 +194,13 @@ def cut(array: Pixels, corner: Place, side: int, *, outside: int | None = None) 
         ..., rows[y[0]] : rows[y[-1]] + 1, columns[x[0]] : columns[x[-1]] + 1
     ]
     return sheet
+
+
+def _pixels(mask: Pixels, classes: int) -> NDArray[np.int64]:
+    """Pixels of each class: H W of ids, or K H W of 1, 0 and IGNORED -> K."""
+    if mask.ndim == 3:
+        return (mask == 1).sum((1, 2))
+    return np.bincount(mask.ravel(), minlength=IGNORED + 1)[:classes]
 
 
 def _reflected(places: NDArray[np.int64], length: int) -> NDArray[np.int64]:

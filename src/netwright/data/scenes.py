@@ -13,7 +13,7 @@ from netwright.data.assign import SPLITS, leading
 from netwright.data.cache import opened_index
 from netwright.data.facts import Examined
 from netwright.data.index import Index
-from netwright.data.listing import NOBODY, Listing
+from netwright.data.listing import NOBODY, Listing, taken
 from netwright.data.masks import Masks, understood
 from netwright.data.preprocess import Preprocess
 from netwright.data.ragged import Ragged
@@ -76,8 +76,9 @@ def ready_scenes(listing: Listing, wanted: Wanted) -> Data:
     Raises:
         NetwrightError: the masks cannot be understood, or nothing is left to train or to validate on.
     """
-    masks = understood(listing, wanted.masks)
-    examined, stored, notes = _decoded(listing, masks, wanted)
+    glance = _glance(listing, wanted)
+    masks = _understood(listing, glance[0], wanted)
+    examined, stored, notes = _decoded(listing, masks, wanted, glance)
     sides = examined.sides
     _refuse_empty(examined)
     digests = _pair_digests(examined, stored)
@@ -96,25 +97,60 @@ def ready_scenes(listing: Listing, wanted: Wanted) -> Data:
         quarantined=tuple(Quarantined(names[p], why) for p, why in sorted(examined.unreadable.items())),
         fingerprint=_fingerprint(listing, masks, sides, digests),
         preprocess=replace(_geometry(examined, stored.channels, wanted), mean=mean, std=std),
-        notes=(*listing.notes, *notes, *masks.notes),
+        notes=(f"masks: {masks.encoding}", *listing.notes, *notes, *masks.notes),
         examined=examined,
         masks=masks,
     )
 
 
-def _decoded(listing: Listing, masks: Masks, wanted: Wanted) -> tuple[Examined, Stored, list[str]]:
+def scenes_of(listing: Listing, masks: Masks, wanted: Wanted) -> tuple[Scenes, list[str]]:
+    """All pairs of a listing that can be read, as one split; and of each other its name and the reason.
+
+    Args:
+        listing: with masks.
+        masks: how these are read.
+        wanted: the channels.
+    """
+    examined, stored, _ = _decoded(listing, masks, wanted, _glance(listing, wanted))
+    names = listing.blobs.names
+    good = np.array([place for place in range(len(listing)) if place not in examined.unreadable], np.int64)
+    bad = [f"{names[place]}: {why}" for place, why in sorted(examined.unreadable.items())]
+    return _scenes(listing, masks, stored, good, _pair_digests(examined, stored)), bad
+
+
+def _glance(listing: Listing, wanted: Wanted) -> tuple[Examined, int, list[str]]:
+    """The pictures alone: facts, sides and reasons; their channels; and what to tell the user."""
+    wanted = replace(wanted, image_size=GLANCE, stored_size=GLANCE, fit="squash")
+    # Of one class, so that each side has some.
+    examined, _, geometry, notes = looked_at(replace(listing, classes=("picture",)), wanted)
+    return examined, geometry.channels, notes
+
+
+def _understood(listing: Listing, examined: Examined, wanted: Wanted) -> Masks:
+    """What masks mean, without those that are left out: what is wrong with these must not decide it for the others."""
+    used = np.array([place for place in range(len(listing)) if place not in examined.unreadable], np.int64)
+    if listing.masks is None or not 0 < len(used) < len(listing):
+        return understood(listing, wanted.masks)
+    part = listing.masks.taken(used)
+    masks = understood(replace(taken(listing, used), masks=part), wanted.masks)
+    whole = listing.masks.semantic if masks.blobs is part.semantic else listing.masks.instances
+    things = masks.things and (whole if masks.things is masks.blobs else listing.masks.instances)
+    return replace(masks, blobs=whole or masks.blobs, things=things)
+
+
+def _decoded(
+    listing: Listing, masks: Masks, wanted: Wanted, glance: tuple[Examined, int, list[str]]
+) -> tuple[Examined, Stored, list[str]]:
     """Facts, sides and reasons; the pairs themselves; and what to tell the user."""
-    glance = replace(wanted, image_size=GLANCE, stored_size=GLANCE, fit="squash")
-    pictures = replace(listing, classes=("picture",))  # of one class, so that each side has some
-    examined, _, geometry, notes = looked_at(pictures, glance)
+    examined, channels, notes = glance
     with opened_index() as index:
         keys, mask_keys = index.keys(listing)[0], _mask_keys(index, listing, masks)
     known = Known(keys, mask_keys, examined.facts, examined.unreadable)
-    stored = stored_scenes(listing, masks, known, geometry.channels, progress=wanted.progress)
+    stored = stored_scenes(listing, masks, known, channels, progress=wanted.progress)
     if bad := stored.unreadable:
         reasons = {listing.blobs.names[place]: why for place, why in bad.items()}
-        glance = replace(glance, quarantine={**wanted.quarantine, **reasons}, progress=None)
-        examined, _, _, notes = looked_at(pictures, glance)
+        less = replace(wanted, quarantine={**wanted.quarantine, **reasons}, progress=None)
+        examined, _, notes = _glance(listing, less)
     return replace(examined, listing=listing), stored, notes
 
 

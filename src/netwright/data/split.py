@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from netwright.data.preprocess import Fit, Preprocess
 
 if TYPE_CHECKING:
     from netwright.data.masks import Masks, MaskWanted
+    from netwright.data.scenes import Scenes
 
 Labels = NDArray[np.int64]
 Progress = Callable[[int, int], None]
@@ -109,7 +110,16 @@ class Data:
             "fingerprint": self.fingerprint,
             "preprocess": self.preprocess.to_json(),
             "notes": list(self.notes),
+            **self._of_masks(),
         }
+
+    def _of_masks(self) -> dict[str, Any]:
+        """Of pictures with masks what these mean, and the smallest and the largest height and width."""
+        if self.masks is None:
+            return {}
+        sizes = np.concatenate([cast("Scenes", split).sizes for split in self.splits.values()])
+        order = sizes.prod(1).argsort(kind="stable")
+        return {"masks": self.masks.encoding, "sizes": sizes[order[[0, -1]]].tolist()}
 
     def _counts(self, split: Split) -> dict[str, Any]:
         if split.labels.ndim == 2:

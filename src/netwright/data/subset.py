@@ -69,10 +69,13 @@ def changed(data: Data, splits: dict[str, Split], classes: tuple[str, ...], how:
 
 
 def refuse_several(split: Split) -> None:
-    """Refuse pictures that have several labels each.
+    """Refuse pictures that have masks, or several labels each.
 
     Raises:
         NetwrightError: they have.
     """
+    if getattr(split, "masks", None) is not None:
+        problem = "the pictures have masks, and this is for data with one class a picture"
+        raise NetwrightError(problem, "train and ablate take masks: netwright ablate DATA")
     if split.labels.ndim != 1:
         raise NetwrightError("the pictures have several labels each", "this takes data with one class a picture")

@@ -1,13 +1,15 @@
 """What a network does to an image, operation by operation: weights, multiply-adds, memory, receptive field."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from netwright.engine.live_bytes import tensors_of
 
 aten = torch.ops.aten
 
@@ -71,8 +73,8 @@ class Tracer(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operation and note it."""
         result = func(*args, **(kwargs or {}))
-        given = list(_tensors(args))
-        for place, output in enumerate(_tensors(result)):
+        given = list(tensors_of(args))
+        for place, output in enumerate(tensors_of(result)):
             view = _view(func, args, output, [self._views[id(x)] for x in given if id(x) in self._views])
             if view is not None:
                 self._views[id(output)] = view
@@ -113,14 +115,6 @@ def macs_of(model: nn.Module, image: Tensor) -> int:
     Those inside one fused operation, as of attention, are not seen.
     """
     return sum(operation.macs for operation in trace(model, image).operations)
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, list | tuple):
-        for part in value:
-            yield from _tensors(part)
 
 
 def _macs(func: Any, args: Sequence[Any], output: Tensor) -> int:

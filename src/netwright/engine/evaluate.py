@@ -13,6 +13,7 @@ from netwright.engine.device import Profile
 from netwright.engine.normalise import Normalise
 from netwright.engine.plans import Raw, Source, WholePictures
 from netwright.engine.run import Task
+from netwright.engine.tiles import Tiled
 
 EVALUATION_BATCH = 256  # at most; a run whose training batch is small may be short of memory
 
@@ -79,12 +80,18 @@ def evaluate(
 def predict(
     model: nn.Module, source: Source, normalise: Normalise, profile: Profile, batch_size: int = EVALUATION_BATCH
 ) -> Iterator[tuple[Raw, Any]]:
-    """Samples and the network's float32 output for each batch of a split; of pictures with masks, all of each."""
+    """Samples and the network's float32 output for each batch of a split; of pictures with masks, all of each.
+
+    Pictures too large to be looked at as a whole are looked at in tiles.
+    """
+    looks: nn.Module = model
     if isinstance(source, WholePictures):
-        normalise = replace(normalise, size=None)
+        normalise, looks = replace(normalise, size=None), Tiled(model)
     for raw in source.batches(batches_of(source, batch_size)):
+        if isinstance(looks, Tiled):
+            looks.several = raw.label.dim() == 4  # N K H W
         with profile.autocast():
-            output = model(prepare(raw, normalise, profile))
+            output = looks(prepare(raw, normalise, profile))
         yield raw, output.float() if isinstance(output, Tensor) else output
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from netwright.engine.live_bytes import tensors_of
 from netwright.nn.drop_path import DropPath
 from netwright.nn.init import evaluating, watched
 
@@ -70,11 +71,11 @@ class Watch(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operation and note it."""
-        given = [id(tensor) for tensor in _tensors(args)]
+        given = [id(tensor) for tensor in tensors_of(args)]
         parents = tuple(self.place[i] for i in given if i in self.place)
         roots = tuple(root for i in given if i not in self.place for root in self._roots.get(i, ()))
         result = func(*args, **(kwargs or {}))
-        for output in _tensors(result):
+        for output in tensors_of(result):
             self._note(Node(parents, roots, 0, func.overloadpacket, output, _enlarges(func.overloadpacket, args)))
         return result
 
@@ -149,11 +150,3 @@ def _enlarges(operation: Any, args: Any) -> bool:
         _, _, _, stride, _, _, transposed, *_ = args
         return transposed and max(stride) > 1
     return any(name in str(operation) for name in ENLARGING)
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, list | tuple):
-        for part in value:
-            yield from _tensors(part)

@@ -24,6 +24,7 @@ SMALL = 512 * 512  # pixels; such a picture is never cut
 TILE_BYTES = 160_000_000  # of tensors that a network holds for one tile; what allocators take besides is as much again
 BAND_BYTES = 2**27  # of the rows whose sums are held
 PROBE = (512, 2048)  # pixels of the strips on which the reach is measured, at first and at most
+TINY = torch.finfo(torch.float32).tiny
 Network = Callable[[Tensor], Tensor]
 
 
@@ -151,7 +152,7 @@ def _finished(held: Tensor, rows: Cut, place: int, total: Tensor) -> Iterator[tu
     held[:, keep:] = 0
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def reach(network: Network, image: Tensor, stride: int = STRIDE) -> float:
     """How many pixels from a cut side a network's outputs may change; infinite where a cut is seen everywhere.
 
@@ -224,7 +225,7 @@ class Measured:
         stride = max((each.stride for each in padding), default=STRIDE)
         least = max(4 * stride, *(each.smallest for each in padding), 1)
         strip = image.new_zeros(1, image.shape[1], least, max(PROBE[0], least))
-        with torch.inference_mode(), LiveBytes() as live:
+        with torch.no_grad(), LiveBytes() as live:
             classes = network(strip).shape[1]
         each = live.peak / (strip.shape[-2] * strip.shape[-1])
         return cls(stride, -(-least // stride) * stride, reach(network, image, stride), classes, each)
@@ -283,13 +284,13 @@ class Tiled(nn.Module):
         known = self.measured_ = self.measured_ or Measured.of(self.model, self.model, x)
         if self.tile is None and known.whole(height, width):
             return self.model(x)
-        return torch.stack([self._one(image, self.tile or known.tile(width), known) for image in x])
-
-    def _one(self, image: Tensor, tile: int, known: Measured) -> Tensor:
-        rows = tiled(self._seen, image, tile=max(tile, known.least), stride=known.stride, reach=known.reach)
-        found = torch.cat([part for _, part in rows], dim=1)
-        tiny = torch.finfo(found.dtype).tiny
-        return found.logit(eps=1e-7) if self.several else found.clamp_min(tiny).log()
+        tile = max(self.tile or known.tile(width), known.least)
+        scores = torch.empty(len(x), known.classes, height, width, device=x.device)
+        for image, to in zip(x, scores, strict=True):
+            for top, rows in tiled(self._seen, image, tile=tile, stride=known.stride, reach=known.reach):
+                to[:, top : top + rows.shape[1]] = rows.logit(eps=1e-7) if self.several else rows.clamp_min(TINY).log()
+                del rows  # before the next are made
+        return scores
 
     def _seen(self, part: Tensor) -> Tensor:
         return probabilities(self.model(part), several=self.several)

@@ -68,9 +68,13 @@ def scores_of(output: Any) -> Tensor:
     """
     scores = main_output(output)
     if not isinstance(scores, Tensor) or scores.dim() != 2:
-        given = f"a tensor N {' '.join('…' for _ in scores.shape[1:])}" if isinstance(scores, Tensor) else "no tensor"
+        given = _given(scores) if isinstance(scores, Tensor) else "no tensor"
         raise NetwrightError(f"this network gives {given}, not a score for each class", "choose a classifier")
     return scores.float()
+
+
+def _given(scores: Tensor) -> str:
+    return "scores for each pixel" if scores.dim() == 4 else f"a tensor N {' '.join('…' for _ in scores.shape[1:])}"
 
 
 @dataclass(frozen=True)

@@ -324,7 +324,7 @@ def refuse_unfit(chosen: Recipe, kept: Iterable[str]) -> None:
     OPTIMIZERS.build(Spec(optimizer.name, {k: v for k, v in optimizer.options.items() if (k, v) != ("lr", FIND)}))
     SCHEDULES.build(chosen.schedule)
     if chosen.model != OPEN["model"]:
-        check_model(chosen.model)
+        check_model(chosen.model, Spec.parse(chosen.task).name)
 
 
 def _clash(one: str, other: str, kept: Iterable[str]) -> NetwrightError:

@@ -88,6 +88,9 @@ def history(
     """
     told, output = told or Told(), Path(output)
     inputs = read_inputs(base, None, None)
+    if inputs.masks is not None:
+        fix = 'compare networks for masks as arms: netwright ablate DATA --arms "model=unet_2015; model=segnet"'
+        raise NetwrightError("history trains networks that give each picture one class, and this data has masks", fix)
     if not models:
         models = FOR_SMALL if max(inputs.shape[1:]) <= SMALL else FOR_PHOTOS
         base = base.resolved(image_size=max(LEAST, *inputs.shape[1:]))

@@ -7,6 +7,7 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
+import numpy as np
 import torch
 
 from netwright.data import Data
@@ -115,7 +116,9 @@ def some_of(data: Data, batch_size: int, seed: int) -> Data:
     train = data.splits["train"]
     order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed % 2**31)).numpy()
     wanted = order[: batch_size * (WARM + MOST)]
-    part = {"train": train.taken(wanted), "val": train.taken(order[: min(EVALUATED, len(order))])}
+    # Pictures with masks lie by size, and those of one size are looked at together.
+    looked_at = np.sort(order[: min(EVALUATED, len(order))])
+    part = {"train": train.taken(wanted), "val": train.taken(looked_at)}
     return replace(changed(data, part, data.classes, "a few, to measure speed"), splits=part)
 
 
@@ -127,6 +130,8 @@ def _steps(parts: Parts, n: int) -> int:
     """Updates of an epoch with n pictures, of which a trick may draw more or fewer."""
     batch = parts.run.loader.batch_size
     few = len(parts.inputs.splits["train"])
+    if parts.inputs.masks is not None:  # a picture gives several crops, so even one may fill a batch
+        return max(1, round(parts.run.loader.steps * n / few))
     return max(1, round(n // batch * parts.run.loader.steps / max(1, few // batch)))
 
 

@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from netwright.core.errors import unknown
+from netwright.core.errors import NetwrightError, unknown
 from netwright.core.options import Option, check, options_of
 from netwright.core.spec import Spec
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # these import torch, which listing must not
     from netwright.models._family import Family, Variant
 
 TIMM = "timm/"
+DENSE = "segmentation"
 
 
 class Summary(NamedTuple):
@@ -87,16 +88,28 @@ def create_model(
     return model
 
 
-def check_model(name: str | Spec) -> None:
+def check_model(name: str | Spec, task: str | None = None) -> None:
     """Refuse a model that does not exist or has no such option, without building it; timm's are checked when built.
 
+    Args:
+        name: with its options.
+        task: what it is wanted for, where that is known.
+
     Raises:
-        NetwrightError: unknown name or option, or a value out of range.
+        NetwrightError: unknown name or option, a value out of range, or a model for another task.
     """
     spec = Spec.parse(name)
     if not spec.name.startswith(TIMM):
         _module(spec.name)
         check(spec.name, _class_of(spec.name), spec.options)
+    dense = spec.name in list_models(task=DENSE)
+    if task == DENSE and not dense:
+        encoder = str(Spec("unet", {"encoder": str(spec)}))
+        fix = f'take a network for masks: --model "{encoder}", or one of `netwright list models`'
+        raise NetwrightError(f"{spec.name} gives each picture one class, and masks want one for each pixel", fix)
+    if task is not None and task != DENSE and dense:
+        fix = "take a network for whole pictures, as resnet18, or data with masks"
+        raise NetwrightError(f"{spec.name} gives each pixel a class, and {task} is of whole pictures", fix)
 
 
 def model_options(name: str | Spec) -> list[Option]:

@@ -1,6 +1,9 @@
 """A classifier's body, which shows its maps at each resolution, for networks that give scores for each pixel."""
 
+import math
+from bisect import bisect_left
 from copy import deepcopy
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -29,6 +32,8 @@ class Encoder(nn.Module):
 
     Attributes:
         channels: of each map, from large to small.
+        origins: the pixel of the image, counted from 0, that the first value of each map looks at in the middle; where
+            every map has side/stride values, the middle (stride − 1)/2 of the square that it stands for.
         strides: how many pixels of the image lie between neighbouring values of each map, as (2, 4, 8, 16, 32).
         dropped: names of the layers that were left out, as ("fc",).
         smallest: side in pixels of the smallest image that leaves something of every map.
@@ -39,7 +44,7 @@ class Encoder(nn.Module):
 
     def __init__(self, network: Family, in_channels: int = 3) -> None:
         super().__init__()
-        self.channels, self.strides, used = _measured(network, in_channels)
+        self.channels, self.strides, self.origins, used = _measured(network, in_channels)
         self.dropped = _without_unused(network, used)
         self.smallest = max(network.smallest, self.strides[-1])  # timm's do not say theirs
         # Not registered, lest its names get a prefix. The dictionaries are shared, so that it sees what happens here.
@@ -48,6 +53,24 @@ class Encoder(nn.Module):
             self.__dict__[parts] = network.__dict__[parts]
 
     network: Family
+
+    def shifts(self, first: int = 0) -> tuple[int, ...]:
+        """By how many values each enlarged map moves to the right and down when it is laid on the next finer one.
+
+        So that it ends in the image within half a step of that finer map from where it looks.
+
+        Args:
+            first: place of the finest map, from 0, which is laid on the image; finer ones have no part in it.
+        """
+        found: list[int] = []
+        origin, stride, error = 0.0, 1, 0.0  # the error is of where the finer map comes to lie, in pixels
+        for coarser, step in zip(self.origins[first:], self.strides[first:], strict=True):
+            off = (coarser - origin) / stride - (step / stride - 1) / 2
+            wanted = off - error / stride
+            shift = int(math.copysign(math.ceil(abs(wanted) - 0.5), wanted))
+            found.append(shift)
+            origin, stride, error = coarser, step, error + stride * (shift - off)
+        return tuple(found)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """The last map at each resolution, from large to small: N C H W -> [N C_i h_i w_i].
@@ -86,11 +109,11 @@ def make_encoder(spec: str | Spec, in_channels: int = 3) -> Encoder:
     return Encoder(create_model(spec, classes=0, in_channels=in_channels), in_channels)
 
 
-Measured = tuple[tuple[int, ...], tuple[int, ...], set[str]]
+Measured = tuple[tuple[int, ...], tuple[int, ...], tuple[float, ...], set[str]]
 
 
 def _measured(network: Family, in_channels: int) -> Measured:
-    """Channels and strides of a network's maps, and the names of the parameters that they depend on.
+    """Channels, strides and origins of a network's maps, and the names of the parameters that they depend on.
 
     Two images whose sides differ by a multiple of every stride have maps whose sides differ by that multiple, whatever
     is lost at the borders.
@@ -112,7 +135,34 @@ def _measured(network: Family, in_channels: int) -> Measured:
         raise _unsuitable(name, f"has maps at {listed(f'1/{stride}' for stride in strides)} of the image's sides alone")
     torch.autograd.backward([map_.sum() for map_ in larger])
     used = {name for name, parameter in shadow.named_parameters() if parameter.grad is not None}
-    return tuple(map_.shape[1] for map_ in larger), strides, used
+    return tuple(map_.shape[1] for map_ in larger), strides, _origins(shadow, in_channels, strides), used
+
+
+def _origins(shadow: Family, in_channels: int, strides: tuple[int, ...]) -> tuple[float, ...]:
+    """The middle of what the first value of each map sees, in pixels of the image.
+
+    The smallest image with n values in a map ends where the last one's sight does: as far behind its middle as the
+    image begins before the middle of the first. So its side is 2·origin + stride·(n − 1) + 1.
+    """
+    for layer in shadow.modules():
+        if isinstance(layer, nn.MaxPool2d | nn.AvgPool2d):
+            layer.ceil_mode = False  # which adds values behind, and moves none
+
+    @cache
+    def sizes(side: int) -> tuple[int, ...]:
+        with torch.no_grad():
+            maps = shadow.stages(torch.empty(1, in_channels, side, side, device="meta"))
+        return tuple(map_.shape[-1] for map_ in maps)
+
+    whole = sizes(SIDES[0])
+    if all(size * stride == SIDES[0] for size, stride in zip(whole, strides, strict=True)):
+        return tuple((stride - 1) / 2 for stride in strides)
+    found: list[float] = []
+    for place, (size, stride) in enumerate(zip(whole, strides, strict=True)):
+        sides = range(SIDES[0] - stride + 1, SIDES[0] + 1)
+        least = sides[bisect_left(sides, size, key=lambda side: sizes(side)[place])]
+        found.append((least - 1 - stride * (size - 1)) / 2)
+    return tuple(found)
 
 
 def _shadow(network: Family) -> Family:

@@ -14,13 +14,18 @@ class Segmenter(Family):
     """A network from images, N C H W, to scores for each pixel, N K H W, whatever H and W are.
 
     Images are padded to sides that the network divides without remainder, and scores are cropped back. Pixels are
-    added at the right and the bottom only: tiles that start at multiples of `stride` are seen as parts of the whole.
+    added at the right and the bottom only: tiles that start at multiples of `grid` are seen as parts of the whole.
     A subclass sets `stride` and `smallest`, what sides are padded to multiples of and to at least, and writes `scores`.
     """
 
     head_name = "head"
     encoder_name = "encoder"  # the submodule that holds a classifier's body
     stride: int = 1
+
+    @property
+    def grid(self) -> int:
+        """Pixels between neighbours of its coarsest map: an image moved by as many gives the same maps, moved."""
+        return self.stride
 
     @abstractmethod
     def scores(self, x: Tensor) -> Any:

@@ -140,9 +140,11 @@ def load_weights(
     if strict and opened.said:
         _refuse_structure(tried, opened.said, lost, source)
     if not tried.whole(strict=strict):
-        raise misfit(
+        error = misfit(
             tried.network, tried.given, source, missing=tried.lacking, unexpected=tried.unexpected, part=tried.part
         )
+        own = opened.said and opened.said.spec
+        raise error if own is None else NetwrightError(error.problem, f'they are of {own}: --model "{own}"')
     tried.network.load_state_dict({**tried.network.state_dict(), **tried.fitted})
     return _told(model, tried, opened.moments)
 

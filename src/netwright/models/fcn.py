@@ -62,10 +62,13 @@ class FCN(Segmenter):
         """N C H W -> N K H W."""
         maps = self.encoder(x)
         scores = self.head(self.dropout(maps[-1]))
-        for up, skip, map_ in zip(self.ups, self.skips, maps[-2::-1], strict=False):
-            scores = fitted(up(scores), *map_.shape[-2:]) + skip(map_)
-        left = self.encoder.strides[-1 - len(self.ups)]
-        return fitted(F.interpolate(scores, scale_factor=left, mode="bilinear"), *x.shape[-2:])
+        finest = len(self.encoder.strides) - 1 - len(self.ups)
+        onto_image, *shifts = self.encoder.shifts(finest)
+        finer = zip(self.ups, self.skips, maps[finest:-1][::-1], shifts[::-1], strict=True)
+        for up, skip, map_, shift in finer:
+            scores = fitted(up(scores), *map_.shape[-2:], shift=shift) + skip(map_)
+        scores = F.interpolate(scores, scale_factor=self.encoder.strides[finest], mode="bilinear")
+        return fitted(scores, *x.shape[-2:], shift=onto_image)
 
 
 class LearnedUpsample(nn.Module):

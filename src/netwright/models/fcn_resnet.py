@@ -68,6 +68,11 @@ class FCNResNet(Segmenter):
             fcn_head(shallow, classes, norm=norm, activation=activation, dropout=dropout) if heard else None
         )
 
+    @property
+    def grid(self) -> int:
+        """Pixels between neighbours of its coarsest map, although images are not padded to multiples of it."""
+        return max(self.backbone.strides)
+
     def scores(self, x: Tensor) -> Tensor | Outputs:
         """N C H W -> N K H W; in training those of `aux_classifier` too."""
         size = x.shape[-2:]

@@ -2,7 +2,6 @@
 
 from typing import Annotated
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -72,7 +71,7 @@ class SegNet(Segmenter):
         *larger, x = self.encoder(x)  # each block before its pooling, and the last one after it
         for block, map_ in zip(self.decoder, reversed(larger), strict=True):
             _, places = F.max_pool2d(map_, 2, return_indices=True)
-            x = block(unpooled(x, places))
+            x = block(F.max_unpool2d(x, places, [2, 2]))  # squares do not overlap: no place is written twice
         return self.head(self.dropout(x))
 
 
@@ -85,24 +84,6 @@ def refuse_blocks(layers: tuple[int, ...]) -> None:
     if len(layers) > MOST:
         problem = f"segnet: layers={layers!r} has {len(layers)} blocks, whose last map is at 1/{2 ** len(layers)}"
         raise NetwrightError(problem, f"give at most {MOST} numbers, as in layers={PUBLISHED}")
-
-
-def unpooled(x: Tensor, places: Tensor) -> Tensor:
-    """Each value where 2x2 pooling found its maximum, zeros elsewhere: N C h w -> N C 2h 2w.
-
-    As torch's `max_unpool2d`, whose order of writing is not fixed; here every place asks whether it was chosen.
-
-    Args:
-        x: what is put back.
-        places: of the maxima, each the index row·2w + column of a pixel, as torch's `max_pool2d` returns them.
-    """
-    height, width = 2 * x.shape[-2], 2 * x.shape[-1]
-    here = torch.arange(height * width, device=x.device).view(height, width)
-    return torch.where(_doubled(places) == here, _doubled(x), 0)
-
-
-def _doubled(x: Tensor) -> Tensor:
-    return x.repeat_interleave(2, -1).repeat_interleave(2, -2)
 
 
 def encoder_of(layers: tuple[int, ...], width: int, norm: NormKind, activation: ActivationKind) -> Spec:

@@ -14,11 +14,12 @@ from netwright.nn.activation import ActivationKind
 from netwright.nn.conv import conv_norm
 from netwright.nn.init import keep_scale
 from netwright.nn.norm import NormKind
-from netwright.nn.upsample import PixelShuffle, UpsampleKind, icnr_, make_upsample
+from netwright.nn.upsample import PixelShuffle, UpsampleKind, bilinear_, icnr_, make_upsample
 
 WIDEST = 16  # decoders get no wider than this many times their width at full resolution
 
 Missing = Literal["left_out", "zeros"]
+Start = Literal["bilinear", "random"]
 
 
 class Level(nn.Module):
@@ -32,14 +33,18 @@ class Level(nn.Module):
         factor: int,
         *,
         upsample: UpsampleKind,
+        start: Start,
+        shift: int,
         skip: bool,
         norm: NormKind,
         activation: ActivationKind,
     ) -> None:
         super().__init__()
-        kernel = factor if upsample == "transposed" else 1  # the two convolutions that follow look around
+        kernel = 1  # the two convolutions that follow look around
+        if upsample == "transposed":
+            kernel = 2 * factor if start == "bilinear" else factor
         self.upsample = make_upsample(upsample, in_channels, channels, factor=factor, kernel=kernel)
-        self.skip, self.skip_channels = skip, skip_channels
+        self.shift, self.skip, self.skip_channels = shift, skip, skip_channels
         self.convolutions = nn.Sequential(
             conv_norm(channels + skip_channels, channels, 3, norm=norm, activation=activation),
             conv_norm(channels, channels, 3, norm=norm, activation=activation),
@@ -47,7 +52,7 @@ class Level(nn.Module):
 
     def forward(self, x: Tensor, like: Tensor) -> Tensor:
         """N C h w and N S H W, of which only the size counts where there is no skip -> N channels H W."""
-        x = fitted(self.upsample(x), like.shape[-2], like.shape[-1])
+        x = fitted(self.upsample(x), like.shape[-2], like.shape[-1], shift=self.shift)
         if self.skip_channels:
             x = torch.cat([x, like if self.skip else torch.zeros_like(like)], 1)
         return self.convolutions(x)
@@ -63,6 +68,8 @@ class UNet(Segmenter):
         classes: number of class scores a pixel; with none the network gives the features that its head would see.
         in_channels: channels of the images.
         upsample: how maps are enlarged.
+        start: of transposed convolutions: "bilinear" begins as interpolation, with kernels of twice the factor, which
+            it takes; "random" has kernels as large as the factor, as in the paper, and a checkerboard to unlearn.
         skip: whether the decoder is given the encoder's maps; or which of them, 1 being the largest, as `(1, 2)`.
         missing: what stands for a map that is not given: nothing, so that there are fewer weights; or zeros, so that
             the number of weights is that with all skips. The weights that read zeros have no gradient and no effect.
@@ -82,6 +89,7 @@ class UNet(Segmenter):
         classes: Classes = 2,
         in_channels: Count = 3,
         upsample: UpsampleKind = "nearest",
+        start: Start = "bilinear",
         skip: bool | tuple[Count, ...] = True,
         missing: Missing = "left_out",
         width: Count = 16,
@@ -106,6 +114,8 @@ class UNet(Segmenter):
                 wide,
                 step.factor,
                 upsample=upsample,
+                start=start,
+                shift=step.shift,
                 skip=read,
                 norm=norm,
                 activation=activation,
@@ -113,6 +123,10 @@ class UNet(Segmenter):
             self.decoder.append(level)
             channels = wide
         self.decoder.apply(initialise)
+        if start == "bilinear":
+            for layer in self.decoder.modules():
+                if isinstance(layer, nn.ConvTranspose2d):
+                    bilinear_(layer, torch.randn(layer.in_channels, layer.out_channels) / layer.in_channels**0.5)
         self.head = nn.Conv2d(channels, classes, 1) if classes else nn.Identity()
 
     def scores(self, x: Tensor) -> Tensor:
@@ -132,12 +146,14 @@ class Step(NamedTuple):
         stride: of the map.
         channels: of the map; the image's are not read.
         factor: by which the sides grow on the way to it.
+        shift: by how many values of the map what is enlarged moves to lie on it.
     """
 
     place: int
     stride: int
     channels: int
     factor: int
+    shift: int
 
 
 def steps(encoder: Encoder) -> list[Step]:
@@ -148,13 +164,14 @@ def steps(encoder: Encoder) -> list[Step]:
     """
     goals = list(zip(range(1, len(encoder.strides)), encoder.strides, encoder.channels, strict=False))[::-1]
     goals += [(0, 1, 0)] if encoder.strides[0] > 1 else []
+    shifts = encoder.shifts()
     found: list[Step] = []
     before = encoder.strides[-1]
     for place, stride, channels in goals:
         if before % stride:
             problem = f"this encoder has maps at 1/{stride} and 1/{before}: no whole number leads from one to the other"
             raise NetwrightError(problem, "choose another encoder, such as resnet18")
-        found.append(Step(place, stride, channels, before // stride))
+        found.append(Step(place, stride, channels, before // stride, shifts[place]))
         before = stride
     return found
 
@@ -175,17 +192,26 @@ def skips(wanted: bool | tuple[int, ...], encoder: Encoder) -> set[int]:
     return set(wanted)
 
 
-def fitted(x: Tensor, height: int, width: int) -> Tensor:
-    """The middle of maps, N C h w -> N C height width; where they are too small, their borders are repeated.
+def fitted(x: Tensor, height: int, width: int, *, shift: int | None = None) -> Tensor:
+    """A part of maps, N C h w -> N C height width; where they are too small, their borders are repeated.
 
-    The larger half of an odd difference falls to the right and the bottom.
+    Args:
+        x: the maps.
+        height: of the part.
+        width: of the part.
+        shift: to which row and column of the part the first of the maps come, negative where they are cut off; None
+            keeps the middle, and the larger half of an odd difference falls to the right and the bottom.
     """
     down, right = height - x.shape[-2], width - x.shape[-1]
-    if down == right == 0:
+    if down == right == 0 and not shift:
         return x
-    margins = [part for more in (right, down) for part in (int(more / 2), more - int(more / 2))]
-    x = F.pad(x, [min(0, part) for part in margins])
-    return F.pad(x, [max(0, part) for part in margins], mode="replicate")
+    margins = [part for more in (right, down) for part in _margins(more, shift)]
+    return F.pad(x, margins, mode="replicate")
+
+
+def _margins(more: int, shift: int | None) -> tuple[int, int]:
+    first = int(more / 2) if shift is None else shift
+    return first, more - first
 
 
 def initialise(layer: nn.Module) -> None:

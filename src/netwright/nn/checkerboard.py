@@ -66,37 +66,6 @@ def relative_deviation(pattern: Tensor) -> float:
     return float((values.var(1).sum() / square).sqrt()) if square > 0 and values.shape[1] > 1 else 0.0
 
 
-def spectral_share(maps: Tensor) -> Tensor:
-    """How much of what varies in maps is a checkerboard: N C H W -> 3.
-
-    For the patterns of 1/2 cycle a pixel down, across, and both ways, the squared correlation with a map under Hann's
-    window, by which borders and slow changes do not count; the mean over maps. 1 for a pattern itself, 2.25/(H·W) on
-    average for white noise. Divide by what pictures have to see what the network added.
-    """
-    height, width = maps.shape[-2:]
-    window = torch.outer(hann(height), hann(width)).to(maps.device)  # H W, sums to 1
-    maps = maps.double()
-    maps = maps - (maps * window).sum((-2, -1), keepdim=True)
-    power = (maps.square() * window).sum((-2, -1))
-    shares = [
-        (maps * signs.to(maps.device) * window).sum((-2, -1)).square() / power for signs in alternating(height, width)
-    ]
-    return torch.stack([share.nan_to_num().mean() for share in shares])
-
-
-def hann(length: int) -> Tensor:
-    """sin²(π·(i + ½)/n), with sum 1."""
-    window = torch.sin(torch.pi * (torch.arange(length, dtype=torch.float64) + 0.5) / length).square()
-    return window / window.sum()
-
-
-def alternating(height: int, width: int) -> list[Tensor]:
-    """Signs that change with each pixel down, across, and both: three of H W."""
-    down = 1.0 - 2.0 * (torch.arange(height) % 2).double()[:, None]
-    across = 1.0 - 2.0 * (torch.arange(width) % 2).double()[None, :]
-    return [down.expand(height, width), across.expand(height, width), down * across]
-
-
 def _measured(network: nn.Module, channels: int, period: int, side: int) -> Checkerboard:
     first = next(network.parameters(), torch.zeros(()))
     with evaluating(network):

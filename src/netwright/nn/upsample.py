@@ -134,22 +134,27 @@ def icnr_(conv: nn.Conv2d, factor: int) -> None:
 
 
 @torch.no_grad()
-def bilinear_(layer: nn.ConvTranspose2d) -> None:
-    """Let a transposed convolution begin as interpolation, channel by channel (Long et al. 2015, arXiv:1411.4038).
+def bilinear_(layer: nn.ConvTranspose2d, mix: Tensor | None = None) -> None:
+    """Let a transposed convolution begin as interpolation of mixed channels (Long et al. 2015, arXiv:1411.4038).
 
     With a kernel of twice the factor, and an even factor, it is bilinear interpolation but for the outermost pixels,
     half a factor of them, which fade towards zero.
 
+    Args:
+        layer: of one group where there is a mix.
+        mix: the weight of each channel in each of the larger map, channels out_channels; None keeps channels apart.
+
     Raises:
-        NetwrightError: it does not have as many channels as it is given.
+        NetwrightError: without a mix, it does not have as many channels as it is given.
     """
-    if layer.in_channels != layer.out_channels:
+    if mix is None and layer.in_channels != layer.out_channels:
         problem = f"interpolation cannot turn {layer.in_channels} channels into {layer.out_channels}"
         raise NetwrightError(problem, "give as many out_channels as channels")
-    layer.weight.zero_()
-    own = layer.in_channels // layer.groups
-    for channel in range(layer.in_channels):
-        layer.weight[channel, channel % own] = bilinear_kernel(layer.kernel_size[0])
+    if mix is None:
+        own = layer.in_channels // layer.groups
+        mix = torch.eye(own).repeat(layer.groups, 1)
+    kernel = bilinear_kernel(layer.kernel_size[0])
+    layer.weight.copy_(mix[:, :, None, None] * kernel.to(mix.device))
     if layer.bias is not None:  # pyright: ignore[reportUnnecessaryComparison]
         layer.bias.zero_()
 

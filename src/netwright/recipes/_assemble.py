@@ -13,7 +13,6 @@ from netwright.core.errors import NetwrightError, listed
 from netwright.core.spec import Spec
 from netwright.data.features import FeatureSource
 from netwright.data.loader import First, Loader
-from netwright.data.split import Split
 from netwright.engine.cost import trace
 from netwright.engine.device import Profile, profile
 from netwright.engine.evaluate import EVALUATION_BATCH, evaluate
@@ -31,7 +30,7 @@ from netwright.recipes._choose import largest_batch, suited
 from netwright.recipes._inputs import Inputs, read_inputs
 from netwright.recipes._recipe import FIND, LARGEST, Recipe
 from netwright.recipes._room import AT_A_TIME, OWN_STATE, feature_bytes, refuse_too_large, stands_still
-from netwright.tasks import TASKS
+from netwright.recipes._task import refuse_labels, task_for
 from netwright.tricks import TRICKS
 
 CHANGES_PICTURES = ("geometry", "colour", "pixels", "batch")  # stations at which a picture may become another
@@ -80,8 +79,8 @@ def assemble(
         raise NetwrightError("the train split is empty", "give pictures to train on")
     fitting = suited(recipe, inputs)
     recipe = fitting if model is None else recipe.resolved(batch_size=fitting.batch_size)
-    chosen_task = task or _task(recipe, inputs)
-    _refuse_labels(chosen_task, inputs)
+    chosen_task = task or task_for(recipe, inputs)
+    refuse_labels(chosen_task, inputs)
     torch.manual_seed(key(recipe.seed, "init"))
     # Not "if model": an nn.Sequential has a length, and an empty one would count as none.
     network, inputs = _created(recipe, inputs, tricks, before) if model is None else (model, inputs)
@@ -119,31 +118,6 @@ def objects(**given: Any) -> dict[str, Any]:
     return {kind: value for kind, value in given.items() if not (value is None or isinstance(value, str))}
 
 
-def _task(recipe: Recipe, inputs: Inputs) -> Task:
-    """The recipe's task, for these classes."""
-    options: dict[str, Any] = {"classes": len(inputs.classes)}
-    if inputs.masks is not None and recipe.task == "segmentation":
-        options |= {"background": inputs.masks.background, "several": inputs.masks.several}
-    return TASKS.load(recipe.task)(**options)
-
-
-def _refuse_labels(task: Task, inputs: Inputs) -> None:
-    """Labels of another kind than a task of ours wants; a user's own task may want any."""
-    train = inputs.splits["train"]
-    masks, whole = inputs.masks is not None, ("classification", "multi_label")
-    if masks and task.name in whole:
-        raise NetwrightError("the pictures have masks: a class for each pixel", "train with --task segmentation")
-    if isinstance(train, Split) and not masks and task.name == "segmentation":
-        fix = "put pictures in images/ and masks of the same names in masks/, or leave out --task segmentation"
-        raise NetwrightError("segmentation needs a mask for each picture, and this data has none", fix)
-    if isinstance(train, Split) and task.name in whole:
-        several = train.labels.ndim == 2
-        if several and task.name == "classification":
-            raise NetwrightError("the pictures have several labels each", "train with --set task=multi_label")
-        if not several and task.name == "multi_label":
-            raise NetwrightError("the pictures have one label each", "leave out --set task=multi_label")
-
-
 def evaluation_batch(recipe: Recipe) -> int:
     """Without gradients twice the training batch fits in the memory that training needs."""
     return min(EVALUATION_BATCH, 2 * int(recipe.batch_size))
@@ -162,7 +136,7 @@ def _check(recipe: Recipe, model: nn.Module | None, *, resumed: bool) -> None:
     OPTIMIZERS.build(_optimizer(recipe))
     SCHEDULES.build(recipe.schedule)
     if model is None and recipe.model != "auto":
-        check_model(recipe.model)
+        check_model(recipe.model, Spec.parse(recipe.task).name)
     if model is not None and recipe.weights:
         raise NetwrightError("weights go with a model's name", "load them into your own network before fit")
     if recipe.weights and not resumed:

@@ -19,7 +19,7 @@ from netwright.records.intervals import Interval, bootstrap_mean
 from netwright.tasks import _mask_metrics as metrics
 from netwright.tasks._boundary import EDGES
 from netwright.tasks._instances import BORDER, INTERIOR, Matched, grown, matched, regions
-from netwright.tasks._mask_metrics import Bootstrap, Tally, boundary_sums, tally
+from netwright.tasks._mask_metrics import Bootstrap, Tally, boundary_sums, counted, tally
 from netwright.tasks._otsu import luma, otsu
 from netwright.tasks.segmentation import Segmentation
 
@@ -65,40 +65,44 @@ def inspect(
     """
     if not isinstance(task, Segmentation):
         raise NetwrightError(f"the masks of {task.name} cannot be measured", "train with --task segmentation")
-    model.eval()
-    order = np.concatenate([np.zeros(0, np.int64), *batches_of(source, batch_size)])
+    order = np.concatenate([np.zeros(0, np.int64), *batches_of(source, batch_size)]).tolist()
     bright = _bright(train) if train is not None and _binary(task) else None
     things_of = _things_of(task, classes)
-    tallies: list[Tally] = []
-    things: list[Matched] = []
+    tallies: dict[int, Tally] = {}
+    things: dict[int, Matched] = {}
     baseline: list[Ids] = []
     pictures = _pictures(model, source, task, normalise, profile, batch_size)
-    for place, (picture, found, label) in zip(order.tolist(), pictures, strict=True):
-        tallies.append(tally(found, label, task.classes))
+    for place, (picture, found, label) in zip(order, pictures, strict=True):
+        tallies[place] = tally(found, label, task.classes)
         if things_of:
-            seen, truth = (things_of(np.where(label < 0, 0, mask)) for mask in (found, label))
-            own = numbered(place)
-            things.append(matched(seen, truth if own is None else np.where(label < 0, 0, own)))
+            things[place] = _matched(things_of, found, label, numbered(place))
         if bright is not None:
-            baseline.append(tally(_thresholded(picture, bright), label, task.classes).counts)
-    back = np.argsort(order, kind="stable").tolist()
-    tallies = [tallies[place] for place in back]
+            baseline.append(counted(_thresholded(picture, bright), label, task.classes)[0])
+    in_order = [tallies[place] for place in sorted(tallies)]
     return {
         "split": split,
-        "n": len(tallies),
+        "n": len(in_order),
         "classes": list(classes),
         "background": task.background and not task.several,
-        **_summary(tallies, task, classes),
+        **_summary(in_order, task, classes),
         "otsu": _two(np.stack(baseline), task) if baseline else None,
-        "instances": _instances([things[place] for place in back]) if things else None,
-        "by_picture": _by_picture(tallies, task, names),
+        "instances": _instances([things[place] for place in sorted(things)]) if things else None,
+        "by_picture": _by_picture(in_order, task, names),
     }
+
+
+def _matched(things_of: Callable[[Ids], Ids], found: Ids, label: Ids, own: NDArray[Any] | None) -> Matched:
+    """Things found beside the true ones: those that somebody numbered, or those of the label. H W each."""
+    ignored = label < 0
+    seen, truth = (things_of(np.where(ignored, 0, mask)) for mask in (found, label))
+    return matched(seen, truth if own is None else np.where(ignored, 0, own))
 
 
 def _pictures(
     model: nn.Module, source: Source, task: Segmentation, normalise: Normalise, profile: Profile, batch_size: int
 ) -> Iterator[tuple[Tensor, Ids, Ids]]:
     """Every picture (H W C or C H W, as stored), what was found in it, and its label."""
+    model.eval()
     for raw, output in predict(model, source, normalise, profile, batch_size):
         found = (output > 0).long() if task.several else output.max(1).indices
         for picture, one, label in zip(raw.image, found, raw.label, strict=True):
@@ -161,9 +165,14 @@ def _by_picture(tallies: list[Tally], task: Segmentation, names: Sequence[str]) 
 
 
 def _two(counts: NDArray[Any], task: Segmentation) -> dict[str, Any]:
-    """IoU and Dice over all pictures."""
-    pooled = Bootstrap(counts[:, task.counted])
-    return {name: pooled.mean(MEASURES[name]).to_json() for name in ("iou", "dice")}
+    """IoU and Dice over all pixels, and means of the pictures' own."""
+    counted = counts[:, task.counted].astype(np.float64)
+    pooled = Bootstrap(counted)
+    found = {name: pooled.mean(MEASURES[name]).to_json() for name in ("iou", "dice")}
+    for name in ("iou", "dice"):
+        own = [float(metrics.mean_known(metrics.ratio(*MEASURES[name](each)))) for each in counted]
+        found[f"{name}_of_images"] = bootstrap_mean(own).to_json()
+    return found
 
 
 def _binary(task: Segmentation) -> bool:

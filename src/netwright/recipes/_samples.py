@@ -113,12 +113,7 @@ def _keep_by_class(parts: Parts, folder: RunFolder, judged: Judged, worst: np.nd
 def keep_augmented(parts: Parts, folder: RunFolder) -> None:
     """One picture of the training samples as the network saw them."""
     run = parts.run
-    raw = next(run.loader.epoch(0))
-    if raw.image.dim() == 2:  # features: pictures are the same in every step
-        train = parts.inputs.source("train", run.profile, 0)
-        raw = next(iter(train.batches([np.arange(min(SAMPLES, len(train)))])))
-    some = Raw(raw.image[:SAMPLES], raw.label[:SAMPLES], raw.id[:SAMPLES])
-    batch = Augment(run)(some)
+    batch = Augment(run)(_first(parts))
     seen = batch.image.float()
     shape = (-1, 1, 1)
     mean = torch.tensor(parts.inputs.normalise.mean, device=seen.device).view(shape)
@@ -130,13 +125,31 @@ def keep_augmented(parts: Parts, folder: RunFolder) -> None:
     write_atomic(folder.samples / "augmented.png", png(grid(sized(pictures, TILE))))
 
 
+def _first(parts: Parts) -> Raw:
+    """The first training samples, of as many batches as it takes."""
+    run = parts.run
+    batches: list[Raw] = []
+    for raw in run.loader.epoch(0):
+        if raw.image.dim() == 2:  # features: pictures are the same in every step
+            train = parts.inputs.source("train", run.profile, 0)
+            return next(iter(train.batches([np.arange(min(SAMPLES, len(train)))])))
+        if batches and raw.image.shape[1:] != batches[0].image.shape[1:]:
+            break
+        batches.append(raw)
+        if sum(len(each.id) for each in batches) >= SAMPLES:
+            break
+    columns = ([raw.image for raw in batches], [raw.label for raw in batches], [raw.id for raw in batches])
+    return Raw(*(torch.cat(column)[:SAMPLES] for column in columns))
+
+
 def marked(picture: np.ndarray, label: Tensor, masks: Masks) -> np.ndarray:
-    """A picture, H W C, with its classes drawn over it: those of H W, or the first of K H W that is there. H W 3."""
-    mask = label.cpu().numpy()
-    if mask.ndim == 3:
-        mask = np.where((mask > 0).any(0), (mask > 0).argmax(0), IGNORE)
-    drawn = np.where(mask == IGNORE, IGNORED, mask).astype(np.uint8)
-    return overlay(picture, drawn, masks.colours)
+    """A picture, H W C, with its classes drawn over it, H W or K H W. H W 3."""
+    return overlay(picture, as_mask(label), masks.colours, background=masks.background)
+
+
+def as_mask(label: Tensor) -> np.ndarray:
+    """Class numbers with -1 where they count nowhere -> uint8 with 255 there. Any shape."""
+    return torch.where(label == IGNORE, IGNORED, label).cpu().numpy().astype(np.uint8)
 
 
 def keep_picture(folder: RunFolder, stem: str, picture: np.ndarray, side: int = THUMBNAIL) -> str:

@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import nn
+from torch import Tensor, nn
 
 from netwright.core.errors import Interrupted, NetwrightError
 from netwright.explain._colour import overlaid
@@ -18,6 +19,7 @@ from netwright.explain.dream import Dream
 from netwright.explain.filters import Filters
 from netwright.explain.gradcam import Gradcam
 from netwright.explain.occlusion import Occlusion, squares
+from netwright.nn.output import main_output
 from netwright.recipes._assemble import Parts
 from netwright.recipes._samples import MISTAKES, Judged, grid, keep_picture, looks, png
 from netwright.records.atomic import write_atomic
@@ -33,6 +35,22 @@ COVERED = ((4, 4), (3, 4), (2, 4), (4, 3), (2, 3))  # pictures, and how many squ
 DREAMS, CLIMB, DREAM = 3, 24, 96  # classes painted, steps, pixels at most
 RATE = 0.1  # of so few steps
 BACK = 3  # a pass with its gradient costs as much as three
+
+
+class Pooled(nn.Module):
+    """A network that scores each pixel, with the mean of these scores as those of the whole image, as classifiers have.
+
+    Args:
+        network: maps N C H W to N K H W.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N C H W -> N K."""
+        return main_output(self.network(x)).flatten(2).mean(2)
 
 
 class Kept:
@@ -66,7 +84,7 @@ def keep_seeing(
         kept.attempt("first-layer kernels", lambda: _kernels(folder, subject))
         kept.attempt("activation maps", lambda: _stages(parts, folder, subject, judged))
         if judged is None:
-            why = "it is drawn for runs in which each picture has one class"
+            why = "they ask for the class of a whole image"
             kept.left_out += [{"what": what, "why": why} for what in ("Grad-CAM", "occlusion", "feature visualisation")]
         else:
             kept.attempt("Grad-CAM", lambda: _heats(parts, folder, subject, judged))
@@ -89,6 +107,8 @@ def _stages(parts: Parts, folder: RunFolder, subject: Subject, judged: Judged | 
     split = judged.split if judged else next(name for name in ("test", "val", "train") if name in parts.inputs.splits)
     sure = best[judged.probabilities[best].max(1).argmax()] if judged and len(best) else 0
     (look,) = looks(parts, split, [int(sure)])
+    if parts.inputs.masks is not None:
+        subject = replace(subject, network=Pooled(subject.network))
     sheets = Activations().sheets(subject, look.image)
     example = {"file": keep_picture(folder, "seeing/example", look.picture[0])}
     example |= {"name": parts.inputs.names(split)[int(sure)]}

@@ -5,19 +5,17 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
-from netwright.data.masks import IGNORED, Masks
+from netwright.data.masks import Masks
 from netwright.engine.evaluate import predict
 from netwright.engine.plans import Source
-from netwright.engine.warp import IGNORE
 from netwright.recipes._assemble import Parts
 from netwright.recipes._masks import inspect
-from netwright.recipes._samples import keep_picture, marked
+from netwright.recipes._samples import as_mask, keep_picture, marked
 from netwright.records.atomic import write_atomic
 from netwright.records.folder import RunFolder
-from netwright.report.overlay import errors
+from netwright.report.overlay import errors, legend
 
 WORST, OTHERS = 8, 4  # pictures: the worst, and of the middle and the best together
 SHOWN = 320  # pixels
@@ -50,6 +48,7 @@ def said_of(masks: Masks, crop: int) -> dict[str, Any]:
         "several": masks.several,
         "colours": masks.colours.tolist(),
         "crop": crop,
+        "legend": masks.legend(),
     }
 
 
@@ -84,11 +83,20 @@ def keep_masks(parts: Parts, folder: RunFolder, model: nn.Module, split: str) ->
     document = {
         **found,
         "split": split,
-        "colours": inputs.masks.colours.tolist() if inputs.masks else [],
+        "numbered": inputs.masks is not None and inputs.masks.things is not None,
+        **_colours(inputs.masks),
         "shown": rows,
     }
     document["by_picture"] = [{**row, "name": name} for row, name in zip(found["by_picture"], names, strict=True)]
     write_atomic(folder.samples / "segmentation.json", json.dumps(document, ensure_ascii=False))
+
+
+def _colours(masks: Masks | None) -> dict[str, Any]:
+    """Of classes, and of what `errors` shows."""
+    if masks is None:
+        return {"colours": [], "legend": {}}
+    kinds = legend(len(masks.classes), background=masks.background, several=masks.several)
+    return {"colours": masks.colours.tolist(), "legend": kinds}
 
 
 def _things(parts: Parts, split: str, place: int) -> np.ndarray | None:
@@ -108,11 +116,5 @@ def _drawn(
     several = label.dim() == 3
     found = (output > 0).long() if several else output.argmax(0)
     drawn = {"picture": picture, "truth": marked(picture, label, masks), "found": marked(picture, found, masks)}
-    if not several:
-        drawn["errors"] = errors(picture, as_mask(label), as_mask(found))
+    drawn["errors"] = errors(picture, as_mask(label), as_mask(found), background=masks.background)
     return {what: keep_picture(folder, f"masks/{number:02d}-{what}", each, SHOWN) for what, each in drawn.items()}
-
-
-def as_mask(label: Tensor) -> np.ndarray:
-    """Class numbers with -1 where they count nowhere -> uint8 with 255 there. H W."""
-    return torch.where(label == IGNORE, IGNORED, label).cpu().numpy().astype(np.uint8)

@@ -14,7 +14,8 @@ def data(reading: Reading) -> Html:
     record: Mapping[str, Any] = reading.at("data") or {}
     if not record:
         return section("data", "Data", note("The record says nothing about the data."))
-    parts = (_splits(record), _preprocessing(record), _balance(reading), _quarantine(record), _notes(record))
+    geometry = _cropping(record) if reading.masked else _preprocessing(record)
+    parts = (_splits(record), geometry, _balance(reading), _quarantine(record), _notes(record))
     return section("data", "Data", *parts)
 
 
@@ -53,11 +54,28 @@ def _preprocessing(record: Mapping[str, Any]) -> Html:
             "image size": size(record.get("image_size")),
             "stored as": size(stored) if stored != record.get("image_size") else None,
             "fit": record.get("fit"),
-            "channels": record.get("channels"),
-            "mean": _numbers(record.get("mean")),
-            "standard deviation": _numbers(record.get("std")),
+            **_values(record),
         }
     )
+
+
+def _cropping(record: Mapping[str, Any]) -> Html:
+    """Images with masks keep their sizes: the network is trained on crops, and judged on whole images."""
+    sizes = [size(each) for each in record.get("sizes") or []]
+    fields = {
+        "size of images": " to ".join(dict.fromkeys(sizes)),
+        "crop in training": size(record.get("image_size")),
+        **_values(record),
+    }
+    return facts(fields)
+
+
+def _values(record: Mapping[str, Any]) -> dict[str, object]:
+    return {
+        "channels": record.get("channels"),
+        "mean": _numbers(record.get("mean")),
+        "standard deviation": _numbers(record.get("std")),
+    }
 
 
 def _numbers(values: Sequence[float] | None) -> str | None:

@@ -99,7 +99,9 @@ def _finish(axes: Axes, series: Mapping[str, Sequence[float]]) -> None:
     else:
         axes.yaxis.set_major_locator(MaxNLocator(4))
     axes.yaxis.set_major_formatter(FuncFormatter(_short))
-    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    if "lr" in series:
+        axes.set_ylim(bottom=0)
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
     axes.grid(axis="y", color=RULE, linewidth=0.6)
     axes.spines["left"].set_visible(False)
     axes.tick_params(length=0)

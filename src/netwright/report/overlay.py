@@ -28,7 +28,7 @@ OKABE_ITO = (
 )
 HIT, MISSED, FALSE_ALARM, WRONG_CLASS = "found", "missed", "false alarm", "wrong class"
 LEGEND: dict[str, tuple[int, int, int]] = {
-    HIT: (86, 180, 233),
+    HIT: (190, 255, 210),  # of no class among the first seven
     MISSED: (213, 94, 0),
     FALSE_ALARM: (240, 228, 66),
     WRONG_CLASS: (204, 121, 167),
@@ -122,17 +122,32 @@ def overlay(
     return shown
 
 
+def legend(classes: int, *, background: bool, several: bool = False) -> dict[str, tuple[int, int, int]]:
+    """Those colours of `LEGEND` that `errors` can show.
+
+    Args:
+        classes: how many there are, with background.
+        background: whether class 0 is one.
+        several: whether a pixel may be of several classes.
+    """
+    if several:
+        shown = {HIT, MISSED, FALSE_ALARM, *([WRONG_CLASS] if classes > 1 else [])}
+    else:
+        shown = {HIT, MISSED, FALSE_ALARM, *([WRONG_CLASS] if classes > 2 else [])} if background else {WRONG_CLASS}
+    return {kind: colour for kind, colour in LEGEND.items() if kind in shown}
+
+
 def errors(picture: Pixels, truth: Pixels, found: Pixels, *, background: bool = True, alpha: float = 0.65) -> Pixels:
-    """The picture in grey, with what was found, missed, or found where nothing is; `LEGEND` names the colours.
+    """The picture in grey, with what was found, missed, or found where nothing is; `legend` names the colours.
 
     With more than one class, things found as another class have a colour of their own. What the truth ignores is
     hatched. Without a background, right pixels keep their grey, since everything would be painted otherwise.
 
     Args:
         picture: H W, H W 1 or H W 3.
-        truth: ids H W, or one layer of a stack with `background=True`.
+        truth: ids H W, or a stack K H W of 0, 1 and 255.
         found: the same of the network.
-        background: whether class 0 is one.
+        background: whether class 0 is one. A stack has none.
         alpha: how much of the colour there is.
 
     Returns:
@@ -140,21 +155,28 @@ def errors(picture: Pixels, truth: Pixels, found: Pixels, *, background: bool = 
     """
     grey = np.rint(_rgb(picture) @ np.array([0.299, 0.587, 0.114])).astype(np.uint8)
     below = np.repeat(grey[..., None], 3, axis=2)
-    _same_size(below, truth, found)
+    stack = truth.ndim == 3
+    _same_size(below, *(truth if stack else (truth,)), *(found if stack else (found,)))
     kinds = kinds_of_error(truth, found, background=background)
-    if not background:
+    if not background and not stack:
         kinds.pop(HIT)
-    tint, touched = np.zeros_like(below), np.zeros(truth.shape, bool)
+    tint, touched = np.zeros_like(below), np.zeros(below.shape[:2], bool)
     for kind, where in kinds.items():
         tint[where] = LEGEND[kind]
         touched |= where
     shown = _painted(below, tint, touched, np.zeros_like(touched), alpha)
-    _hatch(shown, truth == IGNORED)
+    _hatch(shown, (truth == IGNORED).any(axis=0) & ~touched if stack else truth == IGNORED)
     return shown
 
 
 def kinds_of_error(truth: Pixels, found: Pixels, *, background: bool = True) -> dict[str, Flags]:
-    """Which pixels were found, missed, false alarms, or of the wrong class; pixels that are ignored are in none."""
+    """Which pixels were found, missed, false alarms, or of the wrong class; pixels that are ignored are in none.
+
+    Of a stack, a pixel counts as found where every class of it is right, as of the wrong class where one was missed and
+    another was found instead.
+    """
+    if truth.ndim == 3:
+        return _kinds_of_stack(truth, found)
     known, same = truth != IGNORED, truth == found
     if not background:
         none = np.zeros_like(known)
@@ -165,6 +187,18 @@ def kinds_of_error(truth: Pixels, found: Pixels, *, background: bool = True) -> 
         MISSED: there & ~seen,
         FALSE_ALARM: seen & ~there,
         WRONG_CLASS: there & seen & ~same,
+    }
+
+
+def _kinds_of_stack(truth: Pixels, found: Pixels) -> dict[str, Flags]:
+    there, seen = truth == 1, found == 1
+    missed = (there & ~seen).any(axis=0)
+    alarm = (seen & ~there & (truth != IGNORED)).any(axis=0)
+    return {
+        HIT: there.any(axis=0) & ~missed & ~alarm,
+        MISSED: missed & ~alarm,
+        FALSE_ALARM: alarm & ~missed,
+        WRONG_CLASS: missed & alarm,
     }
 
 

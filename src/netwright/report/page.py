@@ -36,7 +36,7 @@ MASK_CONTENTS = {
     "curves": "Training",
     "classes": "Classes",
     "outlines": "Outlines",
-    "masks": "Masks",
+    "masks": "Worst images",
     "seeing": "Seeing",
     "data": "Data",
     "recipe": "Recipe",

@@ -85,7 +85,7 @@ class Reading:
     @property
     def masked(self) -> bool:
         """Whether the network gives each pixel a class."""
-        return bool(self.segmentation) or self.at("recipe", "task") == "segmentation"
+        return bool(self.segmentation or self.at("data", "masks")) or self.at("recipe", "task") == "segmentation"
 
     @property
     def name(self) -> str:

@@ -14,7 +14,7 @@ from netwright.report.words import UNKNOWN, count, measured, percent, plural
 TITLE = "What the network looks at"
 HOT = "The brighter, the more a place speaks for the class that was guessed (Grad-CAM). "
 PAINT = "`netwright explain RUN --method dream --class NAME` takes its time."
-ASK = "`netwright explain` draws the same for any picture, and says whether a map is better than one at a random place."
+ASK = "`netwright explain` draws the same for any image, and says whether a map is better than one at a random place."
 
 
 def seeing(reading: Reading) -> Html:
@@ -67,7 +67,7 @@ def _right(reading: Reading, found: Mapping[str, Any]) -> Html | None:
     classes = found.get("right_classes")
     more = isinstance(classes, int) and classes > len(rows)
     cut = f"{len(rows)} of {classes} classes are shown. " if more else None
-    says = note(join(HOT, "Of each class the right picture it was surest of. ", cut, with_code(ASK)))
+    says = note(join(HOT, "Of each class the right image it was surest of. ", cut, with_code(ASK)))
     shown = (_right_figure(reading.folder.samples, entry) for entry in rows)
     gallery = tag("div", *shown, class_="gallery pairs")
     return join(tag("h3", "Where it looked when it was right"), says, _tested(found), gallery)
@@ -88,7 +88,7 @@ def _tested(found: Mapping[str, Any]) -> Html | None:
         return None
     which = (tag("bdi", tested.get("truth", "?")), " (", tag("bdi", tested.get("name", "?")), ")")
     says = f": {tested['verdict']}. One picture was tested, so this says nothing of the others."
-    return note(join("Can a map be believed? Of the picture it was surest of, ", *which, says))
+    return note(join("Can a map be believed? Of the image it was surest of, ", *which, says))
 
 
 def _covered(reading: Reading, found: Mapping[str, Any]) -> Html | None:
@@ -96,7 +96,7 @@ def _covered(reading: Reading, found: Mapping[str, Any]) -> Html | None:
     rows = [row for row in (seen.get("rows") or []) if isinstance(row, dict)] if isinstance(seen, dict) else []
     if not isinstance(seen, dict) or not rows:
         return None
-    which = "its worst mistakes" if seen.get("wrong") else "right pictures, for it made no mistake"
+    which = "its worst mistakes" if seen.get("wrong") else "right images, for it made no mistake"
     grid = (
         f"A square of {seen.get('size', '?')} pixels was slid over what the network saw, {seen.get('side', '?')} wide"
     )
@@ -153,8 +153,8 @@ def _stages(reading: Reading, found: Mapping[str, Any]) -> Html | None:
     name, source = example.get("name", "?"), data_uri(samples, str(example.get("file", "")))
     picture = tag("img", src=source, alt=f"{name}", class_="example") if source else None
     caption = tag("figcaption", tag("bdi", name))
-    says = note("One picture by stage: the mean over all channels, then the channels that answer it most strongly.")
-    head = tag("h3", "What each stage makes of a picture")
+    says = note("One image by stage: the mean over all channels, then the channels that answer it most strongly.")
+    head = tag("h3", "What each stage makes of an image")
     return join(head, says, tag("figure", picture, caption, class_="seen"), *shown)
 
 
@@ -174,8 +174,17 @@ def _sheet(samples: Path, entry: Any) -> Html | None:
 
 def _left_out(found: Mapping[str, Any]) -> Html | None:
     rows = [entry for entry in found.get("left_out") or [] if isinstance(entry, dict)]
-    words = [tag("li", f"{_capital(str(row.get('what', '?')))} was left out: {row.get('why', '?')}.") for row in rows]
+    reasons: dict[str, list[str]] = {}
+    for row in rows:
+        reasons.setdefault(str(row.get("why", "?")), []).append(str(row.get("what", "?")))
+    words = [tag("li", f"{_together(names)} left out: {why}.") for why, names in reasons.items()]
     return tag("ul", *words, class_="notes") if words else None
+
+
+def _together(names: Sequence[str]) -> str:
+    """`Grad-CAM was`, `Grad-CAM and occlusion were`."""
+    before, last = ", ".join(names[:-1]), names[-1]
+    return _capital(f"{before} and {last} were" if before else f"{last} was")
 
 
 def _capital(words: str) -> str:

@@ -1,7 +1,7 @@
 """The sections on masks: how well each class is found, where errors lie, and pictures of both."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -9,18 +9,19 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
+from numpy.typing import NDArray
 
 from netwright.records.intervals import Interval
 from netwright.report.figures import FIRST, RULE, figure_style, percent_label, svg_of
 from netwright.report.html import Html, join, note, section, tag
 from netwright.report.pictures import data_uri
 from netwright.report.reading import Reading
-from netwright.report.tables import confusion_table, facts, long_table
+from netwright.report.tables import facts, long_table
 from netwright.report.words import UNKNOWN, count, measured, number, percent, split_name
 
 COLUMNS = ("iou", "dice", "precision", "recall", "boundary_f1")
 HEADS = ("IoU#", "Dice#", "precision#", "recall#", "boundary F1#")
-VIEWS = {"picture": "picture", "truth": "truth", "found": "found", "errors": "where they differ"}
+VIEWS = {"picture": "image", "truth": "truth", "found": "found", "errors": "where they differ"}
 NOTHING = "There are no masks to look at yet: they are measured when a run ends."
 MOST_CLASSES = 20
 
@@ -36,10 +37,12 @@ def mask_classes(reading: Reading) -> Html:
         "Boundary F1: how much of the outlines agrees, within a small tolerance."
     )
     rows = [_class_row(row) for row in found.get("per_class", [])]
-    mean = found.get("mean", {})
-    rows.append([tag("strong", "mean"), "", "", *(_cell(name, mean.get(name)) for name in COLUMNS)])
+    mean, background = found.get("mean", {}), bool(found.get("background"))
+    if len(rows) > 1 + background:  # of one class alone it would be the same again
+        name = "mean without background" if background else "mean"
+        rows.append([tag("strong", name), "", "", *(_cell(name, mean.get(name)) for name in COLUMNS)])
     heads = ("class", "pixels#", "images#", *HEADS)
-    body = long_table(heads, rows, caption="By class, 95 % intervals")
+    body = long_table(heads, rows, caption="By class, 95 % intervals", class_="dense")
     return section("classes", title, note(says), body, _otsu(found), _things(found))
 
 
@@ -49,7 +52,7 @@ def confused_pixels(reading: Reading) -> Html | None:
     counts = np.asarray(reading.segmentation.get("confusion") or np.zeros((0, 0)), np.int64)
     if len(names) < 3 or len(names) > MOST_CLASSES or counts.shape != (len(names), len(names)):
         return None
-    return section("confusion", "Confusion", note("Counts of pixels."), confusion_table(counts, names))
+    return section("confusion", "Confusion", _shares(counts, names))
 
 
 def outlines(reading: Reading) -> Html:
@@ -76,7 +79,7 @@ def outlines(reading: Reading) -> Html:
 
 
 def shown_masks(reading: Reading) -> Html:
-    """The worst pictures, and some others, with truth, answer and difference."""
+    """The worst images, and some others, with truth, answer and difference."""
     rows = [row for row in reading.segmentation.get("shown", []) if isinstance(row, dict)]
     if not rows:
         return section("masks", "Masks", note(NOTHING))
@@ -89,7 +92,7 @@ def shown_masks(reading: Reading) -> Html:
             note("From the middle to the best."),
             *(_strip(reading, r) for r in others),
         ]
-    return section("masks", "Worst images", _legend(reading), *parts)
+    return section("masks", "Worst images", _legend(reading, rows), *parts)
 
 
 def error_bars(name: str, names: Sequence[str], errors: Sequence[Interval], *, says: str) -> Html:
@@ -137,12 +140,50 @@ def _known(interval: Interval) -> bool:
     return math.isfinite(interval.value)
 
 
+def _shares(counts: NDArray[np.int64], names: Sequence[str]) -> Html:
+    """The confusion matrix of pixels in per cent of each row."""
+    columns = (tag("th", tag("span", name), scope="col") for name in names)
+    top = tag("tr", tag("th", "truth ↓ found →", scope="col", class_="corner"), *columns)
+    rows = (_share_row(row, place, name) for place, (row, name) in enumerate(zip(counts, names, strict=True)))
+    caption = "Where the pixels of each class went, in per cent of its row"
+    table = tag("table", tag("caption", caption), tag("thead", top), tag("tbody", *rows), class_="confusion")
+    return tag("div", table, class_="scroll", tabindex="0", role="region", aria_label="Confusion matrix")
+
+
+def _share_row(row: NDArray[np.int64], place: int, name: str) -> Html:
+    shares = row / max(1, int(row.sum()))
+    cells = (_share_cell(float(share), right=column == place) for column, share in enumerate(shares))
+    return tag("tr", tag("th", name, scope="row"), *cells)
+
+
+def _share_cell(share: float, *, right: bool) -> Html:
+    if share == 0:
+        return tag("td", "·", class_="zero")
+    # As in the matrix of images: the root lifts what is rare into sight, and from one half on the text turns.
+    depth, names = round(100 * share**0.5), ("right" if right else "wrong") + (" deep" if share >= 0.5 else "")
+    return tag("td", f"{100 * share:.1f}", class_=names, style=f"--depth:{depth}%")
+
+
 def _otsu(found: Mapping[str, Any]) -> Html | None:
+    """What a threshold reaches; of runs from before some of its numbers may be missing."""
     otsu = found.get("otsu")
     if not isinstance(otsu, dict):
         return None
-    says = "What a threshold on grey values alone reaches (Otsu's, 1979), on the same images: IoU "
-    return tag("p", says, _cell("iou", otsu.get("iou")), ", Dice ", _cell("dice", otsu.get("dice")), ".")
+    ways = {"over all pixels": "", "the mean of the images": "_of_images"}
+    told = [join(how, " ", known) for how, end in ways.items() if (known := _otsu_pair(otsu, end)) is not None]
+    says = "What a threshold on grey values alone reaches (Otsu's, 1979), on the same images: "
+    return tag("p", says, *_between("; ", told), ".") if told else None
+
+
+def _otsu_pair(otsu: Mapping[str, Any], end: str) -> Html | None:
+    named = {"IoU": ("iou", otsu.get(f"iou{end}")), "Dice": ("dice", otsu.get(f"dice{end}"))}
+    told = [join(name, " ", _cell(*pair)) for name, pair in named.items() if isinstance(pair[1], dict)]
+    return join(*_between(", ", told)) if told else None
+
+
+def _between(mark: str, parts: Sequence[Html]) -> Iterator[object]:
+    for place, part in enumerate(parts):
+        yield from (mark, part) if place else (part,)
 
 
 def _things(found: Mapping[str, Any]) -> Html | None:
@@ -158,12 +199,23 @@ def _things(found: Mapping[str, Any]) -> Html | None:
         "AP, 0.5 to 0.95": _cell("iou", things.get("ap")),
     }
     shown = {name: number(value) if isinstance(value, float | int) else value for name, value in named.items()}
-    says = "Things counted one by one: connected parts of the mask, each matched to one of the truth."
-    return join(note(says), facts(shown))
+    return join(note(_how_counted(found)), facts(shown))
+
+
+def _how_counted(found: Mapping[str, Any]) -> str:
+    """How things are told apart, in what was found and in the truth."""
+    names = [str(name) for name in found.get("classes") or []]
+    if len(names) > 2:
+        inside, border = names[1:3]
+        apart = f"connected parts of {inside}, each with the {border} nearest to it"
+    else:
+        apart = f"connected parts of {names[1]}" if len(names) == 2 else "connected parts of the mask"
+    truth = "those that the data numbers" if found.get("numbered") else "told apart in the same way"
+    return f"Things counted one by one. Found ones are {apart}; true ones are {truth}."
 
 
 def _strip(reading: Reading, row: Mapping[str, Any]) -> Html:
-    """A picture, its truth, what was found, and where they differ, side by side."""
+    """An image, its truth, what was found, and where they differ, side by side."""
     files: Mapping[str, str] = row.get("files") or {}
     name, samples = str(row.get("name", "?")), reading.folder.samples
     images = [
@@ -183,14 +235,23 @@ def _is_number(value: object) -> bool:
     return isinstance(value, float | int) and math.isfinite(value)
 
 
-def _legend(reading: Reading) -> Html | None:
-    """The colours of the classes."""
-    colours, rows = reading.segmentation.get("colours") or [], reading.segmentation.get("per_class") or []
-    pairs = [(str(row.get("name", "?")), colour) for row, colour in zip(rows, colours, strict=False)]
-    if not pairs:
-        return None
-    keys = (
+def _legend(reading: Reading, rows: Sequence[Mapping[str, Any]]) -> Html:
+    """The colours of the classes, and those of the differences where these were drawn; background is not painted."""
+    found = reading.segmentation
+    names = [str(row.get("name", "?")) for row in found.get("per_class") or []]
+    pairs = list(zip(names, found.get("colours") or [], strict=False))[bool(found.get("background")) :]
+    drawn = any("errors" in (row.get("files") or {}) for row in rows)
+    kinds: Mapping[str, Sequence[int]] = (found.get("legend") or {}) if drawn else {}
+    return join(_key_line("classes:", pairs), _key_line("where they differ:", kinds.items()))
+
+
+def _key_line(title: str, pairs: Iterable[tuple[str, Sequence[int]]]) -> Html | None:
+    keys = list(_keys(pairs))
+    return tag("p", tag("span", title), *keys, class_="legend-of-masks") if keys else None
+
+
+def _keys(pairs: Iterable[tuple[str, Sequence[int]]]) -> Iterator[Html]:
+    return (
         tag("span", tag("i", style=f"background:rgb{tuple(map(int, colour))}"), tag("bdi", name))
         for name, colour in pairs
     )
-    return tag("p", *keys, class_="legend-of-masks")

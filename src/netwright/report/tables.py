@@ -25,13 +25,13 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[object]], *, caption: st
     return _scrolling(tag("table", *parts, class_=class_ or None), caption)
 
 
-def long_table(heads: Sequence[str], rows: Sequence[Sequence[object]], *, caption: str) -> Html:
+def long_table(heads: Sequence[str], rows: Sequence[Sequence[object]], *, caption: str, class_: str = "") -> Html:
     """A table whose later rows are folded away."""
     if len(rows) <= SHOWN + 5:
-        return table(heads, rows, caption=caption)
-    rest = table(heads, rows[SHOWN:], caption=f"{caption}, continued")
+        return table(heads, rows, caption=caption, class_=class_)
+    rest = table(heads, rows[SHOWN:], caption=f"{caption}, continued", class_=class_)
     folded = tag("details", tag("summary", f"{count(len(rows) - SHOWN)} more"), rest)
-    return join(table(heads, rows[:SHOWN], caption=caption), folded)
+    return join(table(heads, rows[:SHOWN], caption=caption, class_=class_), folded)
 
 
 def facts(pairs: Mapping[str, object]) -> Html:

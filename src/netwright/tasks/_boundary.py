@@ -39,13 +39,13 @@ def boundary_f1(found: Flags, truth: Flags, known: Flags) -> float:
     1 is best; 0 where only one of them has an outline, and NaN where neither has. All H W.
     """
     near = tolerance(*found.shape)
-    mine, theirs = outline(found, known), outline(truth, known)
-    if not mine.any() or not theirs.any():
-        return 0.0 if mine.any() or theirs.any() else math.nan
-    box = _box(mine | theirs)
-    mine, theirs = mine[box], theirs[box]
-    precision = (distance_to(theirs)[mine] <= near).mean()
-    recall = (distance_to(mine)[theirs] <= near).mean()
+    if not (found | truth).any():
+        return math.nan
+    box = _box(found | truth)
+    mine, theirs = (np.argwhere(outline(region[box], known[box])) for region in (found, truth))
+    if not len(mine) or not len(theirs):
+        return 0.0 if len(mine) or len(theirs) else math.nan
+    precision, recall = _near(mine, theirs, near), _near(theirs, mine, near)
     return float(2 * precision * recall / (precision + recall)) if precision + recall else 0.0
 
 
@@ -78,6 +78,14 @@ def distance_to(places: Flags) -> Floats:
     return found
 
 
+def _near(places: Counts, others: Counts, most: float) -> float:
+    """The share of places that are at most so far from one of some others. N 2, M 2."""
+    from scipy.spatial import KDTree
+
+    found: Any = KDTree(others).query(places, distance_upper_bound=np.nextafter(most, np.inf))
+    return float(np.isfinite(found[0]).mean())
+
+
 def _neighbours() -> list[tuple[tuple[slice, slice], tuple[slice, slice]]]:
     """The two ends of all pairs of pixels that are neighbours: down, and right."""
     every, first, last = slice(None), slice(None, -1), slice(1, None)
@@ -85,6 +93,6 @@ def _neighbours() -> list[tuple[tuple[slice, slice], tuple[slice, slice]]]:
 
 
 def _box(flags: Flags) -> tuple[slice, slice]:
-    """The smallest box around what is true."""
+    """The smallest box around what is true and its neighbours."""
     rows, columns = (np.flatnonzero(flags.any(axis)) for axis in (1, 0))
-    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    return slice(max(0, rows[0] - 1), rows[-1] + 2), slice(max(0, columns[0] - 1), columns[-1] + 2)

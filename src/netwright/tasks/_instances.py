@@ -1,6 +1,7 @@
 """Things told apart: from masks to numbered regions, and from these to counts and average precision
 (Caicedo et al., Nucleus segmentation across imaging experiments: the 2018 Data Science Bowl, Nature Methods 2019)."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +11,14 @@ from numpy.typing import NDArray
 from netwright.core.errors import NetwrightError
 
 Flags = NDArray[np.bool_]
-Ids = NDArray[np.int64]
+Ids = NDArray[Any]  # integers: found in 32 bits, matched in 64
 
 BACKGROUND, INTERIOR, BORDER = range(3)  # classes of a border target
 THRESHOLDS = tuple(round(0.5 + 0.05 * i, 2) for i in range(10))
 WATERSHED_DISTANCE = 5  # pixels between the middles of two things, at least
+MOST_CUT = 2**23  # pixels of the box around what the watershed cuts: it takes some forty bytes of each
+FAR = 256  # pixels from its interior that border can be
+STRIP = 512  # rows whose border is given to interiors at once
 
 
 @dataclass(frozen=True)
@@ -39,34 +43,87 @@ class Matched:
 
 
 def regions(things: Flags) -> Ids:
-    """Connected regions, numbered from 1; touching at a corner does not connect. H W -> H W, 0 outside."""
+    """Connected regions, numbered from 1; touching at a corner does not connect. H W -> int32 H W, 0 outside."""
     from scipy import ndimage
 
-    found: Any = ndimage.label(things)
-    return found[0].astype(np.int64)
+    found = np.empty(things.shape, np.int32)
+    ndimage.label(things, output=found)
+    return found
 
 
 def grown(classes: Ids) -> Ids:
     """Things of a border target: regions of its interior, each with the border pixels that it is nearest to.
 
-    Border that is not connected to the interior it would belong to is of no thing. H W of background, interior and
-    border -> ids H W.
+    Border that is not connected to the interior it would belong to, or more than `FAR` pixels away from it, is of no
+    thing. Large pictures are done in strips, with the same result. H W of background, interior and border -> int32 H W.
     """
+    found, whole = regions(classes == INTERIOR), regions(classes != BACKGROUND)
+    above = found[:0]
+    for top in range(0, len(found), STRIP):
+        first, stop = top - len(above), min(top + STRIP, len(found))
+        inside = np.concatenate([above, found[top : stop + FAR]])
+        above = found[max(0, stop - FAR) : stop].copy()  # before border is added to it
+        found[top:stop] = _joined(inside, whole[first : stop + FAR])[top - first : stop - first]
+    return found
+
+
+def _joined(inside: Ids, whole: Ids) -> Ids:
+    """Interiors with the border nearest to them; `whole` numbers regions of both."""
     from scipy import ndimage
 
-    inside = regions(classes == INTERIOR)
     if not inside.any():
         return inside
-    nearest: Any = ndimage.distance_transform_edt(inside == 0, return_distances=False, return_indices=True)
-    nearest = tuple(nearest)
-    whole = regions(classes != BACKGROUND)
-    return np.where((whole > 0) & (whole == whole[nearest]), inside[nearest], 0)
+    measured: Any = ndimage.distance_transform_edt(inside == 0, return_indices=True)
+    distance, nearest = measured[0], tuple(measured[1])
+    return np.where((whole > 0) & (whole == whole[nearest]) & (distance <= FAR), inside[nearest], 0)
 
 
 def split_touching(things: Flags) -> Ids:
-    """Connected regions, cut where they are narrow: the watershed of the distance from the outside. H W -> ids H W.
+    """Connected regions, cut where they are narrow: the watershed of the distance from the outside. H W -> int32 H W.
 
-    Two maxima of the distance are two things if they are more than `WATERSHED_DISTANCE` pixels apart.
+    Two maxima of the distance are two things if they are more than `WATERSHED_DISTANCE` pixels apart. Each region is
+    cut on its own, so that memory grows with the largest; one whose box has more than `MOST_CUT` pixels stays as it is.
+
+    Raises:
+        NetwrightError: scikit-image is not there.
+    """
+    from scipy import ndimage
+
+    watershed_tools()  # refused before the work
+    found = regions(things)
+    boxes: list[Any] = ndimage.find_objects(found)
+    total = len(boxes)
+    for number, box in enumerate(boxes, 1):
+        height, width = (side.stop - side.start for side in box)
+        if max(height, width) <= WATERSHED_DISTANCE + 1 or height * width > MOST_CUT:
+            continue
+        # The nearest pixel outside is in the box or beside it, since what lies between is outside as well.
+        near = tuple(slice(max(0, side.start - 1), side.stop + 1) for side in box)
+        part = found[near] == number
+        pieces = _pieces(part)
+        found[near][part] = np.where(pieces == 1, number, total + pieces - 1)[part]
+        total += max(0, int(pieces.max()) - 1)
+    return found
+
+
+def _pieces(part: Flags) -> Ids:
+    """One region cut, its pieces numbered from 1. H W -> H W."""
+    from scipy import ndimage
+
+    peak_local_max, watershed = watershed_tools()
+    depth: Any = ndimage.distance_transform_edt(part)
+    smooth: Any = ndimage.gaussian_filter(depth, 1.0) * part
+    peaks: Any = peak_local_max(smooth, min_distance=WATERSHED_DISTANCE, exclude_border=False)
+    if len(peaks) < 2:
+        return part.astype(np.int32)
+    seeds = np.zeros(part.shape, np.int32)
+    seeds[tuple(np.asarray(peaks).T)] = np.arange(1, len(peaks) + 1)
+    cut: Any = watershed(-smooth, seeds, mask=part)
+    return np.asarray(cut)
+
+
+def watershed_tools() -> tuple[Any, Any]:
+    """scikit-image's `peak_local_max` and `watershed`.
 
     Raises:
         NetwrightError: scikit-image is not there.
@@ -79,16 +136,16 @@ def split_touching(things: Flags) -> Ids:
             "splitting things that touch needs scikit-image, and it is not there",
             "python -m pip install 'netwright[instances]'",
         ) from error
+    return peak_local_max, watershed
+
+
+def uncut(split: Ids) -> int:
+    """How many regions `split_touching` left as they are because they are too large."""
     from scipy import ndimage
 
-    depth: Any = ndimage.distance_transform_edt(things)
-    smooth: Any = ndimage.gaussian_filter(depth, 1.0) * things
-    joined = regions(things)
-    peaks: Any = peak_local_max(smooth, min_distance=WATERSHED_DISTANCE, labels=joined, exclude_border=False)
-    seeds = np.zeros(things.shape, np.int64)
-    seeds[tuple(np.asarray(peaks).T)] = np.arange(1, len(peaks) + 1)
-    cut: Any = watershed(-smooth, seeds, mask=things)
-    return np.asarray(cut).astype(np.int64)
+    boxes: list[Any] = ndimage.find_objects(split)
+    areas = [math.prod(side.stop - side.start for side in box) for box in boxes]
+    return sum(area > MOST_CUT for area in areas)
 
 
 def matched(found: Ids, truth: Ids) -> Matched:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -40,24 +40,26 @@ class Tally:
 
 def tally(found: Integers, label: Integers, classes: int) -> Tally:
     """Compare class ids, H W, of which −1 in a label is ignored; or, where classes overlap, K H W of 1, 0 and −1."""
-    several = label.ndim == 3
-    layers = found == 1 if several else found == np.arange(classes)[:, None, None]
-    truths = label == 1 if several else label == np.arange(classes)[:, None, None]
     known = label >= 0
-    kept = np.broadcast_to(known, layers.shape)
-    seen = layers & kept
-    counts = np.stack([part.sum((1, 2)) for part in (seen & truths, seen, truths)], 1).astype(np.int64)
     wrong = (found != label) & known
-    pairs = [(wrong, label)] if not several else zip(wrong, label, strict=True)
-    boundary = [boundary_f1(*three) for three in zip(layers, truths, kept, strict=True)]
-    return Tally(
-        counts,
-        np.zeros((classes, classes), np.int64) if several else confusion(found, label, classes),
-        int(known.sum() - wrong.sum()),
-        int(known.sum()),
-        np.array(boundary),
-        np.sum([errors_by_distance(*pair) for pair in pairs], axis=0),
-    )
+    if label.ndim == 3:
+        matrix, seen, there = np.zeros((classes, classes), np.int64), (found == 1) & known, label == 1
+        counts = np.stack([part.sum((1, 2)) for part in (seen & there, seen, there)], 1)
+        boundary = [boundary_f1(*three) for three in zip(found == 1, there, known, strict=True)]
+        distances = np.sum([errors_by_distance(*pair) for pair in zip(wrong, label, strict=True)], axis=0)
+    else:
+        counts, matrix = counted(found, label, classes)
+        ids = [k if counts[k].any() else None for k in range(classes)]
+        boundary = [math.nan if k is None else boundary_f1(found == k, label == k, known) for k in ids]
+        distances = errors_by_distance(wrong, label)
+    right, labelled = int(known.sum() - wrong.sum()), int(known.sum())
+    return Tally(counts, matrix, right, labelled, np.array(boundary), distances)
+
+
+def counted(found: Integers, label: Integers, classes: int) -> tuple[Integers, Integers]:
+    """Pixels of each class that are both found and there, found, and there; and the confusion. K 3, K K."""
+    matrix = confusion(found, label, classes)
+    return np.stack([matrix.diagonal(), matrix.sum(0), matrix.sum(1)], 1), matrix
 
 
 def confusion(found: Integers, label: Integers, classes: int) -> Integers:
@@ -138,9 +140,18 @@ class Bootstrap:
         return [self._interval(float(value[k]), drawn[:, k], int(n[k])) for k in range(len(value))]
 
     def mean(self, measure: Ratio) -> Interval:
-        """The mean of a ratio over the classes that have one; 1 where none has."""
-        value, drawn = (mean_known(ratio(*measure(sums))) for sums in (self.whole, self.drawn))
-        return self._interval(float(value), drawn, len(self.sums))
+        """The mean of a ratio over the classes that have one; 1 where none has.
+
+        Draws are of the same classes: those without one of them are left out, and where a class is in one picture
+        alone, of whose variation nobody knows, bounds are NaN.
+        """
+        values, drawn = (ratio(*measure(sums)) for sums in (self.whole, self.drawn))
+        present = np.isfinite(values)
+        pictures = (measure(self.sums)[1] > 0).sum(0)[present]
+        n = len(self.sums) if (pictures > 1).all() else 1
+        kept = drawn[np.isfinite(drawn[:, present]).all(1)]
+        found = self._interval(float(mean_known(values)), mean_known(kept), n)
+        return replace(found, n=len(self.sums))
 
     def _interval(self, value: float, drawn: Floats, n: int) -> Interval:
         """From a value, those of the draws, and how many pictures it rests on; draws without a value are left out.

@@ -1,5 +1,6 @@
 """A class for each pixel: cross-entropy over labelled pixels; the intersection over union is the headline."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -10,6 +11,8 @@ from torch import Tensor
 from netwright.core.errors import NetwrightError
 from netwright.core.options import Between
 from netwright.nn.losses import binary_cross_entropy_of_pixels, cross_entropy_of_pixels
+
+BAND = 2**21  # pixels that are compared at once
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ class Segmentation:
         else:
             # As argmax, which takes forty times as long where classes are planes.
             counts, known, right = overlaps(output.max(1).indices, label, self.classes)
-            surprise = F.cross_entropy(output.float(), label, ignore_index=-1, reduction="none").flatten(1).sum(1)
+            surprise = torch.stack([_surprise(*pair) for pair in _bands(output, label)]).sum(0)
         both, found, there = counts[:, self.counted].unbind(2)
         return {
             "iou": mean_ratio(both, found + there - both),
@@ -110,6 +113,12 @@ def overlaps(found: Tensor, label: Tensor, classes: int) -> tuple[Tensor, Tensor
     Returns:
         Integers N K 3, N and N.
     """
+    parts = [_overlaps(*pair, classes) for pair in _bands(found, label)]
+    counts, known, right = (torch.stack(each).sum(0) for each in zip(*parts, strict=True))
+    return counts, known, right
+
+
+def _overlaps(found: Tensor, label: Tensor, classes: int) -> tuple[Tensor, Tensor, Tensor]:
     n, cells = len(label), classes * (classes + 1)
     row = torch.where(label < 0, classes, label)  # ignored pixels are counted in a last row, which is then left out
     place = (row * classes + found + torch.arange(n, device=label.device).view(-1, 1, 1) * cells).flatten()
@@ -117,6 +126,17 @@ def overlaps(found: Tensor, label: Tensor, classes: int) -> tuple[Tensor, Tensor
     both = confusion.diagonal(dim1=1, dim2=2)
     counts = torch.stack([both, confusion.sum(1), confusion.sum(2)], 2)
     return counts, confusion.sum((1, 2)), both.sum(1)
+
+
+def _surprise(output: Tensor, label: Tensor) -> Tensor:
+    """−log p of the true class, summed over labelled pixels. N K H W, N H W -> N."""
+    return F.cross_entropy(output.float(), label, ignore_index=-1, reduction="none").flatten(1).sum(1)
+
+
+def _bands(scores: Tensor, label: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """The same bands of rows of both, so that what is computed of large pictures takes little memory. … H W, N H W."""
+    rows = max(1, label.shape[-2] * BAND // max(1, label.numel()))
+    return zip(scores.split(rows, -2), label.split(rows, -2), strict=True)
 
 
 def overlaps_of_several(found: Tensor, label: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -49,26 +49,34 @@ class Accumulate(Trick):
             if len(pieces) == 1:
                 return gradient(batch, run)
             whole = counted(batch, run)
-            return _joined([_weighted(gradient, batch.take(piece), run, whole) for piece in pieces])
+            parts = [batch.take(piece) for piece in pieces]
+            return _joined([_weighted(gradient, part, run, share(part, run, whole, len(parts))) for part in parts])
 
         return in_parts
 
 
+def share(part: "Batch", run: "Run", whole: int | Tensor, parts: int) -> float | Tensor:
+    """How much a part counts, by what its loss is a mean over; all alike where the whole batch has nothing of it."""
+    own = counted(part, run)
+    if isinstance(own, Tensor) and isinstance(whole, Tensor):
+        return torch.where(whole > 0, own / whole.clamp(min=1), 1 / parts)
+    return own / whole
+
+
 def counted(batch: "Batch", run: "Run") -> int | Tensor:
-    """What the task's mean loss is a mean over: samples; of masks labelled pixels, or known targets. At least 1."""
+    """What the task's mean loss is a mean over: samples; of masks labelled pixels, or known targets."""
     if batch.target.dim() < 3:
         return len(batch)
     known = ~batch.target.isnan() if several(run.task) else batch.target.sum(1) > 0
-    return known.sum().clamp(min=1)
+    return known.sum()
 
 
-def _weighted(gradient: GradFn, part: "Batch", run: "Run", whole: int | Tensor) -> tuple[float | Tensor, Passed]:
+def _weighted(gradient: GradFn, part: "Batch", run: "Run", share: float | Tensor) -> tuple[float | Tensor, Passed]:
     """A part's gradient, scaled by the part's share of the batch and added to what was there."""
     before = [p.grad for p in run.optimizer.parameters]
     for parameter in run.optimizer.parameters:
         parameter.grad = None
     passed = gradient(part, run)
-    share = counted(part, run) / whole
     for parameter, held in zip(run.optimizer.parameters, before, strict=True):
         if parameter.grad is not None:
             parameter.grad.mul_(share)

@@ -74,11 +74,11 @@ def weights(counts: Tensor, beta: float) -> Tensor:
 
 @runtime_checkable
 class Counted(Protocol):
-    """A source of masks that knows how many of their pixels are of each class."""
+    """A source of masks that knows how many pixels of each class an epoch has."""
 
     @property
     def pixel_counts(self) -> np.ndarray:
-        """Labelled pixels of each class in all masks, int64 K."""
+        """Labelled pixels of each class in what an epoch draws, int64 K."""
         ...
 
 

@@ -51,6 +51,13 @@ UNPAIRED = {
         "nothing tells which of them is meant",
         "give each picture a name and a mask of its own",
     ),
+    "no file": Unpaired(
+        "no_file",
+        "warning",
+        "rows of the table whose file is not there",
+        "they are not used",
+        "see that paths are relative to the table's folder, or remove the rows",
+    ),
     "no instances": Unpaired(
         "no_instances",
         "note",

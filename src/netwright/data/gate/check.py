@@ -16,7 +16,7 @@ from netwright.data.index import Index
 from netwright.data.masks import MaskWanted
 from netwright.records.plain import json_text, plain
 
-VERSION = 3  # raise it when the same data would get another verdict
+VERSION = 4  # raise it when the same data would get another verdict
 CHECKS: tuple[Callable[[Subject], list[Finding]], ...] = (
     files.refused,
     leaks.exact_across,
@@ -97,9 +97,9 @@ def _checked(
     subject, of_masks = Subject(examined, group, quarantine), b""
     look: Callable[[], Subject] = partial(Subject, examined, group, quarantine)
     if examined.listing.masks is not None:
-        keys, closed, said = pairs.known_keys(examined.listing, wanted, index)
-        of_masks = json_text(said).encode("utf-8", "surrogatepass") + keys.tobytes()
-        look = partial(pairs.looked_at_pairs, examined, group, quarantine, wanted, keys, closed, index)
+        known = pairs.known(examined.listing, wanted, index)
+        of_masks = pairs.salt_of(examined.listing, wanted, known)
+        look = partial(pairs.looked_at_pairs, examined, group, quarantine, wanted, known, index)
     kept = index.finding(f"verdict-{_key(subject, of_masks)}", lambda: plain(_judged(look()).to_json()))
     return Verdict.from_json(kept)
 

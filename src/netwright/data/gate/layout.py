@@ -4,11 +4,14 @@ from dataclasses import replace
 
 from netwright.core.errors import NetwrightError
 from netwright.data import list_data
+from netwright.data.cache import opened_index
 from netwright.data.facts import Examined
 from netwright.data.folder import unlabelled
+from netwright.data.gate.pairs import left_out
 from netwright.data.gate.verdict import Finding, Verdict
 from netwright.data.kinds import listing_of
 from netwright.data.listing import Listing
+from netwright.data.masks import MaskWanted
 from netwright.data.ready import looked_at
 from netwright.data.scenes import GLANCE
 from netwright.data.split import Wanted
@@ -35,11 +38,18 @@ def listed(source: str, *, plain: bool = False) -> tuple[Listing, NetwrightError
 
 
 def examined_once(listing: Listing, wanted: Wanted) -> Examined:
-    """Every picture looked at; pictures with masks as `data/scenes.py` looks at them, so that the two share a cache."""
+    """Every picture looked at; pictures with masks as `data/scenes.py` looks at them, so that the two share a cache,
+    and divided as it divides them: those that are left out for their masks are on no side."""
     if listing.masks is None:
         return looked_at(listing, wanted)[0]
-    pictures = replace(listing, classes=("picture",), masks=None)  # of one class, so that each side has some
+    pictures = replace(listing, classes=("picture",))  # of one class, so that each side has some
     glance = replace(wanted, image_size=GLANCE, stored_size=GLANCE, fit="squash")
+    found = replace(looked_at(pictures, glance)[0], listing=listing)
+    with opened_index() as index:
+        bad = left_out(found, wanted.quarantine, wanted.masks or MaskWanted(), index)
+    if not bad:
+        return found
+    glance = replace(glance, quarantine={**wanted.quarantine, **bad}, progress=None)
     return replace(looked_at(pictures, glance)[0], listing=listing)
 
 

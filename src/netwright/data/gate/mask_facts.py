@@ -1,20 +1,18 @@
 """What is learnt of a mask that is looked at beside its picture: how it is stored, what it shows, whether it fits."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from netwright.core.errors import NetwrightError
 from netwright.data.decode import MOST_WITH_MASK, UnreadableImage, opened, quiet, upright_picture
-from netwright.data.facts import pixel_digest
-from netwright.data.gate.alignment import Alignment, aligned, border
+from netwright.data.gate._mask_figures import apart, busy, counted, digest, ramps
+from netwright.data.gate._room import Room
+from netwright.data.gate.alignment import Alignment, aligned
 from netwright.data.gate.mask_stored import COLOUR, Stored, mask_as_stored, turn_number
 from netwright.data.index import Index
 from netwright.data.legend import Legend
@@ -22,7 +20,7 @@ from netwright.data.listing import Blobs, Listing, MaskFiles
 from netwright.data.masks import IGNORED, Masks
 from netwright.data.segments import Keys
 
-VERSION = 2  # raise it when the same pair would be described differently
+VERSION = 3  # raise it when the same pair would be described differently
 TOGETHER = 64  # pairs that are kept as one finding: each takes a transaction
 MOST_VALUES = 300
 BUSY_GREY = 8  # levels by which neighbours of a photo differ
@@ -132,6 +130,7 @@ class Pairs:
         places: of the masks that `masks` reads, in its order.
         shown: what each of these shows.
         problem: why none could be understood.
+        things: what is known of the instances beside masks of classes, by place; empty where there are none.
     """
 
     names: Sequence[str]
@@ -142,54 +141,63 @@ class Pairs:
     places: Sequence[int] = ()
     shown: Sequence[Shown] = ()
     problem: NetwrightError | None = None
+    things: Mapping[int, Any] = field(default_factory=dict[int, Any])
 
 
-def main_masks(listing: Listing) -> Blobs:
-    """The masks that are looked at: those of classes where there are some."""
+def main_masks(listing: Listing, kind: str = "auto") -> Blobs:
+    """The masks that are looked at: those of classes where there are some; for a "border" those of instances."""
     masks = listing.masks or MaskFiles(None)
-    blobs = masks.semantic if masks.semantic is not None else masks.instances
+    order = (masks.semantic, masks.instances) if kind != "border" else (masks.instances, masks.semantic)
+    blobs = order[0] if order[0] is not None else order[1]
     if blobs is None:
         raise AssertionError("asked for pairs only")
     return blobs
 
 
-def mask_keys(listing: Listing, index: Index) -> tuple[Keys, dict[int, str]]:
-    """Content hashes of the masks of a listing, N 4, and for those that cannot be opened the reason."""
-    kind = "semantic" if listing.masks and listing.masks.semantic is not None else "instances"
+def mask_keys(listing: Listing, blobs: Blobs, index: Index) -> tuple[Keys, dict[int, str]]:
+    """Content hashes of some masks of a listing, N 4, and for those that cannot be opened the reason."""
+    kind = "semantic" if listing.masks and blobs is listing.masks.semantic else "instances"
     # Masks may be called what the pictures are called, so they are remembered in a place of their own.
     root = listing.root and f"{listing.root}#{kind}"
-    return index.keys(Listing(listing.name, root, (), main_masks(listing), listing.labels, listing.sides))
+    return index.keys(Listing(listing.name, root, (), blobs, listing.labels, listing.sides))
 
 
-def mask_facts(listing: Listing, keys: Keys, closed: Mapping[int, str], index: Index) -> list[MaskFact]:
+def mask_facts(
+    listing: Listing, blobs: Blobs, keys: Keys, closed: Mapping[int, str], areas: Sequence[int], index: Index
+) -> list[MaskFact]:
     """A row for each pair, in the listing's order; computed in threads, and kept by the contents of both files.
 
     Args:
         listing: pictures with masks.
-        keys: of the masks, N 4.
+        blobs: the masks that are looked at.
+        keys: of these, N 4.
         closed: the masks that cannot be opened, with the reason.
+        areas: pixels of each picture.
         index: keeps what was found.
     """
     pictures, _ = index.keys(listing)
     own = [sha256(row.tobytes()).digest() for row in np.concatenate([pictures, keys], axis=1)]
     open_ = [place for place in range(len(own)) if place not in closed]
-    found = kept(f"pair-{VERSION}", own, open_, lambda place: asdict(mask_fact(listing, place)), index)
+    found = kept(f"pair-{VERSION}", own, open_, areas, lambda place: asdict(mask_fact(listing, blobs, place)), index)
     return [
         MaskFact.from_json(found[place]) if place in found else MaskFact(closed[place]) for place in range(len(own))
     ]
 
 
-def mask_counts(masks: Masks, keys: Keys, index: Index) -> list[Shown]:
-    """What each mask shows; kept by its content and by how it is understood. Keys: N 4."""
-    own = [row.tobytes() for row in keys]
-    found = kept(
-        f"shown-{VERSION}-{masks.salt}", own, range(len(own)), lambda place: asdict(_shown(masks, place)), index
-    )
+def mask_counts(masks: Masks, keys: Keys, areas: Sequence[int], index: Index) -> list[Shown]:
+    """What each mask shows; kept by its content and by how it is understood. Keys: N 4; areas: pixels of each."""
+    own, salt = [row.tobytes() for row in keys], f"shown-{VERSION}-{masks.salt}"
+    found = kept(salt, own, range(len(own)), areas, lambda place: asdict(_shown(masks, place)), index)
     return [Shown(tuple(row["counts"]), row["ignored"], row["refused"]) for _, row in sorted(found.items())]
 
 
 def kept(
-    salt: str, own: Sequence[bytes], places: Sequence[int], find: Callable[[int], dict[str, Any]], index: Index
+    salt: str,
+    own: Sequence[bytes],
+    places: Sequence[int],
+    areas: Sequence[int],
+    find: Callable[[int], dict[str, Any]],
+    index: Index,
 ) -> dict[int, dict[str, Any]]:
     """What `find` says of places, found out in threads where it is not known: by content, TOGETHER at a time."""
     bits = max(0, (len(places) // TOGETHER).bit_length() - 1)
@@ -197,16 +205,17 @@ def kept(
     for place in sorted(places, key=lambda place: own[place]):
         buckets.setdefault(int.from_bytes(own[place][:4], "big") >> (32 - bits), []).append(place)
     rows: dict[int, dict[str, Any]] = {}
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with Room() as room:
         for same in buckets.values():
             key = f"{salt}-{sha256(b''.join(own[place] for place in same)).hexdigest()}"
-            rows |= zip(same, index.finding(key, lambda same=same: [*pool.map(find, same)]), strict=True)
+            mine = [areas[place] for place in same]
+            found = index.finding(key, lambda same=same, mine=mine: room.map(find, same, mine))
+            rows |= zip(same, found, strict=True)
     return rows
 
 
-def mask_fact(listing: Listing, place: int) -> MaskFact:
-    """One pair, looked at."""
-    blobs = main_masks(listing)
+def mask_fact(listing: Listing, blobs: Blobs, place: int) -> MaskFact:
+    """One picture and its mask in `blobs`, looked at."""
     picture, picture_turn = _picture(listing, place)
     size = picture.size if picture else (0, 0)
     try:
@@ -225,16 +234,16 @@ def mask_fact(listing: Listing, place: int) -> MaskFact:
         picture=size,
         values=values,
         distinct=distinct,
-        ramps=_ramps(stored.values) if stored.form in ("grey", "grey as colour") else 0.0,
+        ramps=ramps(stored.values) if stored.form in ("grey", "grey as colour") else 0.0,
         busy=_busy(stored),
         apart=_apart(stored, picture),
-        content=pixel_digest(np.ascontiguousarray(stored.values, np.int64).view(np.uint8)).hex(),
+        content=digest(stored.values),
         alignment=aligned(picture, stored.values) if picture else None,
     )
 
 
 def _values(stored: Stored) -> tuple[tuple[Value, ...], int]:
-    values, pixels = np.unique(stored.values, return_counts=True)
+    values, pixels = counted(stored.values)
     order = np.argsort(-pixels, kind="stable")[:MOST_VALUES]
     return tuple(_value(stored, int(values[k]), int(pixels[k])) for k in order), len(values)
 
@@ -246,45 +255,29 @@ def _value(stored: Stored, value: int, pixels: int) -> Value:
     return Value(value, value if stored.form == COLOUR else value * 0x10101, pixels)
 
 
-def _ramps(values: NDArray[np.integer]) -> float:
-    steps = 0
-    wide = values.astype(np.int64)
-    for lines in (wide, wide.T):
-        before, after = np.sign(lines[:, 1:-1] - lines[:, :-2]), np.sign(lines[:, 2:] - lines[:, 1:-1])
-        steps += int(((before * after) > 0).sum())
-    return steps / max(1, int(border(values).sum()))
-
-
 def _busy(stored: Stored) -> float:
     if stored.form in ("palette", "deep", "stack"):
         return 0.0
-    values = stored.values.astype(np.int64)
-    least = 0 if stored.form == COLOUR else BUSY_GREY
-    apart = np.abs(values[:, 1:] - values[:, :-1]) > least
-    return float(apart.mean()) if apart.size else 0.0
+    return busy(stored.values, 0 if stored.form == COLOUR else BUSY_GREY)
 
 
-def _apart(stored: Stored, picture: Image.Image | None) -> float | None:
-    if picture is None or stored.form in ("palette", "deep", "stack") or stored.values.shape != picture.size[::-1]:
+def _apart(stored: Stored, grey: Image.Image | None) -> float | None:
+    if grey is None or stored.form in ("palette", "deep", "stack") or stored.values.shape != grey.size[::-1]:
         return None
-    values = stored.values
-    if stored.form == COLOUR:
-        weights = ((16, 0.299), (8, 0.587), (0, 0.114))
-        values = np.stack([((values >> shift) & 255) * weight for shift, weight in weights]).sum(0)
-    grey = np.asarray(picture.convert("L"), np.float32)
-    return float(np.abs(grey - values).mean() / max(1.0, float(grey.std())))
+    return apart(grey, stored.values, packed=stored.form == COLOUR)
 
 
 def _picture(listing: Listing, place: int) -> tuple[Image.Image | None, int]:
-    """The picture upright at its full size, or none if it cannot be read; and how it was turned."""
+    """The picture upright at its full size in grey, or none if it cannot be read; and how it was turned."""
     name = listing.blobs.names[place]
     try:
         found = listing.blobs.read(place)
         if not isinstance(found, bytes):
-            return upright_picture(Image.fromarray(found[..., 0] if found.shape[2:] == (1,) else found), name), 0
+            made = Image.fromarray(found[..., 0] if found.shape[2:] == (1,) else found)
+            return upright_picture(made, name).convert("L"), 0
         with quiet, opened(found, name, most_megapixels=MOST_WITH_MASK) as picture:
             turn = turn_number(picture)
-            return upright_picture(picture, name), turn
+            return upright_picture(picture, name).convert("L"), turn
     except UnreadableImage:
         return None, 0
 
@@ -298,5 +291,7 @@ def _shown(masks: Masks, place: int) -> Shown:
         return Shown(refused=error.problem.removeprefix(f"{masks.blobs.names[place]} "))
     if masks.several:
         return Shown(tuple((read == 1).sum((1, 2)).tolist()), int((read == IGNORED).all(0).sum()))
-    counts = np.bincount(read.ravel(), minlength=IGNORED + 1)
+    counts = np.zeros(IGNORED + 1, np.int64)
+    present, times = counted(read)
+    counts[present] = times
     return Shown(tuple(counts[: len(masks.classes)].tolist()), int(counts[IGNORED]))

@@ -8,7 +8,8 @@ from PIL import Image
 
 from netwright.data._mask_codes import is_grey, packed
 from netwright.data._mask_raw import raw
-from netwright.data.decode import opened, quiet, turn_of
+from netwright.data.decode import MOST_WITH_MASK, opened, quiet, turn_of
+from netwright.data.gate._mask_figures import in_bits
 from netwright.data.gate.likeness import TURNS
 from netwright.data.listing import Encoded
 
@@ -37,15 +38,14 @@ def mask_as_stored(blob: Encoded, name: str) -> Stored:
     found = raw(blob, name)
     format_, turn = "ARRAY", 0
     if isinstance(blob, bytes) and not blob.startswith((b"\x93NUMPY", b"PK\x03\x04")):
-        with quiet, opened(blob, name) as picture:
+        with quiet, opened(blob, name, most_megapixels=MOST_WITH_MASK) as picture:
             format_, turn = str(picture.format), turn_number(picture)
     values, form = found.values, "deep" if found.deep else found.kind
     if found.kind == COLOUR:
         form = "grey as colour" if is_grey(values) else COLOUR
         values = values[..., 0] if is_grey(values) else packed(values)
     elif found.kind == "stack":
-        bits = (values != 0)[:62].astype(np.int64) << np.arange(min(62, len(values)))[:, None, None]
-        values = bits.sum(0)
+        values = in_bits(values)
     return Stored(values, form, format_, turn, found.palette)
 
 

@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import replace
 from io import BytesIO
 from itertools import chain
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from netwright.core.errors import NetwrightError
-from netwright.data.decode import Pixels, UnreadableImage, upright, upright_picture
+from netwright.data.decode import MOST_WITH_MASK, Pixels, UnreadableImage, upright, upright_picture
 from netwright.data.gate.mask_stored import COLOUR, Stored, mask_as_stored
 from netwright.data.gate.verdict import Finding, Item, Verdict
 from netwright.data.listing import Blobs, Encoded
@@ -55,7 +56,8 @@ def _drawn_mask(blobs: Blobs | None, place: int) -> str | None:
         return None
     with suppress(NetwrightError):
         stored = mask_as_stored(blobs.read(place), blobs.names[place])
-        picture = Image.fromarray(_coloured(stored))
+        step = max(1, min(stored.values.shape) // (4 * SIDE))  # of a large one every so many pixels
+        picture = Image.fromarray(_coloured(replace(stored, values=stored.values[::step, ::step])))
         picture.thumbnail((SIDE, SIDE), Image.Resampling.NEAREST)
         return _uri(picture, "PNG")
     return None
@@ -86,5 +88,5 @@ def _uri(picture: Image.Image, format_: str, **options: Any) -> str:
 
 def _picture(blob: Encoded) -> Image.Image:
     if isinstance(blob, bytes):
-        return upright(blob, target=SIDE)
+        return upright(blob, target=SIDE, most_megapixels=MOST_WITH_MASK)
     return upright_picture(Image.fromarray(blob[..., 0] if blob.shape[2:] == (1,) else blob), "array")
