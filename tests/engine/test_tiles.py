@@ -25,7 +25,7 @@ from netwright.tasks.segmentation import Segmentation
 class Net(nn.Module):
     """A small U-Net of stride 4 for any size, padded as `models.Segmenter` pads; `wide` makes it see further."""
 
-    stride = 4
+    grid = 4
     smallest = 4
 
     def __init__(self, *, wide: int = 1, extra: nn.Module | None = None) -> None:
@@ -360,3 +360,10 @@ class TestLiveBytes:
             before.add_(1)
             kept = before.view(10, 100)
         assert (live.now, kept.shape[0]) == (0, 10)
+
+
+def test_tiles_of_a_dilated_network_lie_on_its_grid() -> None:
+    """It pads nothing, and its map has one value for eight pixels."""
+    network = create_model("fcn_resnet50(encoder='resnet18')", classes=2).eval()
+    assert Measured.of(network, network, torch.zeros(1, 3, 1, 1)).stride == 8
+    assert Measured.of(Net(), Net(), torch.zeros(1, 3, 1, 1)).stride == 4

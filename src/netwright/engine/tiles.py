@@ -30,10 +30,14 @@ Network = Callable[[Tensor], Tensor]
 
 @runtime_checkable
 class Padding(Protocol):
-    """A network that takes any size and tells what it pads to multiples of."""
+    """A network that takes any size, and tells at multiples of what a part of a picture is seen as in the whole."""
 
-    stride: int
     smallest: int
+
+    @property
+    def grid(self) -> int:
+        """In pixels."""
+        ...
 
     def padded(self, x: Tensor) -> Tensor:
         """Images as the network's body sees them."""
@@ -217,12 +221,12 @@ class Measured:
         """Of a network that takes float images N C H W like this one.
 
         Args:
-            model: the network, which may tell its stride.
+            model: the network, which may tell its grid.
             network: what calls it, under the precision that it will be called with.
             image: for channels, type and device.
         """
         padding = [each for each in model.modules() if isinstance(each, Padding)]
-        stride = max((each.stride for each in padding), default=STRIDE)
+        stride = max((each.grid for each in padding), default=STRIDE)
         least = max(4 * stride, *(each.smallest for each in padding), 1)
         strip = image.new_zeros(1, image.shape[1], least, max(PROBE[0], least))
         with torch.no_grad(), LiveBytes() as live:
