@@ -19,7 +19,7 @@ from netwright.core.spec import Spec
 from netwright.engine.loop import Watcher
 from netwright.models import check_model
 from netwright.recipes._fit import fit
-from netwright.recipes._inputs import read_inputs
+from netwright.recipes._inputs import Inputs, read_inputs
 from netwright.recipes._recipe import Recipe, read_recipe
 from netwright.records.atomic import write_atomic
 from netwright.records.folder import RunFolder
@@ -60,6 +60,12 @@ def plan(base: Recipe, models: Sequence[str], seeds: int) -> list[Recipe]:
     return [base.changed(model=model, seed=base.seed + seed) for model in models for seed in range(seeds)]
 
 
+def _refuse_masks(inputs: Inputs) -> None:
+    if inputs.masks is not None:
+        fix = 'compare networks for masks as arms: netwright ablate DATA --arms "model=unet_2015; model=segnet"'
+        raise NetwrightError("history trains networks that give each picture one class, and this data has masks", fix)
+
+
 def history(
     base: Recipe,
     models: Sequence[str] | None = None,
@@ -88,9 +94,7 @@ def history(
     """
     told, output = told or Told(), Path(output)
     inputs = read_inputs(base, None, None)
-    if inputs.masks is not None:
-        fix = 'compare networks for masks as arms: netwright ablate DATA --arms "model=unet_2015; model=segnet"'
-        raise NetwrightError("history trains networks that give each picture one class, and this data has masks", fix)
+    _refuse_masks(inputs)
     if not models:
         models = FOR_SMALL if max(inputs.shape[1:]) <= SMALL else FOR_PHOTOS
         base = base.resolved(image_size=max(LEAST, *inputs.shape[1:]))
