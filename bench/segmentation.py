@@ -10,7 +10,7 @@ metrics on the test pictures, and timed in turn, epoch by epoch. Needs: pip inst
 import argparse
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +26,6 @@ from torch.utils.data import DataLoader, Dataset
 from netwright.engine.augment import Augment
 from netwright.engine.evaluate import evaluate
 from netwright.engine.loop import step
-from netwright.models._published import IMAGENET
 from netwright.recipes._assemble import Parts, assemble
 from netwright.recipes._recipe import recipe
 from netwright.records.intervals import of_values
@@ -37,10 +36,10 @@ LR, DECAY, WARMUP, WORKERS = 2e-3, 0.05, 0.05, 2
 class Pairs(Dataset):
     """Pictures and masks of 0 and 255, mirrored at random."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, mean: Sequence[float], std: Sequence[float]) -> None:
         self.pictures = sorted((folder / "images").iterdir())
         self.masks = folder / "masks"
-        self.mean, self.std = (torch.tensor(values).view(3, 1, 1) for values in IMAGENET[:2])
+        self.mean, self.std = (torch.tensor(values).view(3, 1, 1) for values in (mean, std))
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -124,13 +123,13 @@ def main() -> None:
     for seed in range(given.seeds):
         chosen = recipe("segment").without("ema", "brightness", "contrast", "no_decay").changed(
             data=str(given.data), model=f"unet(encoder='{given.encoder}')", epochs=given.epochs,
-            batch_size=given.batch_size, lr=LR, seed=seed,
+            batch_size=given.batch_size, lr=LR, seed=seed, channels=3,
         )  # fmt: skip
         parts = assemble(chosen)
         torch.manual_seed(seed)
         network = smp.Unet(encoder_name=given.encoder, encoder_weights=None, in_channels=3, classes=2)
         loader = DataLoader(
-            Pairs(given.data / "train"), given.batch_size, shuffle=True, drop_last=True, num_workers=WORKERS,
+            Pairs(given.data / "train", parts.run.normalise.mean, parts.run.normalise.std), given.batch_size, shuffle=True, drop_last=True, num_workers=WORKERS,
             persistent_workers=True,
         )  # fmt: skip
         usual = Usual(network, loader, given.epochs)

@@ -127,7 +127,7 @@ class TestReportOfARun:
         kept = json.loads((made / "samples" / "seeing.json").read_text())
         assert {each["what"] for each in kept["left_out"]} == {"activation maps", "Grad-CAM"}
         text = (made / "report.html").read_text()
-        assert "Grad-CAM was left out: Sequential has no feature maps" in text
+        assert "Activation maps and Grad-CAM were left out: Sequential has no feature maps" in text
 
     def test_nothing_here_ends_a_run(self, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def broken(*given: Any) -> None:

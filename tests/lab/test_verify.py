@@ -78,7 +78,9 @@ def test_a_broken_path_is_caught(
 
 def test_parts_that_are_weighted_wrongly_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     weighted = accumulate._weighted
-    monkeypatch.setattr(accumulate, "_weighted", lambda gradient, part, run, whole: weighted(gradient, part, run, 9))
+    monkeypatch.setattr(
+        accumulate, "_weighted", lambda gradient, part, run, share: weighted(gradient, part, run, share * 8 / 9)
+    )
     found = checked("lenet5")
     assert not found.holds
     assert all(path.holds for path in found.paths)

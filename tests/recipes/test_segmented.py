@@ -131,5 +131,5 @@ def test_as_many_training_samples_as_a_sheet_holds(several: RunFolder) -> None:
 def test_colours_of_masks_that_overlap(tmp_path: Path) -> None:
     root = written(tmp_path / "data", as_layers, "masks")
     masks: Masks = understood(listing(str(root), "train"))
-    assert set(_segmented.said_of(masks, 8)) == {"background", "several", "colours", "crop"}
+    assert set(_segmented.said_of(masks, 8)) == {"background", "several", "colours", "crop", "legend"}
     assert _segmented.said_of(masks, 8)["several"]

@@ -260,6 +260,16 @@ class TestBorderWeights:
             things[row : row + 4, column : column + 3] = True
         np.testing.assert_allclose(weight_map(things, w0, sigma), by_hand(things, w0, sigma), rtol=2e-7)
 
+    def test_with_all_of_the_picture_in_reach_bits_of_their_numbers_tell_the_same(self) -> None:
+        things = np.zeros((40, 44), bool)
+        for row, column in np.random.default_rng(3).integers(0, (40, 44), (9, 2)):
+            things[row, column] = True
+        regions, n = ndimage.label(things)
+        away = np.sort([ndimage.distance_transform_edt(regions != number) for number in range(1, n + 1)], axis=0)
+        assert n > 4
+        for found, expected in zip(two_distances(things), away[:2], strict=True):
+            np.testing.assert_allclose(found, expected)
+
     @pytest.mark.parametrize("n", [0, 1])
     def test_fewer_than_two_things_weigh_nothing(self, n: int) -> None:
         things = np.zeros((8, 9), bool)

@@ -28,9 +28,11 @@ CLOSING = {"(": ")", "[": "]", "{": "}"}
 
 # Fields in which arms may not differ, and what to do instead.
 HELD_OUT = "arms are compared on the same pictures; give it for all of them: {flag}"
+MEANT = "arms are compared on the same masks, read in the same way; give it for all of them: {flag}"
 WHERE = "where and how fast runs are computed is the same for all arms; give it for all of them: {flag}"
 REFUSED = {
     **dict.fromkeys(("data", "group", "quarantine", "val_fraction", "test_fraction"), HELD_OUT),
+    **dict.fromkeys(("masks", "legend", "ignore"), MEANT),
     **dict.fromkeys(("device", "threads", "workers", "gate"), WHERE),
     "task": "arms are compared by what the same task measures; give it for all of them: {flag}",
     "seed": "every arm is trained with the same seeds; say how many: --seeds 8",

@@ -19,6 +19,7 @@ from netwright.records.folder import RunFolder
 from netwright.records.intervals import of_values
 from netwright.report import write_report
 from netwright.tasks._calibration import fit_temperature, softmax
+from netwright.tasks.segmentation import Segmentation
 
 if TYPE_CHECKING:
     from netwright.recipes._record import Record
@@ -43,7 +44,7 @@ def finish(parts: Parts, folder: RunFolder, record: "Record") -> nn.Module:
         judged = Judged(headline, softmax(logits / temperature), labels, names)
         _keep_evaluation(folder, judged)
         keep_mistakes(parts, folder, judged)
-    if parts.inputs.masks is not None and headline in measured:
+    if isinstance(parts.run.task, Segmentation) and parts.inputs.masks is not None and headline in measured:
         keep_masks(parts, folder, model, headline)
     keep_augmented(parts, folder)
     _hand_on(parts, folder, record, model, temperature)

@@ -82,12 +82,10 @@ def keep_masks(parts: Parts, folder: RunFolder, model: nn.Module, split: str) ->
         rows.append({**found["by_picture"][place], "files": files, "worst": len(rows) < WORST})
     document = {
         **found,
-        "split": split,
         "numbered": inputs.masks is not None and inputs.masks.things is not None,
         **_colours(inputs.masks),
         "shown": rows,
     }
-    document["by_picture"] = [{**row, "name": name} for row, name in zip(found["by_picture"], names, strict=True)]
     write_atomic(folder.samples / "segmentation.json", json.dumps(document, ensure_ascii=False))
 
 
