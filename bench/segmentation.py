@@ -128,10 +128,9 @@ def main() -> None:
         parts = assemble(chosen)
         torch.manual_seed(seed)
         network = smp.Unet(encoder_name=given.encoder, encoder_weights=None, in_channels=3, classes=2)
-        loader = DataLoader(
-            Pairs(given.data / "train", parts.run.normalise.mean, parts.run.normalise.std), given.batch_size, shuffle=True, drop_last=True, num_workers=WORKERS,
-            persistent_workers=True,
-        )  # fmt: skip
+        seen = Pairs(given.data / "train", parts.run.normalise.mean, parts.run.normalise.std)
+        how = {"shuffle": True, "drop_last": True, "num_workers": WORKERS, "persistent_workers": True}
+        loader = DataLoader(seen, given.batch_size, **how)
         usual = Usual(network, loader, given.epochs)
         seconds = in_turn({"netwright": ours(parts), "usual": usual.epoch}, given.epochs, warmup=0)
         for name, each in seconds.items():
