@@ -1,6 +1,5 @@
 """A table of pictures and masks, one pair a row: path, mask and perhaps instances and split."""
 
-import csv
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
@@ -14,6 +13,7 @@ from netwright.data._rows import (
     LABELS,
     PATHS,
     SIDES,
+    cells_below,
     header_of,
     objects_in,
     opened_parquet,
@@ -175,16 +175,8 @@ def _records(path: Path) -> Iterator[tuple[int, Mapping[Any, Any]]]:
 
 def _csv(path: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
     delimiter, header = header_of(path)
-    with readable_table(path), path.open(encoding="utf-8-sig", newline="") as file:
-        cells = (
-            (number, row) for number, row in enumerate(csv.reader(file, delimiter=delimiter, strict=True), 1) if row
-        )
-        next(cells)
-        for number, row in cells:
-            if len(row) != len(header):
-                fix = f"put text with '{delimiter}' in it in double quotes"
-                raise refused(path, number, f"{len(row)} cells, but the header has {len(header)}", fix)
-            yield number, dict(zip(header, row, strict=True))
+    for number, row in cells_below(path, delimiter, header):
+        yield number, dict(zip(header, row, strict=True))
 
 
 def _file(path: Path, number: int, cell: Any) -> str:

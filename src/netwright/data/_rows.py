@@ -102,6 +102,16 @@ def header_of(path: Path) -> tuple[str, list[str]]:
 def _csv_rows(path: Path, delimiter: str, header: Sequence[str], columns: Columns) -> Iterator[Row]:
     place, label = header.index(columns.path), header.index(columns.label)
     side = header.index(columns.side) if columns.side else None
+    for number, row in cells_below(path, delimiter, header):
+        yield Row(number, row[place].strip(), row[label].strip(), "" if side is None else row[side].strip())
+
+
+def cells_below(path: Path, delimiter: str, header: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
+    """The rows below a header, each with its number; empty ones are passed over.
+
+    Raises:
+        NetwrightError: a row has more or fewer cells than the header.
+    """
     with readable_table(path), path.open(encoding="utf-8-sig", newline="") as file:
         rows = (
             (number, row) for number, row in enumerate(csv.reader(file, delimiter=delimiter, strict=True), 1) if row
@@ -111,7 +121,7 @@ def _csv_rows(path: Path, delimiter: str, header: Sequence[str], columns: Column
             if len(row) != len(header):
                 fix = f"put text with '{delimiter}' in it in double quotes"
                 raise refused(path, number, f"{len(row)} cells, but the header has {len(header)}", fix)
-            yield Row(number, row[place].strip(), row[label].strip(), "" if side is None else row[side].strip())
+            yield number, row
 
 
 def _json_rows(path: Path, columns: Columns) -> Iterator[Row]:
