@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from netwright.bundle.masks import BORDERED, MaskPredictor
+from netwright.bundle.masks import MaskPredictor
 from netwright.bundle.predictor import Predictor
 from netwright.core.errors import NetwrightError
 from netwright.data import list_data
@@ -16,7 +16,7 @@ from netwright.data.labelled import labelled
 from netwright.data.labelled_pairs import LabelledPairs, labelled_pairs
 from netwright.data.listing import Listing
 from netwright.data.loader import ArraySource
-from netwright.data.masks import MaskWanted
+from netwright.data.masks import BORDERED, MaskWanted
 from netwright.data.scene_sources import WholeSource
 from netwright.engine.evaluate import evaluate
 from netwright.records.intervals import of_values

@@ -14,11 +14,11 @@ from torch import Tensor
 from netwright.bundle.bundle import Bundle, name_of
 from netwright.core.errors import NetwrightError, listed
 from netwright.data.decode import MOST_WITH_MASK, Pixels, UnreadableImage, decode, flatten, pixels_of, upright_picture
+from netwright.data.masks import BORDERED
 from netwright.data.preprocess import check_pixels
 from netwright.engine.tiles import SMALL, Measured, probabilities, tiled
 from netwright.tasks._instances import Ids, grown, regions, split_touching, uncut, watershed_tools
 
-BORDERED = ("background", "interior", "border")  # classes of masks in which one interior is one thing
 HALF = 0.5
 STRIP = 512  # rows of a mask that are counted at once
 Sink = Callable[[int, int, Tensor], None]

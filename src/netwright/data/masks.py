@@ -38,6 +38,7 @@ from netwright.report.overlay import palette
 
 __all__ = ["IGNORED", "MaskWanted", "Masks", "palette", "understood"]
 
+BORDERED = ("background", "interior", "border")  # classes of masks in which one interior is one thing
 VERSION = 2  # part of the salt: raised when the same masks are read differently
 
 
@@ -284,7 +285,7 @@ def _of_things(blobs: Blobs, legend: Legend | None, wanted: MaskWanted) -> Meani
     if wanted.ignore is not None and not seen.numbers[wanted.ignore]:
         notes.append(f"the ignored number {wanted.ignore} is in no mask looked at")
     thing = next((entry.name for entry in legend.classes[1:]), THING) if legend and len(legend.classes) == 2 else THING
-    classes = ("background", "interior", "border") if width else ("background", thing)
+    classes = BORDERED if width else ("background", thing)
     encoding = f"numbered instances: {listed(classes)}"
     encoding += f" (within {width} px of another instance or of background)" if width else ""
     return Meaning(Things(wanted.ignore, width), classes, encoding, notes=tuple(notes))
@@ -295,7 +296,7 @@ def _bordered(meaning: Meaning, wanted: MaskWanted) -> Meaning:
     if isinstance(meaning.code, Things):
         code: Code = replace(meaning.code, width=wanted.border)
         told = f"numbered instances: background, interior, border ({wanted.border} px)"
-        return replace(meaning, code=code, classes=("background", "interior", "border"), colours=None, encoding=told)
+        return replace(meaning, code=code, classes=BORDERED, colours=None, encoding=told)
     if meaning.several or len(meaning.classes) != 2 or not meaning.background:
         problem = f"masks=border takes instances, or background and foreground; these masks have {len(meaning.classes)}"
         problem += f" classes: {listed(meaning.classes, 8)}"
@@ -305,7 +306,7 @@ def _bordered(meaning: Meaning, wanted: MaskWanted) -> Meaning:
     return replace(
         meaning,
         code=Bordered(meaning.code, wanted.border),
-        classes=("background", "interior", "border"),
+        classes=BORDERED,
         colours=None,
         encoding=f"{meaning.encoding}; with a border of {wanted.border} px",
         notes=(*meaning.notes, note),

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from netwright.core.errors import NetwrightError
+from netwright.data.masks import BORDERED
 from netwright.engine.device import Profile
 from netwright.engine.evaluate import batches_of, predict
 from netwright.engine.normalise import Normalise
@@ -18,7 +19,7 @@ from netwright.engine.run import Task
 from netwright.records.intervals import Interval, bootstrap_mean
 from netwright.tasks import _mask_metrics as metrics
 from netwright.tasks._boundary import EDGES
-from netwright.tasks._instances import BORDER, INTERIOR, Matched, grown, matched, regions
+from netwright.tasks._instances import Matched, grown, matched, regions
 from netwright.tasks._mask_metrics import Bootstrap, Tally, boundary_sums, counted, tally
 from netwright.tasks._otsu import luma, otsu
 from netwright.tasks.segmentation import Segmentation
@@ -183,7 +184,7 @@ def _things_of(task: Segmentation, classes: Sequence[str]) -> Callable[[Ids], Id
     """How things are told apart in a mask: regions of the one class, or interiors with their borders."""
     if _binary(task):
         return lambda mask: regions(mask == 1)
-    if list(classes)[INTERIOR:] == ["interior", "border"] and BORDER == 2:
+    if tuple(classes) == BORDERED:
         return grown
     return None
 
