@@ -1,8 +1,6 @@
 """Masks of numbers, and how files are read: each encoding is found out, said, read exactly, or refused."""
 
-import os
 from io import BytesIO
-from pathlib import Path
 from zipfile import ZipFile
 
 import numpy as np
@@ -17,9 +15,6 @@ from netwright.data.listing import Arrays, Listing, MaskFiles
 from netwright.data.masks import IGNORED, MaskWanted, understood
 from netwright.data.pairs import listing
 from tests.data.mask_files import RGB, blank, boxes, masks_of, painted, refused, saved
-
-NUCLEI = Path(os.environ.get("NETWRIGHT_DATA", "data")) / "nuclei"
-
 
 # Numbers
 
@@ -312,8 +307,8 @@ def test_masks_of_a_listing_that_knows_its_classes():
 
 
 @pytest.mark.data
-def test_nuclei():
-    data = listing(str(NUCLEI))
+def test_nuclei(real_data):
+    data = listing(str(real_data / "nuclei"))
     found = understood(data)
     assert found.encoding == "0 and 255: background and foreground" and found.notes == () and found.background
     for place in range(0, len(data), 10):
@@ -322,8 +317,8 @@ def test_nuclei():
 
 
 @pytest.mark.data
-def test_nuclei_with_borders_keep_nearly_every_nucleus_apart():
-    data = listing(str(NUCLEI))
+def test_nuclei_with_borders_keep_nearly_every_nucleus_apart(real_data):
+    data = listing(str(real_data / "nuclei"))
     found = understood(data, MaskWanted("border"))
     true = counted = merged = 0
     for place in range(len(data)):
