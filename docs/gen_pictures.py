@@ -75,7 +75,8 @@ def strip_of(name: str) -> Strip | None:
     None if it changes no picture: it acts elsewhere, or on targets alone.
     """
     make = TRICKS.load(name)
-    if make.card.targets or all(getattr(make, station) is getattr(Trick, station) for station in STATIONS):
+    elsewhere = all(getattr(make, station) is getattr(Trick, station) for station in STATIONS)
+    if make.card.targets or "classification" not in make.card.tasks or elsewhere:
         return None
     tries = (drawn(spec, faded) for spec, faded in attempts(name, make))
     return next((found for found in tries if found.visible), None)

@@ -3,12 +3,15 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image
 from torch import nn
 
 from netwright.bundle.card import read_card
 from netwright.bundle.rebuild import rebuilt, with_structure
 from netwright.bundle.save import CARD, WEIGHTS
 from netwright.core.errors import NetwrightError
+from netwright.data.decode import Pixels
 from netwright.data.preprocess import Preprocess
 from netwright.engine.device import Profile
 from netwright.engine.normalise import Normalise
@@ -97,3 +100,16 @@ def _network(card: dict[str, Any], own: nn.Module | None, weights: Path) -> nn.M
 def name_of(image: Any, place: int) -> str:
     """What a picture is called: its path, or its place in the list."""
     return str(image) if isinstance(image, str | Path) else str(place)
+
+
+def stored_of(preprocess: Preprocess, image: Any) -> Pixels:
+    """A path, a Pillow image or an array H W (C) as it is kept: S S C.
+
+    Raises:
+        NetwrightError: it cannot be read.
+    """
+    if isinstance(image, str | Path):
+        return preprocess.stored(image)
+    if isinstance(image, Image.Image):
+        return preprocess.from_picture(image)
+    return preprocess.from_array(np.asarray(image))

@@ -13,6 +13,7 @@ MOST_BYTES = 8 << 20  # of its JSON, which takes forty times as much in memory; 
 LARGEST_SIDE = 8192  # of a picture that is prepared for the network
 LONGEST_REASON = 200
 MOST_CLASSES = 255  # of a mask, whose values are bytes and which has one for what is ignored
+MOST_LATENT = 100_000  # numbers of a code
 Object = dict[str, Any]
 Positive = Annotated[float, Between(1e-9, 1e9)]
 
@@ -41,6 +42,19 @@ MASKS: dict[str, Any] = {
     "several": bool,
     "colours": list[Any],
     "crop": Annotated[int, Between(1, LARGEST_SIDE)],
+}
+Finite = Annotated[float, Between(-1e100, 1e100)]
+Count = Annotated[int, Between(0)]
+LATENT: dict[str, Any] = {"mean": list[Finite]}
+ROWS = ("deviation", "spread", "used", "divergence")
+MORE_OF_LATENT: dict[str, Any] = {
+    "covariance": list[list[Finite]] | None,
+    "dimensions": Annotated[int, Between(1, MOST_LATENT)],
+    "n": Count,
+    "active": Count,
+    "dead": Count,
+    "collapsed": bool,
+    **dict.fromkeys(ROWS, list[Finite]),
 }
 CHANNEL = Annotated[int, Between(0, 255)]
 
@@ -82,8 +96,10 @@ def _check(card: Mapping[str, Any]) -> None:
     _check_fields("recipe.", card["recipe"], RECIPE)
     if card["preprocess"] is not None:
         _check_fields("preprocess.", card["preprocess"], PREPROCESS)
-    if not card["classes"]:
+    if not card["classes"] and card.get("task") != "reconstruction":
         raise NetwrightError("it has no classes")
+    if card.get("latent") is not None:
+        _check_latent(card["latent"])
     if card.get("task") == "segmentation":
         _check_masks(card.get("masks"), len(card["classes"]))
 
@@ -97,6 +113,19 @@ def _check_masks(masks: Any, classes: int) -> None:
     for colour in colours:
         if len(value_of("masks.colours", list[CHANNEL], colour)) != 3:
             raise NetwrightError(f"masks.colours has {colour}, which is no colour")
+
+
+def _check_latent(latent: Any) -> None:
+    """What the codes of training pictures were like: each list has a number for each dimension."""
+    _check_fields("latent.", value_of("latent", Object, latent), LATENT)
+    _check_fields("latent.", latent, {name: kind for name, kind in MORE_OF_LATENT.items() if name in latent})
+    dimensions, covariance = latent.get("dimensions", len(latent["mean"])), latent.get("covariance") or []
+    rows = {name: latent[name] for name in ("mean", *ROWS) if name in latent}
+    for name, row in [*rows.items(), *(("covariance", row) for row in covariance)]:
+        if len(row) != dimensions:
+            raise NetwrightError(f"latent.{name} has {len(row)} numbers for {dimensions} dimensions")
+    if len(covariance) not in (0, dimensions):
+        raise NetwrightError(f"latent.covariance has {len(covariance)} rows for {dimensions} dimensions")
 
 
 def _check_fields(prefix: str, given: Mapping[str, Any], fields: Mapping[str, Any]) -> None:

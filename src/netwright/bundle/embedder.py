@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from netwright import __version__
 from netwright.bundle._made import Asked, ImageSize, Made, forged, how_made
+from netwright.bundle.autoencoder import AutoencoderBundle
 from netwright.bundle.bundle import find_bundle
-from netwright.bundle.predictor import load_classifier
+from netwright.bundle.predictor import load, refuse_others
 from netwright.bundle.rebuild import _no_larger_than
 from netwright.core.errors import NetwrightError, unknown
 from netwright.core.options import value_of
@@ -28,6 +29,7 @@ from netwright.engine.device import Profile, profile
 from netwright.engine.normalise import Normalise
 from netwright.engine.plans import Raw
 from netwright.models import TIMM, check_model, create_model, list_models, summaries, variant
+from netwright.models._autoencoder import Autoencoding
 from netwright.models._timm import TimmModel
 from netwright.models._weights import Loaded, load_weights
 from netwright.nn.digest import digest
@@ -59,6 +61,8 @@ class Features(nn.Module):
             return pooled(stage_of(_stages(network, x), self.stage), self.pool)
         if isinstance(network, Headed):
             return network.features(x)
+        if isinstance(network, Autoencoding):
+            return network.embedding(x)
         return main_output(network(x)).flatten(1)
 
 
@@ -160,6 +164,8 @@ def make_embedder(
     else:
         _refuse_masks(model, stage)
         network, preprocess, origin = _of_name(model, weights)
+    if isinstance(network, Autoencoding):
+        _refuse_codes(network, stage, image_size)
     if image_size is not None:
         preprocess = replace(preprocess, image_size=image_size, stored_size=round(image_size * MARGIN))
     features = Features(network, stage, kind).eval()
@@ -259,10 +265,27 @@ def _refuse_masks(model: str, stage: int | None) -> None:
         raise NetwrightError(problem, "name the stage of its encoder whose map is to be pooled: --stage -1")
 
 
+def _refuse_codes(network: Autoencoding, stage: int | None, image_size: int | None) -> None:
+    """An autoencoder's codes are of pictures of one size, and where it is conditional, of a class that it is told."""
+    height, width = network.image_size
+    if image_size is not None and (height, width) != (image_size, image_size):
+        problem = (
+            f"this autoencoder takes pictures of {height}x{width} pixels, and --image-size {image_size} asks for others"
+        )
+        raise NetwrightError(problem, "leave --image-size out, or train one of that size")
+    if stage is None and network.conditional:
+        problem = "this autoencoder is conditional: its codes are of pictures whose class it is told"
+        fix = "pool a map of its encoder, which sees pictures alone (--stage -1), or use a vae"
+        raise NetwrightError(problem, fix)
+
+
 def _of_bundle(path: Path, device: str) -> tuple[nn.Module, Preprocess, dict[str, Any]]:
-    predictor = load_classifier(path, device="cpu" if device == "auto" else device)
-    where = str(find_bundle(path).absolute())
-    return headless(predictor.model), predictor.preprocess_or_error(), {"model": where, "weights": None}
+    found = load(path, device="cpu" if device == "auto" else device)
+    said = {"model": str(find_bundle(path).absolute()), "weights": None}
+    if isinstance(found, AutoencoderBundle):
+        return found.network, found.preprocess_or_error(), said
+    predictor = refuse_others(found, path)
+    return headless(predictor.model), predictor.preprocess_or_error(), said
 
 
 def _of_name(name: str, weights: str | None) -> tuple[nn.Module, Preprocess, dict[str, Any]]:
@@ -282,6 +305,7 @@ def _of_name(name: str, weights: str | None) -> tuple[nn.Module, Preprocess, dic
     mean, std = (Loaded([]) if weights == RANDOM else load_weights(network, weights)).moments_for(channels)
     configured = network.configured if isinstance(network, TimmModel) else {}
     size = configured.get("input_size", (0, USUAL_SIZE))[1] if timm else variant(spec.name).image_size
+    size = network.image_size[0] if isinstance(network, Autoencoding) else size
     preprocess = Preprocess(size, round(size * MARGIN), "crop", channels, mean=tuple(mean), std=tuple(std))
     file = Path(weights)
     where = str(file.absolute()) if file.exists() else weights

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from netwright.bundle.autoencoder import AutoencoderBundle
 from netwright.bundle.masks import MaskPredictor
 from netwright.bundle.predictor import Predictor
 from netwright.core.errors import NetwrightError
 from netwright.data import list_data
-from netwright.data.labelled import labelled
+from netwright.data.labelled import labelled, unlabelled
 from netwright.data.labelled_pairs import LabelledPairs, labelled_pairs
 from netwright.data.listing import Listing
 from netwright.data.loader import ArraySource
@@ -22,20 +23,26 @@ from netwright.engine.evaluate import evaluate
 from netwright.records.intervals import of_values
 from netwright.tasks import TASKS
 from netwright.tasks import _mask_metrics as measures
+from netwright.tasks._latent import Latent
+from netwright.tasks.reconstruction import Reconstruction
 from netwright.tasks.segmentation import Segmentation, overlaps, overlaps_of_several
 
 AT_ONCE = 8  # pictures of 256×256 px, or as many pixels
 
 
 def evaluate_bundle(
-    predictor: Predictor | MaskPredictor, path: str, *, legend: str | None = None, ignore: int | None = None
+    predictor: Predictor | MaskPredictor | AutoencoderBundle,
+    path: str,
+    *,
+    legend: str | None = None,
+    ignore: int | None = None,
 ) -> dict[str, Any]:
     """Every metric with its 95 % interval.
 
     Args:
         predictor: the model.
         path: labelled pictures: a folder a class, or a data set with a test or validation split; for a model that gives
-            each pixel a class, pictures with masks.
+            each pixel a class, pictures with masks; for an autoencoder any, unless it is told their classes.
         legend: of masks only: see `evaluate_masks`.
         ignore: of masks only, too.
 
@@ -46,7 +53,9 @@ def evaluate_bundle(
         return evaluate_masks(predictor, path, legend=legend, ignore=ignore)
     if legend is not None or ignore is not None:
         flag = "--ignore" if legend is None else "--legend"
-        raise NetwrightError(f"{flag} is for masks, and this model gives each picture one class", f"leave out {flag}")
+        raise NetwrightError(f"{flag} is for masks, and this model gives none", f"leave out {flag}")
+    if isinstance(predictor, AutoencoderBundle):
+        return evaluate_autoencoder(predictor, path)
     found = labelled(path, predictor.preprocess_or_error(), predictor.classes)
     task = TASKS.load(predictor.task)(classes=len(predictor.classes))
     several = found.split.labels.ndim == 2
@@ -57,6 +66,32 @@ def evaluate_bundle(
     measured = evaluate(predictor.model, source, task, predictor.normalise(), predictor.profile)
     metrics = {name: of_values(values).to_json() for name, values in measured.values.items()}
     return {"path": path, "split": found.name, "n": len(source), "metrics": metrics, "notes": list(found.notes)}
+
+
+def evaluate_autoencoder(autoencoder: AutoencoderBundle, path: str) -> dict[str, Any]:
+    """Every metric of reconstructions with its 95 % interval, and what codes of these pictures are like.
+
+    Args:
+        autoencoder: the model.
+        path: pictures, with classes or without; a conditional model has to know their classes.
+
+    Raises:
+        NetwrightError: no pictures there, or classes a conditional model does not know.
+    """
+    preprocess, normalise = autoencoder.preprocess_or_error(), autoencoder.normalise()
+    told = autoencoder.conditional
+    found = labelled(path, preprocess, autoencoder.classes) if told else unlabelled(path, preprocess)
+    if found.split.labels.ndim == 2:
+        raise NetwrightError(f"{path} has several labels a picture, and this model takes one", "give other data")
+    task = Reconstruction(tuple(preprocess.mean), tuple(preprocess.std))
+    source = ArraySource(found.split, autoencoder.profile)
+    measured = evaluate(
+        autoencoder.network, source, task, normalise, autoencoder.profile, batch_size=autoencoder.at_once
+    )
+    metrics = {name: of_values(values).to_json() for name, values in measured.values.items()}
+    latent = {"latent": measured.summary.to_json()} if isinstance(measured.summary, Latent) else {}
+    said = {"path": path, "split": found.name, "n": len(source), "metrics": metrics, **latent}
+    return {**said, "notes": list(found.notes)}
 
 
 def evaluate_masks(

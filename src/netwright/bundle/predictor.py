@@ -6,18 +6,21 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
-from netwright.bundle.bundle import Bundle, name_of, read_bundle
+from netwright.bundle.autoencoder import AutoencoderBundle
+from netwright.bundle.bundle import Bundle, name_of, read_bundle, stored_of
 from netwright.bundle.masks import MaskPredictor
 from netwright.core.errors import NetwrightError
-from netwright.data.preprocess import Preprocess
 from netwright.engine.augment import prepare
 from netwright.engine.device import profile
 from netwright.engine.plans import Raw
 
 BATCH = 64
+KINDS: dict[str, type[MaskPredictor | AutoencoderBundle]] = {
+    "segmentation": MaskPredictor,
+    "reconstruction": AutoencoderBundle,
+}
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ class Predictor(Bundle):
         """
         many = list(images) if isinstance(images, list | tuple) else [images]
         preprocess = self.preprocess_or_error()
-        stored = np.stack([_stored(preprocess, image) for image in many]) if many else None
+        stored = np.stack([stored_of(preprocess, image) for image in many]) if many else None
         if stored is None:
             return []
         names = [name_of(image, place) for place, image in enumerate(many)]
@@ -83,8 +86,11 @@ class Predictor(Bundle):
         return Prediction(name, ranked[0][0], ranked[0][1], ranked)
 
 
-def load(path: str | Path, *, model: nn.Module | None = None, device: str = "auto") -> Predictor | MaskPredictor:
-    """A predictor from a run folder or a bundle: of classes, or where each pixel has one, of masks.
+def load(
+    path: str | Path, *, model: nn.Module | None = None, device: str = "auto"
+) -> Predictor | MaskPredictor | AutoencoderBundle:
+    """What a run folder or a bundle holds: a predictor of classes or, where each pixel has one, of masks; or an
+    autoencoder.
 
     Args:
         path: a run folder, its `bundle/`, or a copy of that.
@@ -96,27 +102,37 @@ def load(path: str | Path, *, model: nn.Module | None = None, device: str = "aut
     """
     network, card = read_bundle(Path(path), model)
     where = profile(device, card["recipe"]["precision"], macs=card["model"]["macs"])
-    return (MaskPredictor if card.get("task") == "segmentation" else Predictor)(network, card, where)
+    return KINDS.get(str(card.get("task")), Predictor)(network, card, where)
 
 
 def load_classifier(path: str | Path, *, device: str = "auto") -> Predictor:
     """A predictor of classes, for what can be done with those only.
 
     Raises:
-        NetwrightError: as `load`; or the network gives each pixel a class.
+        NetwrightError: as `load`; or the network gives each pixel a class, or is an autoencoder.
     """
-    found = load(path, device=device)
+    return refuse_others(load(path, device=device), path)
+
+
+def refuse_others(found: Predictor | MaskPredictor | AutoencoderBundle, path: str | Path) -> Predictor:
+    """What was loaded, if it is a predictor of classes.
+
+    Raises:
+        NetwrightError: the network gives each pixel a class, or is an autoencoder.
+    """
     if isinstance(found, MaskPredictor):
         raise NetwrightError(
             f"{path} gives each pixel a class, and this needs a network that gives each picture one",
             f"`netwright predict {path} PICTURE -o FOLDER` shows what it sees, as masks over pictures",
         )
+    if isinstance(found, AutoencoderBundle):
+        raise no_classes(path)
     return found
 
 
-def _stored(preprocess: Preprocess, image: Any) -> np.ndarray:
-    if isinstance(image, str | Path):
-        return preprocess.stored(image)
-    if isinstance(image, Image.Image):
-        return preprocess.from_picture(image)
-    return preprocess.from_array(np.asarray(image))
+def no_classes(path: str | Path) -> NetwrightError:
+    """What is said where an autoencoder is asked for classes."""
+    problem = f"{path} is an autoencoder: it makes codes and pictures, and this needs a network that knows classes"
+    uses = "`netwright denoise`, `embed` and `anomaly` use it as it is"
+    fix = f"{uses}; `netwright train PATH --weights {path}` makes a classifier of its encoder"
+    return NetwrightError(problem, fix)

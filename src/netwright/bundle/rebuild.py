@@ -32,7 +32,9 @@ def rebuilt(card: dict[str, Any], size: int) -> nn.Module:
     made = card["model"]
     with _no_larger_than(max(HARMLESS, SLACK * size)):
         try:
-            network = create_model(made["spec"], classes=len(card["classes"]), in_channels=made["in_channels"])
+            # Without classes, classifiers and autoencoders alike would give their embedding.
+            classes = max(1, len(card["classes"]))
+            network = create_model(made["spec"], classes=classes, in_channels=made["in_channels"])
             return with_structure(card, network)
         except (RuntimeError, ValueError, TypeError, ArithmeticError, AssertionError) as error:
             reason = (str(error) or type(error).__name__).splitlines()[0]

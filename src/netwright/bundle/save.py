@@ -10,6 +10,7 @@ from torch import nn
 
 FORMAT = 1
 WEIGHTS, CARD = "model.safetensors", "bundle.json"
+MOST_COVARIANCE = 256  # dimensions whose covariances are kept; they take two megabytes
 
 
 def save_bundle(
@@ -29,6 +30,7 @@ def save_bundle(
     versions: dict[str, str],
     write: Callable[[Path, bytes | str], Any],
     masks: dict[str, Any] | None = None,
+    latent: dict[str, Any] | None = None,
 ) -> None:
     """Write a bundle into `folder`, which exists.
 
@@ -47,6 +49,8 @@ def save_bundle(
         recipe: how it was trained.
         versions: of what it was made with.
         masks: what the classes of masks are, for a network that gives each pixel one; else None.
+        latent: what codes of training pictures are like, for an autoencoder: their `mean`, D, `covariance`, D D, and
+            perhaps `deviation`, `spread`, `used` and `divergence`, D each, and counts; else None.
         write: writes one file so that it is there whole or not at all.
     """
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in model.state_dict().items()}
@@ -58,9 +62,21 @@ def save_bundle(
         "preprocess": preprocess,
         "temperature": temperature,
         "masks": masks,
+        "latent": _kept(latent),
         "metrics": metrics,
         "recipe": recipe,
         "versions": versions,
     }
     write(folder / WEIGHTS, save(tensors))
     write(folder / CARD, json.dumps(card, indent=2, ensure_ascii=False))
+
+
+def _kept(latent: dict[str, Any] | None) -> dict[str, Any] | None:
+    """What can be kept: nothing where some of it is no number, and no covariances of very many dimensions."""
+    try:
+        json.dumps(latent, allow_nan=False)
+    except ValueError:
+        return None
+    if latent is None or len(latent["mean"]) <= MOST_COVARIANCE:
+        return latent
+    return {**latent, "covariance": None}

@@ -132,6 +132,10 @@ def opened(what: str, weights: str | Path | None = None, device: str = "auto") -
     if what.split("(")[0] in list_models(task="segmentation"):
         problem = f"{what} gives each pixel a class, and this needs a network that gives each picture one"
         raise NetwrightError(problem, "`netwright predict RUN PICTURE -o FOLDER` shows what a trained one sees")
+    if what.split("(")[0] in list_models(task="reconstruction"):
+        problem = f"{what} is an autoencoder, and this needs a network that gives each picture a class"
+        fix = "make a classifier of a trained one's encoder: `netwright train PATH --weights RUN`"
+        raise NetwrightError(problem, fix)
     if weights is None and _is_model(what):
         raise NetwrightError(f"{what} is a model without weights", "name a file of them: --weights FILE")
     if weights is None:

@@ -94,7 +94,8 @@ class Display(Watcher):
         folder = _plain(shlex.quote(_short(result.path)))
         self.console.print(f"run: {folder} (its report.html opens in a browser)", soft_wrap=True)
         self.console.print("next:")
-        self.console.print(f"  netwright predict {folder} PICTURE…", soft_wrap=True)
+        verb = "embed" if record["recipe"]["task"] == "reconstruction" else "predict"
+        self.console.print(f"  netwright {verb} {folder} PICTURE…", soft_wrap=True)
         self.console.print(f"  netwright show {folder}", soft_wrap=True)
 
 
@@ -144,7 +145,10 @@ def _latest(run: Run) -> str:
 
 
 def _validated(row: dict[str, Any]) -> str:
-    """Accuracy, or the overlap of masks, on the validation split; nothing where neither was measured."""
+    """Accuracy, the overlap of masks or the quality of reconstructions on the validation split; or nothing."""
+    if "val_psnr" in row:
+        used = f"  {row['val_active_units']:.0f} active units" if "val_active_units" in row else ""
+        return f"val PSNR {row['val_psnr']:.1f} dB{used}"
     if "val_accuracy" in row:
         return f"val accuracy {100 * row['val_accuracy']:.1f} %"
     return f"val IoU {100 * row['val_iou']:.1f} %" if "val_iou" in row else ""

@@ -10,6 +10,10 @@ from netwright.core.spec import Spec
 if TYPE_CHECKING:
     from netwright.models._anatomy import Part
 
+GIVEN = {
+    "segmentation": "; for segmentation: scores for each pixel, at any size of image",
+    "reconstruction": "; for reconstruction: codes of images of one size (--image-size), and images of codes",
+}
 HEADER = ("stage", "output", "parameters", "multiply-adds", "memory", "receptive field")
 
 
@@ -20,11 +24,10 @@ def model_title(name: str) -> str:
     plain = Spec.parse(name).name
     family, line, params, task = summaries()[plain]
     row = variant(plain)
-    counted = "" if task == "segmentation" and not row.reference else " as published"
+    counted = "" if task != "classification" and not row.reference else " as published"
     published = f"{params:,} parameters{counted} for {row.classes:,} classes, images of {row.image_size} pixels"
     proof = f"{plain} takes the weights of {row.reference}" if row.reference else "no library has its weights"
-    task = "" if task == "classification" else f"; for {task}: scores for each pixel, at any size of image"
-    return f"model {name}: {line}\n{published}; family {family}; {proof}{task}"
+    return f"model {name}: {line}\n{published}; family {family}; {proof}{GIVEN.get(task, '')}"
 
 
 def stage_table(parts: "list[Part]") -> list[str]:

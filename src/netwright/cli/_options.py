@@ -20,7 +20,8 @@ Transfer = Annotated[
     ),
 ]
 Task = Annotated[
-    str | None, typer.Option(help="classification, multi_label or segmentation; by default what the data is for.")
+    str | None,
+    typer.Option(help="classification, multi_label, segmentation or reconstruction; by default what the data is for."),
 ]
 Optimizer = Annotated[str | None, typer.Option(help='sgd, adam, "adamw(lr=1e-3)", …')]
 With = Annotated[list[str] | None, typer.Option("--with", help="Add a trick; may be repeated.")]

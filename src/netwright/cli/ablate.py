@@ -62,7 +62,9 @@ def ablate(
     ] = False,
     most_seeds: Annotated[int, typer.Option(min=2, help="That --until-resolved may come to.")] = 24,
     equal: Annotated[str, typer.Option(help="What is the same for all arms: epochs, steps or time.")] = "epochs",
-    margin: Annotated[float, typer.Option(help="A difference that would not matter: 0.01 is one point.")] = 0.01,
+    margin: Annotated[
+        float, typer.Option(help="A difference that would not matter: 0.01 is a point, or a dB of PSNR.")
+    ] = 0.01,
     test: Annotated[str, typer.Option(help="auto, sign_flip or t; see the page on how the lab decides.")] = "auto",
     split: Annotated[str, typer.Option(help="Where runs are measured: test or val.")] = "test",
     plan_only: Annotated[bool, typer.Option("--plan", help="Say what would be trained, and train nothing.")] = False,

@@ -1,7 +1,7 @@
 """`netwright evaluate`: how good a trained model is on labelled pictures."""
 
 import json
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -9,7 +9,10 @@ import typer
 def evaluate(
     run: Annotated[str, typer.Argument(help="A run folder or a bundle.")],
     path: Annotated[
-        str, typer.Argument(help="Labelled pictures: one folder a class, or with test/ inside; or with masks.")
+        str,
+        typer.Argument(
+            help="Labelled pictures: one folder a class, or with test/ inside; or with masks. For an autoencoder, any."
+        ),
     ],
     legend: Annotated[
         str | None, typer.Option(help="Of masks: a file that names their classes. [default: one beside them]")
@@ -33,6 +36,17 @@ def evaluate(
     for note in found["notes"]:
         typer.echo(note)
     print_metrics({found["split"]: found["metrics"]})
+    if "latent" in found:
+        typer.echo(_of_codes(found["latent"]))
     if "classes" in found:
         typer.echo("\nover all pixels together:")
         print_metrics(found["classes"])
+
+
+def _of_codes(latent: dict[str, Any]) -> str:
+    """One line on the dimensions of an autoencoder's codes."""
+    used = f"codes of {latent['dimensions']} numbers: {latent['active']} say something of the picture"
+    if "divergence" not in latent:
+        return used
+    collapsed = "; the posterior has collapsed" if latent["collapsed"] else ""
+    return f"{used}, {sum(latent['divergence']):.2f} nats together{collapsed}"

@@ -18,13 +18,18 @@ import typer
 from typer.core import TyperGroup
 
 from netwright.cli.ablate import ablate
+from netwright.cli.anomaly import anomaly
+from netwright.cli.attribute import attribute
 from netwright.cli.catalogue import listing
 from netwright.cli.check import check
 from netwright.cli.compare import compare
+from netwright.cli.denoise import denoise
 from netwright.cli.embed import embed
 from netwright.cli.evaluate import evaluate
 from netwright.cli.explain import explain
+from netwright.cli.generate import generate
 from netwright.cli.history import history
+from netwright.cli.interpolate import interpolate
 from netwright.cli.lr_find import lr_find
 from netwright.cli.map import map_
 from netwright.cli.neighbours import neighbours
@@ -33,8 +38,11 @@ from netwright.cli.report import report
 from netwright.cli.search import search
 from netwright.cli.show import show
 from netwright.cli.study import study
+from netwright.cli.swap import swap
+from netwright.cli.synthesize import synthesize
 from netwright.cli.train import train
 from netwright.cli.transfer_study import transfer_study
+from netwright.cli.traverse import traverse
 from netwright.cli.tune import tune
 from netwright.cli.verify import verify
 from netwright.core.errors import EXIT_INTERRUPTED, EXIT_OUR_FAULT, EXIT_TERMINATED, EXIT_USER, NetwrightError, nearest
@@ -93,6 +101,14 @@ app.command()(embed)
 app.command()(search)
 app.command()(neighbours)
 app.command("map")(map_)
+app.command()(denoise)
+app.command()(anomaly)
+app.command()(generate)
+app.command()(interpolate)
+app.command()(traverse)
+app.command()(synthesize)
+app.command()(attribute)
+app.command()(swap)
 app.command("list")(listing)
 app.command()(show)
 app.command()(report)

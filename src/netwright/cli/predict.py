@@ -53,10 +53,13 @@ def predict(
 
     Files that cannot be read are named on stderr; the others are predicted, and the exit code is 2.
     """
+    from netwright.bundle.autoencoder import AutoencoderBundle
     from netwright.bundle.masks import MaskPredictor
-    from netwright.bundle.predictor import load
+    from netwright.bundle.predictor import load, no_classes
 
     predictor = load(run, device=device)
+    if isinstance(predictor, AutoencoderBundle):
+        raise no_classes(run)
     given = {"--masks": masks, "--overlay": overlay}
     given |= {"--probabilities": probabilities or None, "--instances": instances or None}
     idle = [flag for flag, value in given.items() if value is not None and output is None]

@@ -118,11 +118,22 @@ def _run(path: Path) -> tuple[str, list[tuple[str, Any, str]]]:
         rows = recipe_rows(record["recipe"], record["sources"])
         for split, metrics in (record.get("result") or {}).get("splits", {}).items():
             rows += [(f"{split} {key}", _measured(metric), "measured") for key, metric in metrics.items()]
+        rows += _of_codes((record.get("result") or {}).get("latent") or {})
         rows += [(f"device {key}", value, "measured") for key, value in record["device"].items() if key != "why"]
         return f"run {record['name']} ({record['status']})", rows
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         problem = f"{folder.record_file} is not the record of a run ({type(error).__name__}: {error})"
         raise NetwrightError(problem, "the file was changed; copy the run again") from error
+
+
+def _of_codes(latent: dict[str, Any]) -> list[tuple[str, Any, str]]:
+    """How many dimensions of an autoencoder's codes say something, on each split that was measured."""
+    rows: list[tuple[str, Any, str]] = []
+    for split, found in latent.items():
+        if "dimensions" in found:
+            rows.append((f"{split} codes", f"{found['active']} of {found['dimensions']} numbers used", "measured"))
+        rows += [(f"{split} alarm", found["alarm"], "measured")] if found.get("alarm") else []
+    return rows
 
 
 def _measured(metric: dict[str, Any]) -> str:
@@ -140,6 +151,10 @@ def _bundle(path: Path) -> tuple[str, list[tuple[str, Any, str]]]:
         (key, json.dumps(card[key], ensure_ascii=False), "bundle")
         for key in ("model", "classes", "preprocess", "temperature")
     ]
+    if card.get("task") == "reconstruction":
+        kept = card.get("latent")
+        numbers = "nothing kept" if kept is None else f"{len(kept['mean'])} numbers, with their mean over training"
+        rows.append(("codes", numbers + (" and covariance" if kept and kept.get("covariance") else ""), "bundle"))
     return f"bundle of {card['model']['spec']}", rows + recipe_rows(card["recipe"], {})
 
 

@@ -13,11 +13,15 @@ from netwright.core.spec import Spec, literal
 if TYPE_CHECKING:
     from netwright.recipes._recipe import Recipe
 
-OWN = "depth"  # the study whose protocol is a recipe of the same name
+OWN = {
+    "anomaly": "autoencode",
+    "autoencoders": "autoencode",
+    "depth": "depth",
+}  # studies with a recipe of their own for a protocol
 
 
 def study(
-    name: Annotated[str, typer.Argument(help="depth, transferability or continual; see `netwright list studies`.")],
+    name: Annotated[str, typer.Argument(help="anomaly, autoencoders, continual, depth or transferability.")],
     path: Annotated[str, typer.Argument(help="A folder of photos, an .npz, or digits.")],
     model: options.Model = None,
     weights: options.Weights = None,
@@ -42,11 +46,28 @@ def study(
         str | None, typer.Option(help="depth: of none,batch,layer,group,instance; a grid for each. [default: none]")
     ] = None,
     skip: Annotated[bool, typer.Option("--skip", help="depth: a second grid, of networks with shortcuts.")] = False,
+    latent: Annotated[
+        str | None, typer.Option(help="autoencoders: numbers of a code; the largest for all. [default: 2,8,32]")
+    ] = None,
+    labels: Annotated[
+        str | None, typer.Option(help="autoencoders: how many the probe learns from. [default: 50,500]")
+    ] = None,
+    amount: Annotated[float | None, typer.Option(help="autoencoders: of each corruption. [default: 0.25]")] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(min=2, help="autoencoders: training pictures, at most [10000]; anomaly: of a class [1000]."),
+    ] = None,
+    classes: Annotated[
+        str | None, typer.Option(help="anomaly: classes that are left out in turn. [default: all]")
+    ] = None,
+    tested: Annotated[
+        int | None, typer.Option(min=20, help="autoencoders: test pictures at most. [default: 2000]")
+    ] = None,
     per_class: Annotated[
         int | None, typer.Option(min=1, help="Training pictures of each class. [default: all]")
     ] = None,
     recipe: Annotated[
-        str | None, typer.Option(help="The protocol. [default: depth for depth, digits for digits, else history]")
+        str | None, typer.Option(help="The protocol. [default: the study's own, digits for digits, else history]")
     ] = None,
     optimizer: options.Optimizer = None,
     with_: options.With = None,
@@ -63,7 +84,8 @@ def study(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")] = False,
 ) -> None:
-    """Answer a named question on your own pictures: what depth does, which features transfer, what is forgotten.
+    """Answer a named question on your own pictures: what depth does, which features transfer, what is forgotten, and
+    which kind of autoencoder learns most without labels.
 
     The same command goes on where it was stopped, and trainings that are finished are not repeated.
     """
@@ -78,13 +100,19 @@ def study(
         layers=_numbers(layers),
         norm=_parts(norm),
         skip=(False, True) if skip else None,
+        latent=_numbers(latent),
+        labels=_numbers(labels),
+        amount=amount,
+        limit=limit,
+        tested=tested,
+        classes=_parts(classes),
     )
     fields = ("optimizer", "model", "weights", "epochs", "batch_size", "lr", "image_size", "seed", "device")
     given = (optimizer, model, weights, epochs, batch_size, lr, image_size, seed, device)
     changes = options.changes(dict(zip(fields, given, strict=True)), set_)
-    if recipe is None and spec.name != OWN:
+    if recipe is None and spec.name not in OWN:
         changes = {"model": "auto", "batch_size": "auto"} | changes
-    chosen = recipe or (OWN if spec.name == OWN else "digits" if path == "digits" else "history")
+    chosen = recipe or OWN.get(spec.name, "digits" if path == "digits" else "history")
     protocol = options.chosen_recipe(path, chosen, changes, with_, without)
     _run(spec, protocol, per_class, output or Path(spec.name), as_json)
 

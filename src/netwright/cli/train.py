@@ -47,7 +47,8 @@ def train(
     """Train a network, evaluate it, write a report and a model to hand on.
 
     Pictures with masks beside them are segmented: a class for each pixel. Without a path: LeNet-5 on handwritten
-    digits, in seconds; with --task segmentation a U-Net on generated lines, disks and texture.
+    digits, in seconds; with --task segmentation a U-Net on generated lines, disks and texture. With --task
+    reconstruction an autoencoder, which needs no classes.
     """
     values = {
         "task": task,

@@ -18,3 +18,5 @@ class Symptom(StrEnum):
     SHARP_MINIMUM = "sharp minimum"
     OUT_OF_MEMORY = "out of memory"
     WASTED_EPOCHS = "wasted epochs"
+    POSTERIOR_COLLAPSE = "posterior collapse"
+    DEAD_UNITS = "dead units"

@@ -32,6 +32,7 @@ def open_data(
     quarantine: Mapping[str, str] | None = None,
     group: str | None = None,
     masks: "MaskWanted | None" = None,
+    classes: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> "Data":
     """The data that a name or a path stands for, decoded and ready to train on. No random choice is made.
@@ -49,6 +50,7 @@ def open_data(
         masks: how masks are read, for pictures with masks; by default that is found out. Such pictures keep their
             size, and `image_size` is the side of the crops in training: by default the pictures' own where all have
             one up to 512, else 256 or less.
+        classes: whether each picture must have a class. Without, folders of pictures alone are one class.
         progress: called with the pictures done and their total while they are decoded.
 
     Raises:
@@ -57,7 +59,7 @@ def open_data(
     from netwright.data.split import Wanted
 
     wanted = Wanted(image_size, stored_size, fit, channels, fractions, progress, quarantine or {}, group, masks)
-    listing = list_data(source)
+    listing = list_data(source) if classes else _pictures(source)
     if listing.masks is not None:
         from netwright.data.scenes import ready_scenes
 
@@ -80,6 +82,13 @@ def list_data(source: str, *, strict: bool = True) -> "Listing":
     from netwright.data.kinds import listing_of
 
     return listing_of(source, "train" if strict else "labelled")
+
+
+def _pictures(source: str) -> "Listing":
+    """The pictures that a source stands for, for what needs no classes."""
+    from netwright.data.kinds import listing_of
+
+    return listing_of(source, "pictures")
 
 
 def names() -> list[str]:

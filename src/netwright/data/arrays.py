@@ -45,7 +45,7 @@ def listing(source: str, purpose: For = "train") -> Listing:
     if pairs["train"] is None and (purpose == "train" or not any(pairs.values())):
         fix = f"it has {listed(arrays) or 'no arrays'}; name them as Keras does"
         raise NetwrightError(f"{where} has no x_train and y_train", fix)
-    return _listed(Path(titled(where)).stem, str(where), pairs, arrays.get("classes"), purpose)
+    return of_pairs(Path(titled(where)).stem, str(where), pairs, purpose, arrays.get("classes"))
 
 
 def from_arrays(
@@ -68,7 +68,7 @@ def from_arrays(
         NetwrightError: with the line of code that mends it.
     """
     wanted = Wanted(image_size, stored_size, fit, channels, fractions, progress)
-    return ready(_listed(name, "", {"train": train, "val": val, "test": test}, classes), wanted)
+    return ready(of_pairs(name, "", {"train": train, "val": val, "test": test}, classes=classes), wanted)
 
 
 def files_of(path: Path) -> list[Path]:
@@ -123,7 +123,14 @@ def _pair(path: Path, arrays: Mapping[str, Any], side: str) -> Pair | None:
     return (arrays[have[0]], arrays[have[1]]) if have else None
 
 
-def _listed(name: str, root: str, pairs: Mapping[str, Pair | None], classes: Any, purpose: For = "train") -> Listing:
+def of_pairs(
+    name: str, root: str, pairs: Mapping[str, Pair | None], purpose: For = "train", classes: Any = None
+) -> Listing:
+    """Pictures and labels in memory, before they are divided.
+
+    Raises:
+        NetwrightError: they do not fit together.
+    """
     given = {side: pair for side, pair in pairs.items() if pair is not None}
     for side, (images, labels) in given.items():
         check_pixels(images, f"x_{side}", dimensions=(3, 4))

@@ -4,6 +4,8 @@ import os
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -85,6 +87,23 @@ def unlabelled(source: str) -> Listing:
         _refuse_no_pictures(root, root, others)
     labels, sides = np.full(len(names), UNKNOWN, np.int64), np.full(len(names), NOBODY, np.int8)
     return Listing(titled(root), str(root), (), Files(root, names), labels, sides, tuple(_notes(root, others)))
+
+
+def pictures(source: str) -> Listing:
+    """The same for training without classes: where `listing` finds none, all pictures are of one class.
+
+    Folders named as sides are divide them then, too.
+
+    Raises:
+        NetwrightError: there is no such folder, or no picture in it.
+    """
+    with suppress(NetwrightError):
+        return _trainable(source)
+    found = unlabelled(source)
+    root = _existing(source)
+    sides = {folder.name: SPLITS.index(side) for side, folder in side_folders(root).items()}
+    told = [sides.get(name.split("/")[0], NOBODY) for name in found.blobs.names]
+    return replace(found, classes=(found.name,), labels=np.zeros_like(found.labels), sides=np.array(told, np.int8))
 
 
 def titled(path: Path) -> str:

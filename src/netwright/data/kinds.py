@@ -34,13 +34,15 @@ def listing_of(source: str, purpose: For) -> Listing:
     Args:
         source: a name or a path.
         purpose: "train" refuses what cannot be trained on; "labelled" takes all that has labels, as a test split
-            alone; "any" also what has none.
+            alone; "any" also what has none; "pictures" is for training without classes.
 
     Raises:
         NetwrightError: the data cannot be used; the message says what to change.
     """
     kind = _kind_of(source)
     listing = _module(kind.name).listing
+    if purpose == "pictures":
+        return _module("folder").pictures(source) if kind.name == "folder" else listing_of(source, "train")
     if kind.name == "table" and (table := _labels_beside(located(source))):
         note = f"classes are those of {table.name}; masks are not used: for them, take the table away"
         found: Listing = listing(str(table), purpose)
@@ -116,6 +118,12 @@ KINDS = (
         "arrays",
         "An .npz file, or .npy files, with x_train, y_train, x_test, y_test as in Keras: `cifar10.npz`.",
         lambda _, path: _is_arrays(path),
+        by_purpose=True,
+    ),
+    Kind(
+        "idx",
+        "MNIST's own four files, packed or not, in a folder, its raw/ or MNIST/raw/: `mnist/`.",
+        lambda _, path: _module("idx").is_idx(path),
         by_purpose=True,
     ),
     Kind(

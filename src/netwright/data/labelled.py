@@ -8,7 +8,8 @@ import numpy as np
 from netwright.core.errors import NetwrightError, listed, unknown
 from netwright.data import list_data
 from netwright.data.assign import SPLITS
-from netwright.data.listing import NOBODY, Listing, taken
+from netwright.data.kinds import listing_of
+from netwright.data.listing import Listing, taken
 from netwright.data.preprocess import Preprocess
 from netwright.data.ready import digests_of, looked_at, split_of
 from netwright.data.split import Split, Wanted
@@ -37,19 +38,48 @@ def labelled(source: str, preprocess: Preprocess, classes: Sequence[str]) -> Lab
     Raises:
         NetwrightError: no pictures, or a class the model does not know.
     """
-    listing = _with_labels_of(list_data(source, strict=False), classes)
+    return _prepared(_with_labels_of(list_data(source, strict=False), classes), preprocess)
+
+
+def unlabelled(source: str, preprocess: Preprocess) -> Labelled:
+    """The same for a model that no class matters to: any pictures; sides are those that the data has.
+
+    Args:
+        source: what `open_data` takes, or a folder with pictures at any depth.
+        preprocess: the model's.
+
+    Raises:
+        NetwrightError: no pictures, or pictures with masks.
+    """
+    try:
+        listing = listing_of(source, "pictures")
+    except NetwrightError:
+        listing = listing_of(source, "any")  # it cannot be trained on, and may yet be looked at
+    if listing.masks is not None:
+        fix = "name the folder of the pictures alone, as DATA/images"
+        raise NetwrightError(f"{source} has masks, which mean nothing to this model", fix)
+    return _prepared(replace(listing, classes=(), labels=np.zeros(len(listing), np.int64)), preprocess)
+
+
+def _prepared(listing: Listing, preprocess: Preprocess) -> Labelled:
+    """The side of a listing that a model is measured on, decoded.
+
+    Raises:
+        NetwrightError: no picture can be read.
+    """
     name = next((side for side in ORDER if listing.having(side)), "all")
     if name != "all":
         listing = taken(listing, np.flatnonzero(listing.sides == SPLITS.index(name)))
     wanted = Wanted(preprocess.image_size, preprocess.stored_size, preprocess.fit, preprocess.channels)
-    examined, found, _, _ = looked_at(listing, wanted)
+    found = looked_at(listing, wanted)[1]
     bad = [f"{listing.blobs.names[place]}: {reason}" for place, reason in sorted(found.unreadable.items())]
     if len(bad) == len(listing):
         problem = f"none of the {len(bad)} pictures in {listing.root} can be read ({listed(bad, 3)})"
         raise NetwrightError(problem, "replace them with good copies")
     notes = [SEEN] if name in ("all", "train") else []
     notes += [f"left out: {file}" for file in bad]
-    split = split_of(listing, found.images, np.flatnonzero(examined.sides != NOBODY), digests_of(found.facts))
+    good = np.array([place for place in range(len(listing)) if place not in found.unreadable], np.int64)
+    split = split_of(listing, found.images, good, digests_of(found.facts))
     return Labelled(split, name, (*listing.notes, *notes, *found.notes))
 
 

@@ -16,7 +16,8 @@ from netwright.data.decode import Pixels, read
 NOBODY = -1  # the side of a picture about which the data says nothing
 Encoded = bytes | Pixels
 Stamp = tuple[int, int]
-For = Literal["train", "labelled", "any"]  # what is wanted: to train, to measure a model, to look even without labels
+# What is wanted: to train, to measure a model, to look even without labels, to train without classes.
+For = Literal["train", "labelled", "any", "pictures"]
 LEAST_LIMIT, PER_PICTURE = 1000, 10  # class numbers may be this large, or so many times the number of pictures
 
 

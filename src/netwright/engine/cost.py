@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from netwright.engine.live_bytes import tensors_of
+from netwright.nn.output import given
 
 aten = torch.ops.aten
 
@@ -103,7 +104,7 @@ def trace(model: nn.Module, image: Tensor) -> Tracer:
     training = model.training
     try:
         with torch.no_grad(), Tracer(model.eval(), image) as tracer:
-            model(image)
+            given(model, image, torch.zeros(len(image), dtype=torch.long, device=image.device))
     finally:
         model.train(training)
     return tracer

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -12,10 +12,32 @@ from netwright.engine.augment import prepare
 from netwright.engine.device import Profile
 from netwright.engine.normalise import Normalise
 from netwright.engine.plans import Raw, Source, WholePictures
-from netwright.engine.run import Task
+from netwright.engine.run import Task, of_pictures
 from netwright.engine.tiles import Tiled
+from netwright.nn.output import Decoded, given
 
 EVALUATION_BATCH = 256  # at most; a run whose training batch is small may be short of memory
+
+
+class Summary(Protocol):
+    """Gathers what no mean over samples tells, batch by batch."""
+
+    def add(self, output: Any) -> None:
+        """Take a batch's outputs into account."""
+        ...
+
+    def numbers(self) -> dict[str, float]:
+        """What it comes to."""
+        ...
+
+
+@runtime_checkable
+class Summarised(Protocol):
+    """A task that wants a summary of a split's outputs."""
+
+    def summary(self) -> Summary:
+        """An empty one."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -26,15 +48,18 @@ class Evaluation:
         values: for each metric, one value a sample, N; in the task's order, the headline first.
         output: the network's outputs, N K, or None where a task's outputs are too large to keep.
         labels: N; zeros where each pixel has one.
+        summary: what the task gathered besides, if it does.
     """
 
     values: dict[str, np.ndarray]
     output: np.ndarray | None
     labels: np.ndarray
+    summary: Summary | None = None
 
     def means(self) -> dict[str, float]:
-        """The mean of each metric."""
-        return {name: float(values.mean()) for name, values in self.values.items()}
+        """The mean of each metric, and what the summary comes to."""
+        means = {name: float(values.mean()) for name, values in self.values.items()}
+        return means | (self.summary.numbers() if self.summary else {})
 
 
 def evaluate(
@@ -62,21 +87,25 @@ def evaluate(
     values: dict[str, list[Tensor]] = {}
     outputs: list[Tensor] = []
     labels: list[Tensor] = []
-    for raw, output in predict(model, source, normalise, profile, batch_size):
-        for name, value in task.metrics(output, raw.label).items():
+    summary = task.summary() if isinstance(task, Summarised) else None
+    for raw, image, output in _passed(model, source, normalise, profile, batch_size):
+        truth = task.batch(image, raw.label) if of_pictures(task) else raw.label
+        for name, value in task.metrics(output, truth).items():
             values.setdefault(name, []).append(value.float().cpu())
+        if summary is not None:
+            summary.add(output)
         dense = raw.label.dim() > 2
         labels.append(torch.zeros(len(raw.label), dtype=torch.long) if dense else raw.label.cpu())
-        outputs += [output.float().cpu()] if keep and not dense else []
+        outputs += [output.float().cpu()] if keep and not dense and isinstance(output, Tensor) else []
     back = np.argsort(np.concatenate(batches_of(source, batch_size)), kind="stable")
     return Evaluation(
         {name: torch.cat(parts).numpy()[back] for name, parts in values.items()},
         torch.cat(outputs).numpy()[back] if outputs else None,
         torch.cat(labels).numpy()[back],
+        summary,
     )
 
 
-@torch.no_grad()
 def predict(
     model: nn.Module, source: Source, normalise: Normalise, profile: Profile, batch_size: int = EVALUATION_BATCH
 ) -> Iterator[tuple[Raw, Any]]:
@@ -84,15 +113,24 @@ def predict(
 
     Pictures too large to be looked at as a whole are looked at in tiles.
     """
+    return ((raw, output) for raw, _, output in _passed(model, source, normalise, profile, batch_size))
+
+
+@torch.no_grad()
+def _passed(
+    model: nn.Module, source: Source, normalise: Normalise, profile: Profile, batch_size: int
+) -> Iterator[tuple[Raw, Tensor, Any]]:
+    """Samples, what the network saw of them, and its float32 output."""
     looks: nn.Module = model
     if isinstance(source, WholePictures):
         normalise, looks = replace(normalise, size=None), Tiled(model)
     for raw in source.batches(batches_of(source, batch_size)):
         if isinstance(looks, Tiled):
             looks.several = raw.label.dim() == 4  # N K H W
+        image = prepare(raw, normalise, profile)
         with profile.autocast():
-            output = looks(prepare(raw, normalise, profile))
-        yield raw, output.float() if isinstance(output, Tensor) else output
+            output = given(looks, image, raw.label)
+        yield raw, image, output.float() if isinstance(output, Tensor | Decoded) else output
 
 
 def batches_of(source: Source, batch_size: int) -> list[np.ndarray]:

@@ -69,6 +69,8 @@ def train(run: Run, watcher: Watcher, save: Saver) -> None:
                 with run.changing():
                     row = close_epoch(run, time.perf_counter() - begun, run.loader.steps - first)
                 watcher.epoch_done(run, row)
+                while run.alarms:
+                    watcher.told(run.alarms.pop(0))
                 save.if_due(run)
                 _end_if_asked(run, save)
         save(run)

@@ -17,7 +17,7 @@ from netwright.engine.memory import copied
 from netwright.engine.normalise import Normalise
 from netwright.engine.plans import Group, Raw
 from netwright.engine.trick import Tricks
-from netwright.nn.output import main_output
+from netwright.nn.output import Decoded, given, main_output
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,10 @@ class Task(Protocol):
         ...
 
     def metrics(self, output: Any, label: Tensor) -> dict[str, Tensor]:
-        """One value a sample for each metric, N; the first is the headline, where more is better."""
+        """One value a sample for each metric, N; the first is the headline, where more is better.
+
+        For a task with `of_pictures = True` the label is the target: pictures are what it is about.
+        """
         ...
 
 
@@ -176,6 +179,8 @@ class Run:
     failing: int = field(default=0, init=False)
     rollbacks: int = field(default=0, init=False)
     fallback: dict[str, Any] | None = field(default=None, init=False)
+    warned: str = field(default="", init=False)
+    alarms: list[str] = field(default_factory=list[str], init=False)
 
     def __post_init__(self) -> None:
         self.ids = torch.zeros(0, dtype=torch.long)
@@ -253,7 +258,8 @@ class Run:
         """Add a step's training loss and headline metric to the epoch's sums."""
         self._add("n", len(batch))
         self._add("loss", passed.loss * len(batch))
-        headline, values = next(iter(self.task.metrics(passed.output, batch.label).items()))
+        truth = batch.target if of_pictures(self.task) else batch.label
+        headline, values = next(iter(self.task.metrics(passed.output, truth).items()))
         if headline != "loss":
             self._add(headline, values.float().sum())
 
@@ -277,6 +283,7 @@ class Run:
             "failing": self.failing,
             "rollbacks": self.rollbacks,
             "fallback": self.fallback,
+            "warned": self.warned,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.memory(),
             "tricks": self.tricks.memory(),
@@ -287,7 +294,8 @@ class Run:
         memory = copied(memory)
         for name in ("epoch", "step", "history", "sums", "stopped", "gradient_norm"):
             setattr(self, name, memory[name])
-        for name, before in (("failing", 0), ("rollbacks", 0), ("fallback", None)):  # early checkpoints have none
+        later = {"failing": 0, "rollbacks": 0, "fallback": None, "warned": ""}  # early checkpoints have none
+        for name, before in later.items():
             setattr(self, name, memory.get(name, before))
         self.model.load_state_dict(memory["model"])
         self.optimizer.recall(memory["optimizer"])
@@ -304,6 +312,11 @@ class Run:
         self.sums[name] = self.sums.get(name, 0.0) + value
 
 
+def of_pictures(task: Task) -> bool:
+    """Whether a task measures outputs against pictures, and not against labels."""
+    return bool(getattr(task, "of_pictures", False))
+
+
 def task_loss(output: Any, batch: Batch, run: Run) -> Tensor:
     """The task's own loss of the main head, before any trick wraps it."""
     return run.task.loss(main_output(output), batch.target)
@@ -312,8 +325,8 @@ def task_loss(output: Any, batch: Batch, run: Run) -> Tensor:
 def task_gradient(batch: Batch, run: Run) -> Passed:
     """Forward and backward, before any trick wraps them: gradients are added to the parameters' `grad`."""
     with run.profile.autocast():
-        output = run.model(batch.image)
+        output = given(run.model, batch.image, batch.label)
     loss = run.loss(output, batch, run)
     loss.backward()
     output = main_output(output)
-    return Passed(loss.detach(), output.detach() if isinstance(output, Tensor) else output)
+    return Passed(loss.detach(), output.detach() if isinstance(output, Tensor | Decoded) else output)

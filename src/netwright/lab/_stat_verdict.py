@@ -10,6 +10,7 @@ from netwright.records.intervals import Interval
 HELPS, HARMS, NOT_RESOLVED = "helps", "harms", "not resolved"
 EQUIVALENT = "no difference larger than {}"
 TESTS = {"sign_flip": "sign flips", "t": "Student's t"}
+POINTS, DECIBELS = "points", "dB"
 MANY = 1000  # seeds that nobody will run
 IF_SO = "if it is what it seems"
 
@@ -41,6 +42,7 @@ class Verdict:
         sd_seeds: standard deviation of `by_seed`.
         sd_pictures_of_mean: standard error that pictures leave, with endless seeds.
         spent: what of alpha this look could spend (`looks.Spending.level`); None where only one look is taken.
+        unit: of a hundredth: "points" of a share, or "dB" where 100 dB are one.
         resolved_at: seeds of the earlier look whose verdict, p, p_equivalence and test these are (`looks.kept`); all
             else is of the newest.
     """
@@ -67,6 +69,7 @@ class Verdict:
     sd_pictures_of_mean: float
     spent: float | None = None
     resolved_at: int | None = None
+    unit: str = POINTS
 
     @property
     def resolved(self) -> bool:
@@ -90,10 +93,10 @@ def in_words(verdict: Verdict, *, margin: float, effects: int) -> Verdict:
     return replace(verdict, words=f"{_head(verdict)}{_figures(verdict, effects)}{_advice(verdict, margin)}.")
 
 
-def points(share: float) -> str:
-    """A share of pictures as points: `1 point`, `0.5 points`."""
+def points(share: float, unit: str = POINTS) -> str:
+    """A share of pictures as points: `1 point`, `0.5 points`; or of 100 dB, `0.5 dB`."""
     number = f"{100 * share:g}"
-    return f"{number} point" + ("" if number == "1" else "s")
+    return f"{number} point" if (number, unit) == ("1", POINTS) else f"{number} {unit}"
 
 
 def _head(verdict: Verdict) -> str:
@@ -111,10 +114,11 @@ def _figures(verdict: Verdict, effects: int) -> str:
     if verdict.n == 1:
         low, high = (f"{100 * end:+.2f}" for end in (verdict.pictures.low, verdict.pictures.high))
         covered = f"95 % from {low} to {high} for {COVERS['pictures']}"
-        return f"{100 * verdict.effect:+.2f} points with one seed ({covered}), and one seed says nothing of another"
+        effect = f"{100 * verdict.effect:+.2f} {verdict.unit}"
+        return f"{effect} with one seed ({covered}), and one seed says nothing of another"
     low, high = (f"{100 * end:+.2f}" for end in (verdict.both.low, verdict.both.high))
     covered = f"95 % from {low} to {high} for {COVERS['both']}"
-    return f"{100 * verdict.effect:+.2f} points with {verdict.n} seeds ({covered}; {_tested(verdict, effects)})"
+    return f"{100 * verdict.effect:+.2f} {verdict.unit} with {verdict.n} seeds ({covered}; {_tested(verdict, effects)})"
 
 
 def _tested(verdict: Verdict, effects: int) -> str:
@@ -139,7 +143,7 @@ def _advice(verdict: Verdict, margin: float) -> str:
     """What would resolve it, or how much it matters."""
     if verdict.verdict in (HELPS, HARMS):
         return (
-            f", though by less than {points(margin)}"
+            f", though by less than {points(margin, verdict.unit)}"
             if max(abs(verdict.both.low), abs(verdict.both.high)) < margin
             else ""
         )

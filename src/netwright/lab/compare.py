@@ -24,7 +24,7 @@ from netwright.lab._stat_intervals import (
     scalar_interval,
 )
 from netwright.lab._stat_spread import Spread, spread, tail
-from netwright.lab._stat_verdict import EQUIVALENT, HARMS, HELPS, NOT_RESOLVED, Verdict, in_words, points
+from netwright.lab._stat_verdict import EQUIVALENT, HARMS, HELPS, NOT_RESOLVED, POINTS, Verdict, in_words, points
 from netwright.lab.looks import Spending
 from netwright.lab.power import ALPHA, POWER, Test, check, chosen, seeds_needed
 from netwright.lab.sign_flips import pictures_p, seeds_p, steps
@@ -47,6 +47,7 @@ def compare(
     levels: Mapping[str, float] | None = None,
     spending: Spending | None = None,
     seed: int = 0,
+    unit: str = POINTS,
 ) -> dict[str, Verdict]:
     """A verdict on each effect, from what it changed for each seed and test picture.
 
@@ -60,6 +61,7 @@ def compare(
             gives for its number of seeds, or all, in one look.
         spending: the looks that are planned; `more_seeds` then leads to one of them.
         seed: of what is resampled.
+        unit: what a hundredth is called.
 
     Returns:
         By name, in the order given.
@@ -83,7 +85,9 @@ def compare(
     )
     plan = {"effects": len(parts), "alpha": alpha, "test": test}
     made = {
-        name: part.verdict(tests[name], raw[name], p[name], p_within[name], margin=margin, seed=seed, alpha=alpha)
+        name: part.verdict(
+            tests[name], raw[name], p[name], p_within[name], margin=margin, seed=seed, alpha=alpha, unit=unit
+        )
         for name, part in parts.items()
     }
     advised = {name: parts[name].advised(each, margin, plan, spending) for name, each in made.items()}
@@ -201,12 +205,12 @@ class _Part:
         return float(self.values.mean()) if self.seeds else np.nan
 
     def verdict(
-        self, test: str, raw: float, p: float, p_within: float, *, margin: float, alpha: float, seed: int
+        self, test: str, raw: float, p: float, p_within: float, *, margin: float, alpha: float, seed: int, unit: str
     ) -> Verdict:
         """All that was found; what would resolve it comes with `advised`."""
         word = NOT_RESOLVED
         if p_within <= alpha:
-            word = EQUIVALENT.format(points(margin))
+            word = EQUIVALENT.format(points(margin, unit))
         if p <= alpha:
             word = HELPS if self.effect > 0 else HARMS
         by_seed = self.values.mean(1) if self.seeds else np.zeros(0)
@@ -234,6 +238,7 @@ class _Part:
             more_seeds=None,
             limited_by="seeds",
             words="",
+            unit=unit,
             **fields,
         )
 

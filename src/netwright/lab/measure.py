@@ -33,6 +33,7 @@ from netwright.tasks._calibration import softmax
 
 FEWER = "compute fewer runs at once with --processes, or take a smaller batch_size, image_size or model"
 DATA = (*SEEN, "gate")
+SCALES = {"psnr": 0.01}  # shares are compared, between 0 and 1: of 100 dB, which no picture exceeds
 Stopping = Callable[[Run], AbstractContextManager[Any]]
 _opened: dict[tuple[Any, ...], Data] = {}  # by this process, for the last job: the next is probably on the same
 
@@ -168,7 +169,7 @@ def _outcome(parts: Parts, seen: Evaluation, seconds: float, kept: Kept | None, 
     before, held = (0.0, 0) if kept is None else (kept.seconds_before, kept.memory_before)
     rates = [row["images_per_second"] for row in run.history]
     return Outcome(
-        values={name: values.astype(np.float32) for name, values in seen.values.items()},
+        values={name: (values * SCALES.get(name, 1)).astype(np.float32) for name, values in seen.values.items()},
         labels=np.nan_to_num(seen.labels, nan=-1).astype(np.int64),
         confidence=None if seen.output is None else _confidence(seen.output),
         history=list(run.history),

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from netwright.lab._stat_verdict import DECIBELS, POINTS
 from netwright.lab.compare import Verdict, compare
 from netwright.lab.executors import Executor
 from netwright.lab.findings import Runs, effects, ended_early, factorial_part, rows
@@ -108,7 +109,9 @@ class Rounds:
         wanted, runs = self.prepared.wanted, self.runs
         runs.refuse_other_labels()
         differences = {effect.name: runs.differences(effect, runs.headline) for effect in self.prepared.plan.effects}
-        return compare(differences, margin=wanted.margin, alpha=wanted.alpha, test=wanted.test, spending=spending)
+        unit = DECIBELS if runs.headline == "psnr" else POINTS
+        options: dict[str, Any] = {"margin": wanted.margin, "alpha": wanted.alpha, "test": wanted.test, "unit": unit}
+        return compare(differences, **options, spending=spending)
 
     def summary(self, verdicts: Mapping[str, Verdict], looks: dict[str, Any] | None = None) -> dict[str, Any]:
         """What `ablation.json` holds."""

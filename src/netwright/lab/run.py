@@ -195,11 +195,8 @@ class Work:
     def _tell(self, key: str, where: str = "") -> None:
         outcome = self.outcomes[key]
         value = outcome.mean(outcome.headline)
-        reached = (
-            f"{value:.1%} right".replace("%", " %")
-            if outcome.headline == "accuracy"
-            else f"{outcome.headline} {value:.3g}"
-        )
+        forms = {"accuracy": f"{100 * value:.1f} % right", "psnr": f"PSNR {100 * value:.2f} dB"}
+        reached = forms.get(outcome.headline, f"{outcome.headline} {value:.3g}")
         ended = f", {outcome.stopped}" if outcome.stopped else ""
         count = f"{len(self.outcomes)} of {len(self.jobs)}"
         self.told(f"{count}: {self._label(key)}: {reached}, {duration(outcome.seconds)}{where}{ended}")

@@ -192,6 +192,7 @@ def data_of(recipe: Recipe, path: str | None = None, **wanted: Any) -> Data:
         "group": recipe.group if path is None else None,
         "fractions": (1 - recipe.val_fraction - recipe.test_fraction, recipe.val_fraction, recipe.test_fraction),
         "masks": mask_wanted(recipe),
+        "classes": recipe.task != "reconstruction",
     }
     if recipe.quarantine and path is None:
         told["quarantine"] = read_quarantine(Path(recipe.quarantine).expanduser())
@@ -211,7 +212,7 @@ def opened(recipe: Recipe, path: str | None = None, **wanted: Any) -> Data:
 
 def network_for(weights: str | None, data: Data) -> str:
     """The network to take where none is named: the one that a bundle is of, else what suits the pictures' size."""
-    found = model_of(weights) if weights else None
+    found = model_of(weights, "classification") if weights else None
     return found or network_suiting(data.preprocess.image_size, masked=data.masks is not None)
 
 

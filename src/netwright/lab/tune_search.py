@@ -25,7 +25,11 @@ from netwright.lab.two_way import two_way
 from netwright.records.intervals import Interval
 from netwright.records.outcomes import OutcomeStore
 
-HEADLINES = {"multi_label": "label_accuracy"}  # the first metric of a task; of all others it is accuracy
+HEADLINES = {
+    "multi_label": "label_accuracy",
+    "segmentation": "iou",
+    "reconstruction": "psnr",
+}  # the first metric of a task; of all others it is accuracy
 MOST_STARTUP = 10  # trials that are drawn at random before those that are told count
 ALL_FAILED = 5  # after so many that could not be trained, and none that could, something else is wrong
 VALUES, OWNER, KEY, ABOUT = "values", "owner", "key", "about"  # what a trial's record holds beside optuna's own

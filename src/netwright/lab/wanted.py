@@ -20,7 +20,7 @@ class Wanted:
         seeds: runs of each arm; None for what the budget allows, or else 8.
         budget: seconds that the runs may take together.
         equal: what is the same for all arms: epochs, updates, or the expected time.
-        margin: a difference that would not matter, as a share: 0.01 is one point.
+        margin: a difference that would not matter, as a share: 0.01 is one point; of PSNR, one dB.
         alpha: how often, at most, one of several tricks without an effect may be said to have one.
         test: "sign_flip", "t", or "auto".
         split: where runs are measured.

@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from netwright.core.errors import NetwrightError, unknown
+from netwright.core.errors import NetwrightError, listed, unknown
 from netwright.core.options import Option, check, options_of
 from netwright.core.spec import Spec
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:  # these import torch, which listing must not
 
 TIMM = "timm/"
 DENSE = "segmentation"
+RECONSTRUCTION = "reconstruction"
+GIVES = {DENSE: "gives each pixel a class", RECONSTRUCTION: "gives pictures again"}
 
 
 class Summary(NamedTuple):
@@ -63,6 +65,7 @@ def create_model(
     *,
     classes: int = 10,
     in_channels: int = 3,
+    image_size: int | tuple[int, int] | None = None,
     weights: str | Path | None = None,
     strict: bool = True,
 ) -> "Family":
@@ -72,6 +75,8 @@ def create_model(
         name: a variant, with options where the default ones won't do.
         classes: number of class scores; with 0 the model gives embeddings.
         in_channels: channels of the images.
+        image_size: side of the images in pixels, or height and width, for families that are made for one size, unless
+            the name says it; None is the family's own.
         weights: a weights file, a bundle, `hf-hub:owner/name`, or "imagenet" for those of the variant's reference.
         strict: refuse weights that do not fit but for the head; otherwise take what fits, if anything does.
 
@@ -79,7 +84,12 @@ def create_model(
         NetwrightError: unknown name or option, a value out of range, or weights that do not fit.
     """
     spec = Spec.parse(name)
-    options: dict[str, Any] = {"classes": classes, "in_channels": in_channels, **spec.options}
+    options: dict[str, Any] = {
+        "classes": classes,
+        "in_channels": in_channels,
+        **_sized(spec, image_size),
+        **spec.options,
+    }
     model = _timm_model(spec.name, options) if spec.name.startswith(TIMM) else _own_model(spec.name, options)
     if weights is not None:
         from netwright.models._weights import load_weights
@@ -102,14 +112,30 @@ def check_model(name: str | Spec, task: str | None = None) -> None:
     if not spec.name.startswith(TIMM):
         _module(spec.name)
         check(spec.name, _class_of(spec.name), spec.options)
-    dense = spec.name in list_models(task=DENSE)
-    if task == DENSE and not dense:
-        encoder = str(Spec("unet", {"encoder": str(spec)}))
-        fix = f'take a network for masks: --model "{encoder}", or one of `netwright list models`'
-        raise NetwrightError(f"{spec.name} gives each picture one class, and masks want one for each pixel", fix)
-    if task is not None and task != DENSE and dense:
-        fix = "take a network for whole pictures, as resnet18, or data with masks"
-        raise NetwrightError(f"{spec.name} gives each pixel a class, and {task} is of whole pictures", fix)
+    made_for = summaries()[spec.name].task if spec.name in summaries() else "classification"
+    if task is not None and (task in GIVES or made_for in GIVES) and task != made_for:
+        raise _for_another(spec, made_for, task)
+
+
+def _for_another(spec: Spec, made_for: str, task: str) -> NetwrightError:
+    """What to say of a model that is for another task."""
+    gives = f"{spec.name} {GIVES.get(made_for, 'gives each picture one class')}"
+    body = made_for == "classification"
+    match task:
+        case _ if task == DENSE:
+            wants = "masks want one for each pixel" if body else "masks want a class for each pixel"
+            named = f'"{Spec("unet", {"encoder": str(spec)})}"' if body else "unet"
+            fix = f"take a network for masks: --model {named}, or one of `netwright list models`"
+        case _ if task == RECONSTRUCTION:
+            wants = "reconstruction wants the picture again"
+            named = f'"{Spec("autoencoder", {"encoder": str(spec)})}"' if body else "autoencoder"
+            fix = f"take an autoencoder: --model {named}, or one of {listed(list_models(task=RECONSTRUCTION))}"
+        case _:
+            wants = f"{task} is of whole pictures"
+            fix = "take a network for whole pictures, as resnet18, or data with masks"
+            if made_for == RECONSTRUCTION:
+                wants, fix = f"{task} wants scores", "take a classifier, as resnet18, or --task reconstruction"
+    return NetwrightError(f"{gives}, and {wants}", fix)
 
 
 def model_options(name: str | Spec) -> list[Option]:
@@ -121,6 +147,16 @@ def model_options(name: str | Spec) -> list[Option]:
     spec = Spec.parse(name)
     chosen = {**variant(spec.name).options, **spec.options}
     return [replace(o, default=chosen.get(o.name, o.default)) for o in options_of(_class_of(spec.name)).values()]
+
+
+def _sized(spec: Spec, image_size: int | tuple[int, int] | None) -> dict[str, Any]:
+    """The size of images as an option, for a family that has one."""
+    own = spec.name in summaries() and "image_size" in options_of(_class_of(spec.name))
+    if image_size is None or not own:
+        return {}
+    if isinstance(image_size, tuple) and image_size[0] == image_size[1]:
+        return {"image_size": image_size[0]}
+    return {"image_size": image_size}
 
 
 def _own_model(name: str, options: dict[str, Any]) -> "Family":

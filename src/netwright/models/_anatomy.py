@@ -10,10 +10,13 @@ from torch import Tensor, nn
 from netwright.core.errors import NetwrightError
 from netwright.core.spec import Spec
 from netwright.engine.cost import Operation, Tracer
-from netwright.models import create_model, variant
+from netwright.models import RECONSTRUCTION, create_model, variant
+from netwright.models._autoencoder import Autoencoding
+from netwright.models._bodies import Bodied, DenseEncoder
 from netwright.models._encoder import Encoder
-from netwright.models._family import Family
+from netwright.models._family import Family, Variant
 from netwright.models._segmenter import Segmenter
+from netwright.nn.output import Decoded, wants_labels
 
 
 @dataclass(frozen=True)
@@ -53,8 +56,9 @@ def anatomy(name: str | Spec, *, classes: int | None = None, image_size: int | N
     row = variant(spec.name)
     side = image_size or row.image_size
     with torch.device("meta"):
-        model = create_model(spec, classes=row.classes if classes is None else classes, in_channels=row.in_channels)
-        image = torch.empty(1, spec.options.get("in_channels", row.in_channels), side, side)
+        model = _made(spec, row, row.classes if classes is None else classes, image_size)
+        size = model.image_size if isinstance(model, Autoencoding) else (side, side)
+        image = torch.empty(1, spec.options.get("in_channels", row.in_channels), *size)
     try:
         tracer, maps, output = _traced(model.eval(), image)
     except (RuntimeError, ValueError) as error:
@@ -68,9 +72,16 @@ def anatomy(name: str | Spec, *, classes: int | None = None, image_size: int | N
         _part(f"1/{stride}", map_, tracer.operations[start:end])
         for stride, map_, start, end in zip(_strides(model, maps, side), maps, ends, ends[1:], strict=False)
     ]
-    rest = "decoder" if row.task == "segmentation" else "head"
+    rest = "head" if row.task == "classification" else "decoder"
     parts = [*stages, _part(rest, output, tracer.operations[ends[-1] :])]
     return [*parts, Part("auxiliary heads", (), tracer.unused)] if tracer.unused else parts
+
+
+def _made(spec: Spec, row: Variant, classes: int, image_size: int | None) -> Family:
+    """The model; only an autoencoder is another one for images of another size."""
+    if row.task != RECONSTRUCTION:
+        return create_model(spec, classes=classes, in_channels=row.in_channels)
+    return create_model(spec, classes=classes, in_channels=row.in_channels, image_size=image_size)
 
 
 def _traced(model: Family, image: Tensor) -> tuple[Tracer, list[Tensor], Tensor]:
@@ -89,16 +100,22 @@ def _traced(model: Family, image: Tensor) -> tuple[Tracer, list[Tensor], Tensor]
     else:
         model.maps = kept
     with torch.no_grad(), Tracer(model, image) as tracer:
-        output: Any = model(image)
-    return tracer, maps, output
+        output: Any = model(image, *_labels(model, image))
+    return tracer, maps, output.natural if isinstance(output, Decoded) else output
+
+
+def _labels(model: Family, image: Tensor) -> list[Tensor]:
+    return [torch.zeros(1, dtype=torch.long, device=image.device)] if wants_labels(model) else []
 
 
 def _strides(model: Family, maps: list[Tensor], side: int) -> list[int]:
     """How many times smaller than the image each map is."""
     smaller = [side / map_.shape[-1] for map_ in maps]
-    if not isinstance(model, Segmenter):
+    if not isinstance(model, Segmenter | Bodied):
         return [round(times) for times in smaller]
     encoder = model.get_encoder()  # maps are those of a padded image
+    if isinstance(encoder, DenseEncoder):
+        return [round(times) for times in smaller]
     return list(encoder.strides) if isinstance(encoder, Encoder) else [2 ** round(log2(times)) for times in smaller]
 
 

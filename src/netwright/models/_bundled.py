@@ -13,6 +13,7 @@ from netwright.core.document import parsed
 from netwright.core.errors import NetwrightError
 from netwright.core.spec import Spec
 from netwright.models import TIMM, create_model
+from netwright.models._bodied import suited_to
 from netwright.models._published import Moments
 from netwright.nn.norm import SWAPPABLE, SwapKind, swapped
 
@@ -33,12 +34,14 @@ class Said:
         classes: in the order of its outputs; none where it does not say.
         structure: specs of tricks that changed the structure of the network.
         moments: mean and deviation of each channel with which it was trained.
+        task: what it was trained for, by name.
     """
 
     spec: str | None
     classes: tuple[str, ...]
     structure: tuple[str, ...]
     moments: Moments
+    task: str = ""
 
     @property
     def tricks(self) -> dict[str, Spec]:
@@ -75,16 +78,21 @@ def said_beside(weights: Path) -> Said | None:
         raise NetwrightError(f"{card} cannot be read", "copy the bundle again") from None
 
 
-def model_of(source: str) -> str | None:
+def model_of(source: str, task: str | None = None) -> str | None:
     """The spec of the model whose weights a bundle or run folder holds; None for any other source.
 
     Norms that the trick norm exchanged are the model's own by its option, where it has one for them.
+
+    Args:
+        source: a path.
+        task: for which a model is wanted; one made for another is named by its encoder (`suited_to`).
 
     Raises:
         NetwrightError: the bundle's card cannot be read.
     """
     said = said_beside(weights_file(Path(source).expanduser()))
-    return said and (with_own_norms(said) or said.spec)
+    spec = said and (with_own_norms(said) or said.spec)
+    return spec if spec is None or task is None else suited_to(spec, task)
 
 
 def with_own_norms(said: Said) -> str | None:
@@ -138,7 +146,8 @@ def _said(card: Mapping[str, Any]) -> Said:
         moments = tuple(preprocess["mean"]), tuple(preprocess["std"]), "the bundle's"
     if not (spec is None or isinstance(spec, str)):
         raise TypeError("no spec")
-    return Said(spec, _words(card.get("classes", [])), _words(model.get("structure", [])), moments)
+    task = str(card.get("task"))
+    return Said(spec, _words(card.get("classes", [])), _words(model.get("structure", [])), moments, task)
 
 
 def _words(given: Any) -> tuple[str, ...]:

@@ -102,7 +102,8 @@ def make_encoder(spec: str | Spec, in_channels: int = 3) -> Encoder:
             fix = f"leave it out of {spec.name}: the network that the encoder is part of has its own"
             raise NetwrightError(f"an encoder has no option {option}", fix)
     if spec.name in summaries() and spec.name not in list_models():
-        raise _unsuitable(spec.name, "is a network for each pixel itself, and an encoder is part of one")
+        what = "a network for each pixel" if summaries()[spec.name].task == "segmentation" else "an autoencoder"
+        raise _unsuitable(spec.name, f"is {what} itself, and an encoder is part of one")
     offered = () if spec.name.startswith(TIMM) else (option.name for option in model_options(spec))
     lean = {name: LEAN[name] for name in offered if name in LEAN}
     spec = Spec(spec.name, {**lean, **spec.options})

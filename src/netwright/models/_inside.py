@@ -1,20 +1,21 @@
-"""The classifier inside a network for each pixel: its encoder takes a classifier's weights."""
+"""The classifier inside a network for each pixel, or an autoencoder: its encoder takes a classifier's weights."""
 
+from netwright.models._bodies import Bodied, DenseEncoder
 from netwright.models._encoder import Encoder
 from netwright.models._family import Family
 from netwright.models._placed import UNCOUNTED, State, heads_of
 from netwright.models._segmenter import Segmenter
 
 
-def encoder_of(model: Family) -> Encoder | None:
+def encoder_of(model: Family) -> Encoder | DenseEncoder | None:
     """The classifier's body that a network has inside; None where it is a classifier, or has an encoder of its own."""
-    encoder = model.get_encoder() if isinstance(model, Segmenter) else None
-    return encoder if isinstance(encoder, Encoder) else None
+    encoder = model.get_encoder() if isinstance(model, Segmenter | Bodied) else None
+    return encoder if isinstance(encoder, Encoder | DenseEncoder) else None
 
 
 def encoder_prefix(model: Family) -> str:
     """What the names of an encoder's tensors begin with: "encoder."."""
-    return f"{model.encoder_name}." if isinstance(model, Segmenter) else ""
+    return f"{model.encoder_name}." if isinstance(model, Segmenter | Bodied) else ""
 
 
 def drawn_beside(model: Family) -> list[str]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from netwright.core.errors import NetwrightError, listed
 from netwright.models import summaries
+from netwright.models._bodied import BODIES
 from netwright.models._family import Family
 from netwright.models._nearest import Near, nearest_variant
 from netwright.models._placed import UNCOUNTED, Fit, State, fit_of, heads_of, shape_of
@@ -27,7 +28,14 @@ SHARE_TOLD = 0.001
 
 
 def misfit(
-    model: Family, given: State, source: str | Path, *, missing: list[str], unexpected: list[str], part: str = ""
+    model: Family,
+    given: State,
+    source: str | Path,
+    *,
+    missing: list[str],
+    unexpected: list[str],
+    part: str = "",
+    task: str = "",
 ) -> NetwrightError:
     """The error for weights of another model, heads apart.
 
@@ -38,11 +46,13 @@ def misfit(
         missing: names of the model that the weights lack, or have in another shape.
         unexpected: names of theirs that the model has no place for.
         part: what the model is of a larger one, as "UNet's encoder"; nothing where it is whole.
+        task: what the whole is for.
     """
     own, heads = model.state_dict(), heads_of(model)
     fit, kind = fit_of(given, own, heads), type(model).__name__
-    kind = f"{part}, a {kind}" if part else kind
-    fix = _fix(given, fit, kind, encoder=bool(part))
+    one = f"{'an' if kind[0] in 'AEIO' else 'a'} {kind}"
+    kind = f"{part}, {one}" if part else kind
+    fix = _fix(given, fit, kind, around=BODIES.get(task, "") if part else "")
     if not fit.named:
         told = ([name for name in names if not name.endswith(UNCOUNTED)] for names in (given, own))
         theirs, ours = (listed(names, most=3) for names in told)
@@ -56,7 +66,7 @@ def misfit(
     }
     said = [f"{len(names)} {how} ({listed(names, most=3)})" for how, names in found.items() if names]
     much = f"{fit.fits} of its {fit.tensors} tensors fit by name and shape, {share(fit.values)} of all values"
-    problem = f"the weights in '{source}' are not this model's, a {kind}"
+    problem = f"the weights in '{source}' are not this model's, {one}"
     problem = f"the weights in '{source}' are not those of {kind}" if part else problem
     problem = problem if fit.fits else f"nothing in '{source}' fits {kind}"
     return NetwrightError(f"{problem}: heads apart, {much}; {'; '.join(said)}", fix)
@@ -69,12 +79,12 @@ def share(part: float) -> str:
     return f"{100 * part:.1f} %" if part > 1 - 1e-9 or part < 0.9995 else "more than 99.9 %"
 
 
-def _fix(given: State, fit: Fit, kind: str, *, encoder: bool) -> str:
+def _fix(given: State, fit: Fit, kind: str, *, around: str) -> str:
     near = nearest_variant(given)
     if near is not None and near.fit.whole:
         choose = f"--model {near.name}"
-        if encoder and summaries()[near.name].task == "classification":
-            choose = f"choose it as encoder, as in --model \"unet(encoder='{near.name}')\""
+        if around and summaries()[near.name].task == "classification":
+            choose = f"choose it as encoder, as in --model \"{around}(encoder='{near.name}')\""
         return f"they fit {near.name}, all {near.fit.tensors} tensors, heads apart: {choose}"
     if fit.only_shapes_differ:
         fix = "give --model the variant and the options, such as width, that the weights were trained with"

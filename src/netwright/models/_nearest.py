@@ -63,7 +63,8 @@ def _exact(state: State) -> list[str]:
 def _alike(state: State) -> list[str]:
     """The variants of like size of the families whose names are most like the file's."""
     families: dict[str, list[str]] = {}
-    for name, summary in sorted(summaries().items(), key=lambda item: item[1].params):
+    counted = {name: summary for name, summary in summaries().items() if summary.params}  # published networks
+    for name, summary in sorted(counted.items(), key=lambda item: item[1].params):
         families.setdefault(summary.family, []).append(name)
     wanted = _patterns(state), _patterns(_without_holder([*state]))
     likeness = {family: max(_likeness(w, names[0]) for w in wanted) for family, names in families.items()}

@@ -2,18 +2,20 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from netwright.core.errors import NetwrightError, listed
+from netwright.core.errors import NetwrightError
 from netwright.core.spec import Spec
+from netwright.models._bodied import CODES, layers_behind, task_of, told_of
 from netwright.models._bundled import NORM, Said, has_norms, model_of, said_beside, weights_file, with_own_norms
 from netwright.models._classes import matched
 from netwright.models._family import Family
 from netwright.models._inside import drawn_beside, encoder_of, encoder_prefix, has_more
+from netwright.models._loaded import Loaded
 from netwright.models._misfit import misfit
 from netwright.models._placed import UNCOUNTED, State, heads_of, only_channels_differ, placed
 from netwright.models._published import HUB, IMAGENET, Moments, from_hub, published
@@ -27,62 +29,6 @@ __all__ = ["IMAGENET", "Loaded", "adapted_kernel", "load_weights", "model_of", "
 HEAD = "head"  # the trick whose bundles hold the family's tensors as its backbone
 VIEWS = "test_time_augmentation"  # it changes what is done with the scores, not what weights mean
 STANDARD = "weight_standardisation"  # what it makes of filters is done to them, once, where it does not follow
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """What became of every tensor, by name.
-
-    Attributes:
-        loaded: taken as they were, or in another order of classes.
-        adapted: taken for another number of input channels.
-        missing: of the model but not, or of another shape or other classes, in the weights: they stay as drawn.
-        left_over: in the weights, but the model has no place for them.
-        moments: mean and deviation of each channel with which the weights were trained, and whose they are; none of
-            no channels where only the author of their data knows.
-        head: what became of the head, in words.
-        holder: of whose part of the file these are, as "backbone."; nothing where all of it was taken.
-        filters: what was done to them for a trick in the bundle's structure that does not follow, in words.
-        beside: where they are the encoder's alone, those of the missing that are not of the encoder.
-    """
-
-    loaded: list[str]
-    adapted: list[str] = field(default_factory=list[str])
-    missing: list[str] = field(default_factory=list[str])
-    left_over: list[str] = field(default_factory=list[str])
-    moments: Moments = IMAGENET
-    head: str = ""
-    holder: str = ""
-    filters: str = ""
-    beside: list[str] = field(default_factory=list[str])
-
-    def moments_for(self, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Mean and deviation of each of a picture's channels; where the weights had others, their means of both.
-
-        Raises:
-            NetwrightError: nobody knows them, since the weights were trained on a user's own dataset.
-        """
-        mean, std, _ = self.moments
-        if not mean:
-            problem = (
-                "these weights were trained on your own dataset, so netwright does not know how to prepare pictures "
-                "for them"
-            )
-            fix = "prepare a tensor as your dataset does, and call `load(…).model(tensor)` in Python"
-            raise NetwrightError(problem, fix)
-        if len(mean) == channels:
-            return mean, std
-        return (sum(mean) / len(mean),) * channels, (sum(std) / len(std),) * channels
-
-    def __str__(self) -> str:
-        missing = [name for name in self.missing if name not in self.beside]
-        parts = {"adapted": self.adapted, "missing and drawn afresh": missing, "left over": self.left_over}
-        said = [f"{len(names)} {what} ({listed(names, most=4)})" for what, names in parts.items() if names]
-        whose = " into the encoder" if self.beside else ""
-        whose += f" from what stands under '{self.holder}'" if self.holder else ""
-        told = ", ".join([f"{len(self.loaded)} tensors loaded{whose}", *said])
-        drawn = f"decoder and head stay as drawn, {len(self.beside)} tensors" if self.beside else ""
-        return "; ".join(filter(None, (told, self.filters, self.head, drawn)))
 
 
 @dataclass(frozen=True)
@@ -132,8 +78,9 @@ def load_weights(
     structure = opened.said.tricks if opened.said else {}
     lost = {name: spec for name, spec in structure.items() if str(spec) not in tricks}
     replaced = any(Spec.parse(trick).name == HEAD for trick in tricks)
-    tried = _tried(model, opened, lost, classes, replaced=replaced)
     encoder = encoder_of(model)
+    behind = layers_behind(opened.said.spec) if encoder is None and opened.said else ()
+    tried = _tried(model, opened, lost, classes, replaced=replaced, dropped=behind)
     if encoder is not None and not tried.whole(strict=strict) and not has_more(model, tried.given):
         part = f"{type(model).__name__}'s encoder"
         tried = _tried(encoder.network, opened, lost, dropped=encoder.dropped, part=part)
@@ -141,12 +88,18 @@ def load_weights(
         _refuse_structure(tried, opened.said, lost, source)
     if not tried.whole(strict=strict):
         error = misfit(
-            tried.network, tried.given, source, missing=tried.lacking, unexpected=tried.unexpected, part=tried.part
+            tried.network,
+            tried.given,
+            source,
+            missing=tried.lacking,
+            unexpected=tried.unexpected,
+            part=tried.part,
+            task=task_of(model),
         )
         own = opened.said and opened.said.spec
-        raise error if own is None else NetwrightError(error.problem, f'they are of {own}: --model "{own}"')
+        raise error if own is None else NetwrightError(error.problem, told_of(own, task_of(model)))
     tried.network.load_state_dict({**tried.network.state_dict(), **tried.fitted})
-    return _told(model, tried, opened.moments)
+    return _told(model, tried, opened)
 
 
 @dataclass(frozen=True)
@@ -224,7 +177,7 @@ def _tried(
     )
 
 
-def _told(model: Family, tried: Tried, moments: Moments) -> Loaded:
+def _told(model: Family, tried: Tried, opened: Opened) -> Loaded:
     """What became of every tensor of the model, under its own names."""
     prefix = encoder_prefix(model) if tried.part else ""
     beside = drawn_beside(model) if tried.part else []
@@ -234,11 +187,12 @@ def _told(model: Family, tried: Tried, moments: Moments) -> Loaded:
         adapted=[prefix + name for name in tried.adapted],
         missing=[*(prefix + name for name in tried.missing), *beside],
         left_over=tried.left_over,
-        moments=moments,
+        moments=opened.moments,
         head=tried.head,
         holder=tried.holder,
         filters=tried.filters,
         beside=beside,
+        of_autoencoder=bool(tried.holder and opened.said and opened.said.task == CODES),
     )
 
 

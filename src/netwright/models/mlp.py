@@ -15,7 +15,7 @@ class MLP(Family):
         widths: units of each hidden layer; with none, the scores are a linear function of the pixels.
         classes: number of class scores.
         in_channels: channels of the images.
-        image_size: side in pixels of the images that the first layer sees.
+        image_size: side in pixels of the images that the first layer sees, or height and width.
         activation: after each hidden layer; the paper squashes with a scaled tanh, ReLU trains faster.
         dropout: share of each hidden layer that is dropped.
     """
@@ -28,14 +28,15 @@ class MLP(Family):
         widths: tuple[Count, ...] = (300, 100),
         classes: Classes = 10,
         in_channels: Count = 1,
-        image_size: Count = 28,
+        image_size: Count | tuple[Count, Count] = 28,
         activation: ActivationKind = "relu",
         dropout: Share = 0.0,
     ) -> None:
         super().__init__()
         self.image_size = image_size
         self.hidden = nn.Sequential()
-        features = in_channels * image_size**2
+        height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+        features = in_channels * height * width
         for width in widths:
             self.hidden.extend([nn.Linear(features, width), make_activation(activation), nn.Dropout(dropout)])
             features = width
@@ -44,7 +45,7 @@ class MLP(Family):
 
     def maps(self, x: Tensor) -> list[Tensor]:
         """The last hidden layer, as maps of one pixel that stands for the whole image."""
-        x = F.adaptive_avg_pool2d(x, self.image_size).flatten(1)  # N C H W -> N C·S·S
+        x = F.adaptive_avg_pool2d(x, self.image_size).flatten(1)  # N C H W -> N C·h·w
         return [self.hidden(x)[:, :, None, None]]
 
     def forward(self, x: Tensor) -> Tensor:

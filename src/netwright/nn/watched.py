@@ -133,6 +133,7 @@ def black(network: nn.Module) -> Tensor | None:
         return None
     # Transformers of timm say what size they take.
     fixed = [size for layer in network.modules() if (size := getattr(layer, "img_size", None))]
+    fixed = [network.image_size] if isinstance(getattr(network, "image_size", None), tuple) else fixed
     smallest: int = getattr(network, "smallest", 1)
     sides = fixed[0] if fixed else smallest if smallest > 1 else SIDE
     height, width = cast("tuple[int, int]", sides if isinstance(sides, tuple | list) else (sides, sides))

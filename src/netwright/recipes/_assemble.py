@@ -26,13 +26,16 @@ from netwright.models._weights import check_weights, load_weights, model_of
 from netwright.nn.headed import Headed
 from netwright.optim import OPTIMIZERS, SCHEDULES
 from netwright.optim._optimizer import Base
+from netwright.recipes._alarm import alarm
 from netwright.recipes._choose import largest_batch, suited
 from netwright.recipes._inputs import Inputs, read_inputs
 from netwright.recipes._recipe import FIND, LARGEST, Recipe
 from netwright.recipes._room import AT_A_TIME, OWN_STATE, feature_bytes, refuse_too_large, stands_still
 from netwright.recipes._task import refuse_labels, task_for
+from netwright.tasks._latent import Latent
 from netwright.tricks import TRICKS
 
+SETTLED = 0.2  # of a run: before, a code that says nothing is no news
 CHANGES_PICTURES = ("geometry", "colour", "pixels", "batch")  # stations at which a picture may become another
 
 
@@ -79,11 +82,12 @@ def assemble(
         raise NetwrightError("the train split is empty", "give pictures to train on")
     fitting = suited(recipe, inputs)
     recipe = fitting if model is None else recipe.resolved(batch_size=fitting.batch_size)
-    chosen_task = task or task_for(recipe, inputs)
-    refuse_labels(chosen_task, inputs)
+    refuse_labels(task or task_for(recipe, inputs), inputs)
     torch.manual_seed(key(recipe.seed, "init"))
     # Not "if model": an nn.Sequential has a length, and an empty one would count as none.
-    network, inputs = _created(recipe, inputs, tricks, before) if model is None else (model, inputs)
+    spec = None if model is not None else _sized(recipe, inputs)
+    network, inputs = (model, inputs) if model is not None else _created(recipe, str(spec), inputs, tricks, before)
+    chosen_task = task or task_for(recipe, inputs)  # now that pictures are normalised as the weights want it
     network = tricks.through("model", network)
     macs, activations = _cost(network, inputs)
     kept, inputs = _kept(network, inputs, tricks)
@@ -110,7 +114,7 @@ def assemble(
         threads=where.threads,
     )
     own = {kind: type(given).__name__ for kind, given in objects(data=data, model=model, task=task).items()}
-    return Parts(recipe, inputs, run, macs, recipe.model if model is None else None, own)
+    return Parts(recipe, inputs, run, macs, spec, own)
 
 
 def objects(**given: Any) -> dict[str, Any]:
@@ -125,9 +129,8 @@ def evaluation_batch(recipe: Recipe) -> int:
 
 def _as_weights_name(recipe: Recipe) -> Recipe:
     """A bundle of ours says which network its weights are of, where nobody named one."""
-    named = model_of(recipe.weights) if recipe.weights and recipe.model == "auto" else None
-    if named is not None and recipe.task == "segmentation" and Spec.parse(named).name in list_models():
-        named = str(Spec("unet", {"encoder": named}))
+    task = Spec.parse(recipe.task).name
+    named = model_of(recipe.weights, task) if recipe.weights and recipe.model == "auto" else None
     return recipe if named is None else recipe.resolved(model=named)
 
 
@@ -178,12 +181,23 @@ def _with_found_rate(recipe: Recipe, run: Run) -> Recipe:
     return recipe.changed("auto", lr=rate)
 
 
-def _created(recipe: Recipe, inputs: Inputs, tricks: Tricks, before: dict[str, Any] | None) -> tuple[nn.Module, Inputs]:
+def _sized(recipe: Recipe, inputs: Inputs) -> str:
+    """The network as a bundle names it: an autoencoder is of the pictures' size, unless the recipe says which."""
+    spec = Spec.parse(recipe.model)
+    if spec.name not in list_models(task="reconstruction") or "image_size" in spec.options:
+        return recipe.model
+    height, width = inputs.shape[1:]
+    return str(spec.with_options(image_size=height if height == width else (height, width)))
+
+
+def _created(
+    recipe: Recipe, spec: str, inputs: Inputs, tricks: Tricks, before: dict[str, Any] | None
+) -> tuple[nn.Module, Inputs]:
     """The recipe's network, with its weights if it names some, and the data as these want it.
 
     A run that goes on (`before` is its record) takes its weights from the checkpoint instead.
     """
-    network = create_model(recipe.model, classes=len(inputs.classes), in_channels=inputs.channels)
+    network = create_model(spec, classes=len(inputs.classes), in_channels=inputs.channels)
     if recipe.weights is None:
         return network, inputs
     if before is not None:
@@ -241,7 +255,7 @@ def _run(
         non_finite=recipe.non_finite,
     )
     if val is not None and seen is not None:
-        run.validate = partial(_validated, run, val, seen, size)
+        run.validate = partial(_validated, run, recipe, val, seen, size)
     tricks.start(run)
     return run
 
@@ -277,12 +291,16 @@ def changing_pictures(tricks: Tricks) -> tuple[str, ...]:
     return tuple(sorted({trick.name for trick in at_pictures if not trick.card.targets}))
 
 
-def _validated(run: Run, pictures: Source, seen: Source, size: int) -> dict[str, float]:
+def _validated(run: Run, recipe: Recipe, pictures: Source, seen: Source, size: int) -> dict[str, float]:
     """Means over the validation split: of pictures where the predictor is another kind of network, which looks at them
     in ways of its own, and else of what training sees."""
     predictor = run.predictor()
     source = seen if type(predictor) is type(run.model) else pictures
-    return evaluate(predictor, source, run.task, run.normalise, run.profile, batch_size=size).means()
+    found = evaluate(predictor, source, run.task, run.normalise, run.profile, batch_size=size)
+    if isinstance(found.summary, Latent) and run.progress >= SETTLED and not run.warned:
+        run.warned = alarm(found.summary, recipe, run.progress, run)
+        run.alarms += [run.warned] if run.warned else []
+    return found.means()
 
 
 def _refuse_too_large(

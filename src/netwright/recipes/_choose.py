@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 
 from netwright.core.errors import NetwrightError
+from netwright.core.spec import Spec
 from netwright.engine.augment import Augment
 from netwright.engine.loop import step
 from netwright.engine.run import Run
@@ -18,6 +19,7 @@ SMALL = 64  # up to this side in pixels, networks for small pictures
 UPDATES = 80  # in an epoch, about
 FEWEST, MOST = 16, 256
 MASK_UPDATES, MASK_BATCHES = 25, (4, 16)
+PICTURES = 64  # of a batch, at most, that are to be made again: each says much, and what counts is updates
 USABLE = 0.8  # the part of the free memory that a batch may fill
 
 Trial = Callable[[Recipe], Run]
@@ -27,7 +29,11 @@ def suited(recipe: Recipe, inputs: Inputs) -> Recipe:
     """A recipe whose network and batch size are named: by the size of the pictures, and by how many there are."""
     masked = inputs.masks is not None
     model = network_suiting(max(inputs.shape[1:]), masked=masked)
-    return recipe.resolved(model=model, batch_size=batch_size_for(len(inputs.splits["train"]), masked=masked))
+    batch_size = batch_size_for(len(inputs.splits["train"]), masked=masked)
+    if recipe.task == "reconstruction":
+        model = str(Spec("autoencoder", {"encoder": model}))
+        batch_size = min(batch_size, PICTURES)
+    return recipe.resolved(model=model, batch_size=batch_size)
 
 
 def network_suiting(side: int, *, masked: bool = False) -> str:

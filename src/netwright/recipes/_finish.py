@@ -10,7 +10,9 @@ from torch import nn
 
 from netwright.bundle.save import save_bundle
 from netwright.engine.evaluate import Evaluation, evaluate
+from netwright.recipes._alarm import alarm
 from netwright.recipes._assemble import Parts, evaluation_batch
+from netwright.recipes._reconstructed import keep_reconstructions
 from netwright.recipes._samples import Judged, keep_augmented, keep_mistakes
 from netwright.recipes._seeing import keep_seeing
 from netwright.recipes._segmented import keep_masks, said_of
@@ -19,6 +21,8 @@ from netwright.records.folder import RunFolder
 from netwright.records.intervals import of_values
 from netwright.report import write_report
 from netwright.tasks._calibration import fit_temperature, softmax
+from netwright.tasks._latent import Latent
+from netwright.tasks.reconstruction import Reconstruction
 from netwright.tasks.segmentation import Segmentation
 
 if TYPE_CHECKING:
@@ -44,10 +48,14 @@ def finish(parts: Parts, folder: RunFolder, record: "Record") -> nn.Module:
         judged = Judged(headline, softmax(logits / temperature), labels, names)
         _keep_evaluation(folder, judged)
         keep_mistakes(parts, folder, judged)
+    latent: dict[str, Any] | None = None
+    if isinstance(parts.run.task, Reconstruction) and headline in measured:
+        record.result["latent"] = {split: _said_of(found, parts) for split, found in measured.items()}
+        latent = keep_reconstructions(parts, folder, model, headline)
     if isinstance(parts.run.task, Segmentation) and parts.inputs.masks is not None and headline in measured:
         keep_masks(parts, folder, model, headline)
     keep_augmented(parts, folder)
-    _hand_on(parts, folder, record, model, temperature)
+    _hand_on(parts, folder, record, model, temperature, latent)
     keep_seeing(parts, folder, model, judged, temperature)
     record.close("done")
     write_report(folder.path)
@@ -91,7 +99,21 @@ def _keep_evaluation(folder: RunFolder, judged: Judged) -> None:
     write_atomic(folder.evaluation_file, stream.getvalue())
 
 
-def _hand_on(parts: Parts, folder: RunFolder, record: "Record", model: nn.Module, temperature: float) -> None:
+def _said_of(found: Evaluation, parts: Parts) -> dict[str, Any]:
+    """What the record says of the codes of a split, and in words whether something is wrong with them."""
+    if not isinstance(found.summary, Latent):
+        return {}
+    return {**found.summary.to_json(), "alarm": alarm(found.summary, parts.recipe, 1.0, parts.run)}
+
+
+def _hand_on(
+    parts: Parts,
+    folder: RunFolder,
+    record: "Record",
+    model: nn.Module,
+    temperature: float,
+    latent: dict[str, Any] | None,
+) -> None:
     folder.bundle.mkdir(parents=True, exist_ok=True)
     preprocess, masks = parts.inputs.preprocess, parts.inputs.masks
     save_bundle(
@@ -106,6 +128,7 @@ def _hand_on(parts: Parts, folder: RunFolder, record: "Record", model: nn.Module
         preprocess=None if preprocess is None else preprocess.to_json(),
         temperature=temperature,
         masks=None if masks is None else said_of(masks, parts.inputs.shape[1]),
+        latent=latent,
         metrics=record.result["splits"],
         recipe=parts.recipe.model_dump(mode="json") | {"data": Path(parts.recipe.data).name},
         versions=record.versions,

@@ -148,6 +148,7 @@ def _read(recipe: Recipe, data: Any, classes: Sequence[str] | None, progress: An
             quarantine=quarantine,
             group=recipe.group,
             masks=mask_wanted(recipe),
+            classes=recipe.task != "reconstruction",
             progress=progress,
         )
         return _gated(_own(data), data, source, recipe, quarantine)

@@ -195,6 +195,8 @@ def recipe_for(data: Any, task: Any = None) -> str:
     """The named recipe that suits some data (a name, a path, or objects) and a task, if one is given."""
     if task == "segmentation" or has_masks(data):
         return "segment"
+    if task is not None and str(task).split("(")[0] == "reconstruction":
+        return "autoencode"
     if data is None or data == "digits":
         return "digits"
     return "modern"

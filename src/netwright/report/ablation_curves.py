@@ -94,6 +94,6 @@ def figure(
     axes.set(ylim=span, xlabel="epoch")
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(4))
-    axes.yaxis.set_major_formatter(labels(lambda value: f"{scale.factor * value:g}{' %' if scale.unit else ''}"))
+    axes.yaxis.set_major_formatter(labels(lambda value: f"{scale.factor * value:g}{scale.sign}"))
     axes.tick_params(labelcolor=colours(MUTED))
     return drawn

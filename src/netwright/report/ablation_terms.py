@@ -22,9 +22,16 @@ class Scale:
     @classmethod
     def of(cls, found: Found) -> "Scale":
         """The scale of what was measured; a margin below half a point asks for one more digit."""
+        if found.get("metric") == "psnr":  # the lab keeps it as a share of 100 dB
+            return cls(100.0, 2, "dB")
         if found.get("metric", "accuracy") not in SHARES:
             return cls(1.0, 3, "")
         return cls(100.0, 1 if not finite(found.get("margin")) or found["margin"] >= 0.005 else 2, "points")
+
+    @property
+    def sign(self) -> str:
+        """What follows a level: ` %`, ` dB` or nothing."""
+        return {"points": " %", "dB": " dB"}.get(self.unit, "")
 
     def number(self, value: Any, *, sign: bool = False) -> str:
         """A number in this unit, or a dash; nothing is ever `-0.0`."""
@@ -44,7 +51,7 @@ class Scale:
         """`93.1 % [92.0, 94.2]` for a share."""
         if not finite(seen.value):
             return UNKNOWN
-        return f"{self.number(seen.value)}{' %' if self.unit else ''}{self._bounds(seen)}"
+        return f"{self.number(seen.value)}{self.sign}{self._bounds(seen)}"
 
     def _bounds(self, seen: Interval) -> str:
         if not (finite(seen.low) and finite(seen.high)):
@@ -115,7 +122,8 @@ def margin_words(found: Found) -> str:
     """The margin as its verdict has it: `1 point`, `0.5 points`."""
     scale, margin = Scale.of(found), found.get("margin", 0.01)
     value = f"{scale.factor * margin:g}"
-    return f"{value} {'point' if value == '1' else 'points'}" if scale.unit else value
+    unit = "point" if (value, scale.unit) == ("1", "points") else scale.unit
+    return f"{value} {unit}".strip()
 
 
 def seed_range(found: Found) -> tuple[int, int]:

@@ -109,7 +109,8 @@ def words(found: Found) -> list[str]:
 
 def legend(found: Found) -> str:
     """What the columns of the table mean."""
-    unit = "in percentage points" if Scale.of(found).unit else f"in {metric_name(found['metric'])}"
+    named = {"points": "in percentage points", "dB": "in dB of PSNR"}
+    unit = named.get(Scale.of(found).unit, f"in {metric_name(found['metric'])}")
     heads = whole_rows(found)[0]
     said = [
         f"Effect: {unit} on {picture_words(found)}, with its 95 % interval over seeds and pictures.",
@@ -192,7 +193,8 @@ def _time(effect: Found) -> str:
 
 
 def _tell_words(found: Found) -> str:
-    size = "the size of effect, in points," if Scale.of(found).unit else "the size of effect"
+    unit = Scale.of(found).unit
+    size = f"the size of effect, in {unit}," if unit else "the size of effect"
     said = f"Could tell from: {size} that these runs show four times of five, by the deviations measured"
     nothing = any(not finite(each.get("resolvable")) for each in found["arms"])
     return f"{said}; {UNKNOWN}: no size of effect, with so few seeds." if nothing else f"{said}."
@@ -213,7 +215,7 @@ def _not_trained(found: Found) -> list[str]:
 
 
 def _effect_head(found: Found, scale: Scale) -> str:
-    return f"{metric_name(found.get('metric', 'accuracy'))}{', points' if scale.unit else ''}"
+    return f"{metric_name(found.get('metric', 'accuracy'))}{f', {scale.unit}' if scale.unit else ''}"
 
 
 def _capital(text: str) -> str:

@@ -68,7 +68,7 @@ def pairs(found: Found) -> list[Found]:
 def two_way_rows(found: Found) -> list[list[str]]:
     """Each pair's two-way table in a row: means without and with either trick, heads first."""
     scale = Scale.of(found)
-    unit = " %" if scale.unit else ""
+    unit = scale.sign
 
     def cell(value: float) -> str:
         return f"{scale.number(value)}{unit}" if finite(value) else UNKNOWN
@@ -214,5 +214,5 @@ def _panel(axes: Axes, pair: Found, found: Found, colours: Colours) -> None:
     together = typeset(scale.number(interaction(pair), sign=True))
     axes.set_title(f"interaction {together}{f' {scale.unit}' if scale.unit else ''}", fontsize=8, color=colours(INK))
     axes.yaxis.set_major_locator(MaxNLocator(4, steps=(1, 2, 5, 10)))
-    axes.yaxis.set_major_formatter(labels(lambda value: f"{scale.factor * value:g}{' %' if scale.unit else ''}"))
+    axes.yaxis.set_major_formatter(labels(lambda value: f"{scale.factor * value:g}{scale.sign}"))
     axes.legend(loc="best", fontsize=6.5, frameon=False, handlelength=1.8)

@@ -85,7 +85,7 @@ def _drawn(found: Found, colours: Colours) -> Figure:
     axes.tick_params(axis="y", labelcolor=colours(INK), labelsize=8)
     axes.xaxis.set_major_locator(MaxNLocator(6, steps=(1, 2, 5, 10)))
     axes.xaxis.set_major_formatter(labels(lambda value: typeset(_tick(value, scale))))
-    unit = "percentage points of " if scale.unit else ""
+    unit = {"points": "percentage points of ", "dB": "dB of "}.get(scale.unit, "")
     axes.set_xlabel(f"{unit}{metric_name(found.get('metric', 'accuracy'))}")
     _legend(drawn, axes, found, tall, colours)
     return drawn

@@ -99,8 +99,12 @@ def _pace(reading: Reading) -> Html:
         {
             "epochs": f"{epochs}, best {best}" if best else epochs or None,
             "whole run": duration(reading.at("seconds")),
-            "training speed": f"{number(speed, 3)} images/s" if speed else None,
+            "training speed": f"{_rate(speed)} images/s" if speed else None,
             "until the first step": duration(wait),
             "parameters": number(reading.at("model", "params")),
         }
     )
+
+
+def _rate(speed: float) -> str:
+    return count(round(speed)) if speed >= 100 else number(speed, 3)

@@ -6,10 +6,12 @@ from pathlib import Path
 from netwright.records.atomic import write_atomic
 from netwright.records.folder import RunFolder
 from netwright.report.background import data, machine, recipe
+from netwright.report.codes import code_map, codes, new_pictures, traversals
 from netwright.report.headline import headline
 from netwright.report.html import Html, join, note, section, tag
 from netwright.report.pictures import augmented, mistakes
 from netwright.report.reading import Reading
+from netwright.report.reconstruction import limits, rates, reconstructions
 from netwright.report.sections import calibration, classes, curves, matrix
 from netwright.report.seeing import seeing, surest
 from netwright.report.segmentation import confused_pixels, mask_classes, outlines, shown_masks
@@ -20,6 +22,10 @@ SECTIONS = (
 )  # fmt: skip
 MASK_SECTIONS = (
     headline, curves, mask_classes, confused_pixels, outlines, shown_masks, seeing, augmented, data, recipe, machine,
+)  # fmt: skip
+CODE_SECTIONS = (
+    headline, curves, reconstructions, rates, codes, code_map, new_pictures, traversals, limits, seeing, augmented,
+    data, recipe, machine,
 )  # fmt: skip
 CONTENTS = {
     "curves": "Training",
@@ -42,6 +48,19 @@ MASK_CONTENTS = {
     "recipe": "Recipe",
     "machine": "Machine",
 }
+CODE_CONTENTS = {
+    "curves": "Training",
+    "reconstructions": "Reconstructions",
+    "codes": "Codes",
+    "map": "Map",
+    "samples": "New pictures",
+    "traversals": "Traversals",
+    "limits": "Limits",
+    "seeing": "Seeing",
+    "data": "Data",
+    "recipe": "Recipe",
+    "machine": "Machine",
+}
 # The browser itself refuses whatever is not in the file, should markup ever slip through.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
@@ -55,9 +74,16 @@ def write(run_folder: Path) -> Path:
 
 def page(reading: Reading) -> str:
     """The whole page."""
-    sections = MASK_SECTIONS if reading.masked else SECTIONS
+    sections, _ = _kind(reading)
     main = tag("main", *(_drawn(make, reading) for make in sections))
     return document(reading.name, _top(reading), main, _end(reading))
+
+
+def _kind(reading: Reading) -> tuple[tuple[Callable[[Reading], Html | None], ...], dict[str, str]]:
+    """The sections of a page and its contents, by what the network gives."""
+    if reading.decodes:
+        return CODE_SECTIONS, CODE_CONTENTS
+    return (MASK_SECTIONS, MASK_CONTENTS) if reading.masked else (SECTIONS, CONTENTS)
 
 
 def document(title: str, *children: Html) -> str:
@@ -89,7 +115,7 @@ def _top(reading: Reading) -> Html:
     what = f"{model} on {trained}" if model and trained else model or trained
     words = (what, reading.at("status"), moment(reading.at("created")), duration(reading.at("seconds")))
     below = " · ".join(str(word) for word in words if word not in (None, "", UNKNOWN))
-    titles = MASK_CONTENTS if reading.masked else CONTENTS
+    _, titles = _kind(reading)
     links = (tag("a", title, href=f"#{identity}") for identity, title in titles.items())
     contents = tag("nav", *links, aria_label="Contents")
     return tag("header", tag("h1", reading.name), tag("p", below, class_="note"), contents)

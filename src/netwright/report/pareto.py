@@ -84,7 +84,7 @@ def front_words(found: Found) -> str:
     """Who is on the front, the fastest first."""
     leads = sorted((point for point in points(found) if point.front), key=lambda point: point.seconds)
     scale = Scale.of(found)
-    unit = " %" if scale.unit else ""
+    unit = scale.sign
     named = [f"{each.name} ({scale.number(each.value)}{unit} in {run_time(each.seconds)})" for each in leads]
     if not named:
         return "Times are not known, so there is nothing to weigh accuracy against."
@@ -174,7 +174,7 @@ def _frame(axes: Axes, shown: Sequence[Point], found: Found, scale: Scale) -> No
     axes.set_ylim(*span(shown))
     axes.xaxis.set_major_formatter(labels(_seconds))
     axes.yaxis.set_major_locator(MaxNLocator(6, steps=(1, 2, 5, 10)))
-    unit = " %" if scale.unit else ""
+    unit = scale.sign
     axes.yaxis.set_major_formatter(labels(lambda value: f"{scale.factor * value:g}{unit}"))
     axes.set(xlabel="time of a run", ylabel=metric_name(found.get("metric", "accuracy")))
 
@@ -185,7 +185,7 @@ def _seconds(value: float) -> str:
 
 def _named(axes: Axes, point: Point, scale: Scale) -> str:
     """The name, and for a point beyond the edge its value."""
-    value = f" ({scale.number(point.value)}{' %' if scale.unit else ''})" if _beyond(axes, point) else ""
+    value = f" ({scale.number(point.value)}{scale.sign})" if _beyond(axes, point) else ""
     return (
         shortened(point.name, LONGEST)
         + (" (baseline)" if point.baseline and "baseline" not in point.name else "")

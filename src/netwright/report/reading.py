@@ -57,13 +57,16 @@ class Reading:
     by_class: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     seeing: Mapping[str, Any] = field(default_factory=dict[str, Any])
     segmentation: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    reconstruction: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @classmethod
     def of(cls, folder: RunFolder) -> "Reading":
         """Everything that can be read."""
         record = _json(folder.record_file)
         epochs = [row for row in folder.metrics() if row.get("kind", "epoch") == "epoch" and "epoch" in row]
-        seeing, masks = (_json(folder.samples / f"{name}.json") for name in ("seeing", "segmentation"))
+        seeing, masks, codes = (
+            _json(folder.samples / f"{name}.json") for name in ("seeing", "segmentation", "reconstruction")
+        )
         return cls(
             folder=folder,
             record=record if isinstance(record, dict) else {},
@@ -73,6 +76,7 @@ class Reading:
             by_class=_entries(folder.samples / "by_class.json"),
             seeing=seeing if isinstance(seeing, dict) else {},
             segmentation=masks if isinstance(masks, dict) else {},
+            reconstruction=codes if isinstance(codes, dict) else {},
         )
 
     def at(self, *keys: str) -> Any:
@@ -86,6 +90,11 @@ class Reading:
     def masked(self) -> bool:
         """Whether the network gives each pixel a class."""
         return bool(self.segmentation or self.at("data", "masks")) or self.at("recipe", "task") == "segmentation"
+
+    @property
+    def decodes(self) -> bool:
+        """Whether the network gives pictures."""
+        return bool(self.reconstruction) or self.at("recipe", "task") == "reconstruction"
 
     @property
     def name(self) -> str:

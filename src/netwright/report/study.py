@@ -17,6 +17,7 @@ from netwright.records.intervals import Interval
 from netwright.report.figures import FIRST, INK, MUTED, RULE, SECOND, STYLE, percent_label, svg_of
 from netwright.report.html import Html, note, section, tag
 from netwright.report.page import document
+from netwright.report.study_figures import figures, pictures, sheet
 from netwright.report.tables import facts, table
 from netwright.report.words import count, plural, setting
 
@@ -28,7 +29,7 @@ PROTOCOL = ("model", "weights", "optimizer", "schedule", "tricks", "epochs", "ba
 
 
 def write(folder: Path) -> Path:
-    """Write `study.html`, `.md` and `.png` beside `study.json`.
+    """Write `study.html`, `.md` and `.png` beside `study.json`, and a `.png` for each further figure.
 
     Returns:
         The path of `study.html`.
@@ -39,22 +40,29 @@ def write(folder: Path) -> Path:
     found = json.loads((folder / "study.json").read_text("utf-8"))
     write_atomic(folder / "study.md", markdown(found))
     write_atomic(folder / "study.png", picture(found))
-    write_atomic(folder / "study.html", page(found))
+    for name, drawn in pictures(found).items():
+        write_atomic(folder / name, drawn)
+    write_atomic(folder / "study.html", page(found, folder))
     return folder / "study.html"
 
 
-def page(found: Mapping[str, Any]) -> str:
-    """The whole page."""
+def page(found: Mapping[str, Any], folder: Path | None = None) -> str:
+    """The whole page; a study's own picture is read from its folder."""
     said = tag("ul", *(tag("li", sentence) for sentence in found["said"]))
     tables = [_table(each) for each in found["tables"]]
     main = tag(
         "main",
         section("said", "What this allows to say", said),
-        section("figure", "In a picture", figure(found)),
+        section("figure", "In a picture", *_figures(found, folder)),
         section("tables", "In numbers", note(found["legend"]), *tables),
         section("protocol", "Protocol", note("The same for every training."), facts(_protocol(found))),
     )
     return document(found["title"], tag("header", tag("h1", found["title"]), note(_below(found))), main)
+
+
+def _figures(found: Mapping[str, Any], folder: Path | None) -> list[Html | None]:
+    """Curves, further figures, and the study's own picture."""
+    return [figure(found), figures(found), sheet(found, folder) if folder else None]
 
 
 def markdown(found: Mapping[str, Any]) -> str:

@@ -34,7 +34,11 @@ NAMES = {
     "mean_iou": "mean IoU",
     "f1": "F1",
     "f1_samples": "F1",
+    "psnr": "PSNR",
+    "mse": "mean squared error",
+    "elbo": "ELBO",
 }
+UNITS = {"psnr": (" dB", ".2f"), "elbo": (" nats", ".1f"), "rate": (" nats", ".2f"), "distortion": (" nats", ".1f")}
 SPLITS = {"train": "training", "val": "validation", "test": "test"}
 
 
@@ -68,7 +72,7 @@ def percent(share: float) -> str:
 def measured(name: str, interval: Interval) -> Html:
     """A metric and its interval; the interval set back."""
     share = name in SHARES or interval.method == "wilson"
-    scale, unit, form = (100, " %", ".1f") if share else (1, "", ".4g")
+    scale, unit, form = (100, " %", ".1f") if share else (1, *UNITS.get(name, ("", ".4g")))
     if math.isnan(interval.value):
         return tag("span", UNKNOWN)
     value, low, high = (f"{scale * part:{form}}" for part in (interval.value, interval.low, interval.high))

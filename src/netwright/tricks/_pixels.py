@@ -1,9 +1,11 @@
 """What tricks on pixels share: bytes, and changing only the pictures that drew a change."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
+
+from netwright.engine.trick import TaskName
 
 # Pixel tricks act in the order in which a picture comes about: the scene's tones, the lens, the sensor, the file; and
 # what covers part of a picture comes last. A card says after which tricks its own acts, present or not.
@@ -11,6 +13,10 @@ TONES = ("augmix", "autocontrast", "equalize", "posterize", "randaugment", "sola
 LENS = (*TONES, "blur", "sharpen")
 SENSOR = (*LENS, "noise", "salt_and_pepper")
 FILE = (*SENSOR, "jpeg")
+CORRUPTS: Mapping[TaskName, str] = {
+    "reconstruction": "pictures change before they become the target, so that the network would learn to give back "
+    "what was spoilt; denoise changes only what it sees",
+}
 
 
 def levels(image: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
 """Computes the gradient of a batch in parts, so that a large batch fits in little memory."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
 from torch import Tensor
@@ -10,8 +10,9 @@ from torch import Tensor
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
 from netwright.engine.criterion import several
-from netwright.engine.run import Passed
+from netwright.engine.run import Passed, of_pictures
 from netwright.engine.trick import Card, GradFn, Trick
+from netwright.nn.output import Decoded
 
 if TYPE_CHECKING:
     from netwright.engine.run import Batch, Run
@@ -65,7 +66,7 @@ def share(part: "Batch", run: "Run", whole: int | Tensor, parts: int) -> float |
 
 def counted(batch: "Batch", run: "Run") -> int | Tensor:
     """What the task's mean loss is a mean over: samples; of masks labelled pixels, or known targets."""
-    if batch.target.dim() < 3:
+    if batch.target.dim() < 3 or of_pictures(run.task):
         return len(batch)
     known = ~batch.target.isnan() if several(run.task) else batch.target.sum(1) > 0
     return known.sum()
@@ -89,5 +90,13 @@ def _weighted(gradient: GradFn, part: "Batch", run: "Run", share: float | Tensor
 
 def _joined(parts: list[tuple[float | Tensor, Passed]]) -> Passed:
     loss = torch.stack([share * passed.loss for share, passed in parts]).sum()
-    outputs = [passed.output for _, passed in parts]
-    return Passed(loss, torch.cat(outputs) if isinstance(outputs[0], Tensor) else outputs)
+    return Passed(loss, _together([passed.output for _, passed in parts]))
+
+
+def _together(outputs: list[Any]) -> Any:
+    """The parts' outputs as the whole batch's."""
+    first = outputs[0]
+    if isinstance(first, Decoded):
+        names = [name for name, value in vars(first).items() if isinstance(value, Tensor)]
+        return replace(first, **{name: torch.cat([getattr(each, name) for each in outputs]) for name in names})
+    return torch.cat(outputs) if isinstance(first, Tensor) else outputs

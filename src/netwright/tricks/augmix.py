@@ -61,6 +61,8 @@ class Augmix(Trick):
         why={
             "segmentation": "it blends copies of a picture that were moved differently, and one mask cannot follow "
             "them all; randaugment moves the picture once, and the mask with it",
+            "reconstruction": "what it compares are class probabilities of copies; denoise shows a corrupted copy "
+            "and asks for the clean picture",
         },
     )
 

@@ -25,7 +25,6 @@ class Autocontrast(Trick):
         neutral={"probability": 0.0},
         strong={"probability": 1.0},
         treats=(Symptom.OVERFITTING,),
-        tasks=("classification", "multi_label", "segmentation"),
     )
 
     def pixels(self, batch: "Batch", run: "Run") -> "Batch":

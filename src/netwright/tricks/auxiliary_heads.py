@@ -31,6 +31,9 @@ class AuxiliaryHeads(Trick):
         ranges={"weight": Range(0.1, 0.6)},
         treats=(Symptom.VANISHING_GRADIENTS,),
         tasks=("classification", "multi_label", "segmentation"),
+        why={
+            "reconstruction": "no autoencoder has a second decoder half-way that such a loss could train",
+        },
     )
 
     def loss(self, loss: LossFn) -> LossFn:

@@ -32,6 +32,7 @@ class BalancedSampling(Trick):
             "multi_label": "a picture may show frequent classes beside a rare one",
             "segmentation": "a picture has no one class; crops are drawn so that rare classes appear, and "
             "class_weights weighs them",
+            "reconstruction": "pictures need no classes there; repeat those that are rare in the data itself",
         },
     )
 

@@ -35,7 +35,11 @@ class BinaryCrossEntropy(Trick):
         strong={"threshold": 0.2},
         treats=(Symptom.LABEL_NOISE,),
         tasks=("classification", "segmentation"),
-        why={"multi_label": "it is that task's own loss"},
+        why={
+            "multi_label": "it is that task's own loss",
+            "reconstruction": "an autoencoder's loss follows from its observation model, and --model "
+            "\"vae(observation='bernoulli')\" has this one",
+        },
         after=("dice", "logit_adjustment", "tversky"),  # which ask for the loss beneath them, and this one is the last
         excludes=("class_weights", "focal"),  # which weigh the terms of a softmax
     )

@@ -10,7 +10,7 @@ from torch import Tensor
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
 from netwright.engine.trick import Card, Range, Trick
-from netwright.tricks._pixels import TONES, change_some, per_sample
+from netwright.tricks._pixels import CORRUPTS, TONES, change_some, per_sample
 
 if TYPE_CHECKING:
     from netwright.engine.run import Batch, Run
@@ -37,6 +37,7 @@ class Blur(Trick):
         ranges={"sigma": Range(0.5, 4)},
         treats=(Symptom.OVERFITTING,),
         tasks=("classification", "multi_label", "segmentation"),
+        why=CORRUPTS,
         after=TONES,
     )
 

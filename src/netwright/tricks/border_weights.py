@@ -40,6 +40,9 @@ class BorderWeights(Trick):
         ranges={"w0": Range(1, 30, log=True), "sigma": Range(1, 15, log=True)},
         treats=(Symptom.CLASS_IMBALANCE,),
         tasks=("segmentation",),
+        why={
+            "reconstruction": "it weighs pixels where classes meet, and a picture is given back without classes",
+        },
         targets=True,  # and before tricks that mix them, so that weights move with what they belong to
     )
 

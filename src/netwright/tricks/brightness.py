@@ -24,7 +24,6 @@ class Brightness(Trick):
         strong={"strength": 0.8},
         ranges={"strength": Range(0.1, 0.6)},
         treats=(Symptom.OVERFITTING,),
-        tasks=("classification", "multi_label", "segmentation"),
     )
 
     def colour(self, colour: Colour, run: "Run") -> Colour:

@@ -10,6 +10,7 @@ from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
 from netwright.engine.colour import Colour
 from netwright.engine.trick import Card, Trick
+from netwright.tricks._pixels import CORRUPTS
 from netwright.tricks._places import COLOURS, before
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class ChannelDropout(Trick):
         strong={"probability": 1.0},
         treats=(Symptom.OVERFITTING,),
         tasks=("classification", "multi_label", "segmentation"),
+        why=CORRUPTS,
         after=before("channel_dropout", COLOURS),
     )
 

@@ -35,6 +35,9 @@ class ClassWeights(Trick):
         strong={"beta": 1.0},
         treats=(Symptom.CLASS_IMBALANCE,),
         tasks=("classification", "segmentation"),
+        why={
+            "reconstruction": "it weighs classes, and a picture is given back without one",
+        },
         after=("balanced_sampling", "dice", "tversky"),
     )
 

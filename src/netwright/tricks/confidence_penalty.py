@@ -33,6 +33,10 @@ class ConfidencePenalty(Penalty):
         ranges={"strength": Range(0.01, 1.0, log=True)},
         treats=(Symptom.OVERCONFIDENCE, Symptom.OVERFITTING),
         tasks=("classification", "multi_label", "segmentation"),
+        why={
+            "reconstruction": "a reconstruction is no choice between classes that could be too sure; free_bits and "
+            "kl_warmup are what keeps a code from saying too little, and a larger beta from saying too much",
+        },
         after=AFTER,
     )
 

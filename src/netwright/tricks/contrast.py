@@ -28,7 +28,6 @@ class Contrast(Trick):
         strong={"strength": 0.8},
         ranges={"strength": Range(0.1, 0.6)},
         treats=(Symptom.OVERFITTING,),
-        tasks=("classification", "multi_label", "segmentation"),
         after=before("contrast", COLOURS),
     )
 

@@ -36,6 +36,10 @@ class Cutmix(Trick):
         ranges={"alpha": Range(0.2, 2.0, log=True)},
         treats=(Symptom.OVERFITTING, Symptom.OVERCONFIDENCE),
         tasks=("classification", "multi_label", "segmentation"),
+        why={
+            "reconstruction": "a code would have to tell what two pictures show and where one ends; crop, flip and "
+            "brightness vary pictures that stay pictures",
+        },
         after=("label_smoothing",),
     )
 

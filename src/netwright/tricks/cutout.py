@@ -8,7 +8,7 @@ import torch
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
 from netwright.engine.trick import Card, Range, Trick
-from netwright.tricks._pixels import FILE, crossing
+from netwright.tricks._pixels import CORRUPTS, FILE, crossing
 
 if TYPE_CHECKING:
     from netwright.engine.run import Batch, Run
@@ -30,6 +30,8 @@ class Cutout(Trick):
         strong={"size": 1.0},
         ranges={"size": Range(0.2, 0.75)},
         treats=(Symptom.OVERFITTING,),
+        tasks=("classification", "multi_label", "segmentation"),
+        why=CORRUPTS,
         after=FILE,
     )
 

@@ -34,6 +34,10 @@ class Dice(Trick):
         ranges={"weight": Range(0.1, 0.9)},
         treats=(Symptom.CLASS_IMBALANCE,),
         tasks=("segmentation",),
+        why={
+            "reconstruction": "it measures how far regions of classes overlap, and a picture is given back without "
+            "classes",
+        },
     )
 
     def loss(self, loss: LossFn) -> LossFn:

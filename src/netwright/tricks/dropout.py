@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from netwright.core.errors import NetwrightError
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
 from netwright.engine.trick import Card, Range, Trick
@@ -21,7 +22,8 @@ Form = Literal["inverted", "original"]
 class Dropout(Trick):
     """In training each unit is 0 with probability `rate`, on top of any dropout that the network has itself.
 
-    Of a network for masks the classifier is its last convolution, and each pixel's units are dropped by themselves.
+    Of a network for masks the classifier is its last convolution, and each pixel's units are dropped by themselves; of
+    an autoencoder units of the code are dropped, of a variational one their means.
 
     Attributes:
         rate: share of units dropped.
@@ -41,13 +43,20 @@ class Dropout(Trick):
         strong={"rate": 0.5},
         ranges={"rate": Range(0.05, 0.5)},
         treats=(Symptom.OVERFITTING,),
-        tasks=("classification", "multi_label", "segmentation"),
-        after=("early_stopping", "ema", "lookahead", "swa", "norm", "weight_standardisation", "whitening"),
+        after=("early_stopping", "ema", "lookahead", "swa", "norm", "sparse", "weight_standardisation", "whitening"),
     )
 
     def model(self, module: nn.Module) -> nn.Module:
-        """Let units be dropped on their way into the layers."""
+        """Let units be dropped on their way into the layers.
+
+        Raises:
+            NetwrightError: the original form, where no weights see what is dropped.
+        """
         for layer in self.layers(module) if self.rate else ():
+            if self.form == "original" and not list(layer.parameters()):
+                problem = "dropout(form='original') multiplies the weights that see dropped units, and in "
+                problem += f"{type(module).__name__} these are a code's, which has none"
+                raise NetwrightError(problem, "take form='inverted'")
             layer.register_forward_pre_hook(DropUnits(self.rate, self.form))
         return module
 

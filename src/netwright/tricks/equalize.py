@@ -28,7 +28,6 @@ class Equalize(Trick):
         neutral={"probability": 0.0},
         strong={"probability": 1.0},
         treats=(Symptom.OVERFITTING,),
-        tasks=("classification", "multi_label", "segmentation"),
         after=("autocontrast",),
     )
 

@@ -33,6 +33,10 @@ class Focal(Trick):
         ranges={"gamma": Range(0.5, 5)},
         treats=(Symptom.CLASS_IMBALANCE, Symptom.OVERCONFIDENCE),
         tasks=("classification", "multi_label", "segmentation"),
+        why={
+            "reconstruction": "it weighs samples by the probability of their class, and a picture is given back "
+            "without one",
+        },
         after=("dice", "logit_adjustment", "tversky"),  # so that p is the adjusted one, and regions are of all pixels
     )
 

@@ -38,6 +38,11 @@ class Freeze(Trick):
         strong={"last": 0},
         ranges={"last": Range(0, 2)},
         treats=(Symptom.OVERFITTING,),
+        tasks=("classification", "multi_label", "segmentation"),
+        why={
+            "reconstruction": "it trains a head on what others have learnt, and an autoencoder has none; --weights "
+            "lets all of it go on from there",
+        },
         after=("head", "init", "norm", "weight_standardisation", "whitening"),
         # Nothing that is frozen can get used to other norms or filters, and its statistics are to stay.
         excludes=("bn_refresh", "gradual_unfreeze", "layer_freezing", "norm", "weight_standardisation"),

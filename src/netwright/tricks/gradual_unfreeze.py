@@ -36,6 +36,11 @@ class GradualUnfreeze(Trick):
         strong={"until": 1.0},
         ranges={"until": Range(0.2, 0.9)},
         treats=(Symptom.OVERFITTING,),
+        tasks=("classification", "multi_label", "segmentation"),
+        why={
+            "reconstruction": "it begins with a head alone, and an autoencoder has none; layer_decay slows what "
+            "lies deeper",
+        },
         after=("head", "layer_decay", "no_decay"),
         excludes=("layer_freezing", "max_norm"),  # which would end what has hardly begun, and move what stands still
     )

@@ -31,7 +31,6 @@ class Grayscale(Trick):
         neutral={"probability": 0.0},
         strong={"probability": 1.0},
         treats=(Symptom.OVERFITTING,),
-        tasks=("classification", "multi_label", "segmentation"),
         after=before("grayscale", COLOURS),
     )
 

@@ -48,6 +48,7 @@ class Head(Trick):
         why={
             "segmentation": "what it puts on a network judges a picture as a whole; a network for masks is chosen with "
             "its encoder, as in --model \"unet(encoder='resnet18')\", and gives each pixel its scores",
+            "reconstruction": "it gives scores of classes; train a classifier on an autoencoder's codes with --weights",
         },
         after=("norm", "weight_standardisation", "whitening"),
         structure=True,

@@ -40,7 +40,6 @@ class Hue(Trick):
         strong={"degrees": 120.0},
         ranges={"degrees": Range(5, 45)},
         treats=(Symptom.OVERFITTING,),
-        tasks=("classification", "multi_label", "segmentation"),
         after=before("hue", COLOURS),
     )
 

@@ -26,7 +26,6 @@ class Invert(Trick):
         neutral={"probability": 0.0},
         strong={"probability": 1.0},
         treats=(Symptom.OVERFITTING,),
-        tasks=("classification", "multi_label", "segmentation"),
         after=before("invert", COLOURS),
     )
 

@@ -13,7 +13,7 @@ from netwright.core.errors import NetwrightError
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
 from netwright.engine.trick import Card, Range, Trick
-from netwright.tricks._pixels import SENSOR, change_some, levels
+from netwright.tricks._pixels import CORRUPTS, SENSOR, change_some, levels
 
 if TYPE_CHECKING:
     from netwright.engine.run import Batch, Run
@@ -38,6 +38,7 @@ class Jpeg(Trick):
         ranges={"quality": Range(20, 80)},
         treats=(Symptom.OVERFITTING,),
         tasks=("classification", "multi_label", "segmentation"),
+        why=CORRUPTS,
         after=SENSOR,
     )
 

@@ -30,6 +30,10 @@ class LabelSmoothing(Trick):
         ranges={"smoothing": Range(0.02, 0.3)},
         treats=(Symptom.OVERCONFIDENCE, Symptom.LABEL_NOISE),
         tasks=("classification", "multi_label", "segmentation"),
+        why={
+            "reconstruction": "its targets are classes, which can be taken for others; to blur the picture that is "
+            "to be given back would only lose it",
+        },
         targets=True,
     )
 

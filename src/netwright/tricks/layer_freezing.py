@@ -21,7 +21,8 @@ class LayerFreezing(Trick):
     """Each layer's schedule ends at a time of its own, from `first` for the first layer to the run's end for its heads.
 
     From its time on a layer stands still: neither momentum nor weight decay moves it, its norms keep their statistics,
-    and no gradient is computed for it. Layers count in the order in which the network registers them.
+    and no gradient is computed for it. Layers count in the order in which the network registers them; of a network
+    without heads, such as an autoencoder, the last one trains to the end.
 
     Attributes:
         first: when the first layer freezes, as a part of the run.
@@ -51,7 +52,7 @@ class LayerFreezing(Trick):
         heads = head_parameters(self.network)
         named = {id(p) for name, p in self.network.named_parameters() if name in heads}
         body = [layer for layer in owners(self.network) if not any(id(p) in named for p in layer.parameters())]
-        self.layers = list(zip(body, freezing_times(len(body) + 1, self.first, self.power), strict=False))
+        self.layers = list(zip(body, freezing_times(len(body) + bool(heads), self.first, self.power), strict=False))
         until = {id(p): time for layer, time in self.layers for p in layer.parameters(recurse=False)}
         return plan.parted(lambda _, parameter: until.get(id(parameter), 1.0), self._ending)
 

@@ -34,7 +34,10 @@ class LogitAdjustment(Trick):
         ranges={"tau": Range(0.25, 2)},
         treats=(Symptom.CLASS_IMBALANCE,),
         tasks=("classification", "segmentation"),
-        why={"multi_label": "shares of classes that exclude each other are what it adds, and these labels do not"},
+        why={
+            "multi_label": "shares of classes that exclude each other are what it adds, and these labels do not",
+            "reconstruction": "it is about how frequent classes are, and a picture is given back without one",
+        },
         after=("balanced_sampling", "dice", "tversky"),
     )
 

@@ -31,6 +31,10 @@ class Mixup(Trick):
         ranges={"alpha": Range(0.1, 1.0, log=True)},
         treats=(Symptom.OVERFITTING, Symptom.LABEL_NOISE),
         tasks=("classification", "multi_label", "segmentation"),
+        why={
+            "reconstruction": "a code would have to tell what two pictures show, one shining through the other; "
+            "crop, flip and brightness vary pictures that stay pictures",
+        },
         after=("label_smoothing",),
     )
 

@@ -39,6 +39,10 @@ class MixupOrCutmix(Trick):
         ranges={"mixup": Range(0.1, 1.0, log=True), "cutmix": Range(0.2, 2.0, log=True), "switch": Range(0.2, 0.8)},
         treats=(Symptom.OVERFITTING, Symptom.OVERCONFIDENCE, Symptom.LABEL_NOISE),
         tasks=("classification", "multi_label", "segmentation"),
+        why={
+            "reconstruction": "a code would have to tell what two pictures show; crop, flip and brightness vary "
+            "pictures that stay pictures",
+        },
         after=("label_smoothing",),
         excludes=("cutmix", "mixup"),
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
 from netwright.engine.trick import Card, Range, Trick
-from netwright.tricks._pixels import LENS
+from netwright.tricks._pixels import CORRUPTS, LENS
 
 if TYPE_CHECKING:
     from netwright.engine.run import Batch, Run
@@ -24,6 +24,8 @@ class Noise(Trick):
         strong={"std": 0.3},
         ranges={"std": Range(0.01, 0.15, log=True)},
         treats=(Symptom.OVERFITTING,),
+        tasks=("classification", "multi_label", "segmentation"),
+        why=CORRUPTS,
         after=LENS,
     )
 

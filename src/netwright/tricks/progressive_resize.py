@@ -35,6 +35,11 @@ class ProgressiveResize(Trick):
         strong={"smallest": 0.5, "until": 1.0, "multiple": 1},
         ranges={"smallest": Range(0.4, 0.8), "until": Range(0.5, 0.9)},
         treats=(Symptom.WASTED_EPOCHS,),
+        tasks=("classification", "multi_label", "segmentation"),
+        why={
+            "reconstruction": "an autoencoder's code and decoder are made for pictures of one size; train one with "
+            "a smaller --image-size",
+        },
         after=(*PLACES, "elastic", "elastic_grid", "randaugment", "trivial_augment"),
     )
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
 from netwright.engine.trick import Card, Range
+from netwright.tricks._pixels import CORRUPTS
 from netwright.tricks._policy import PLACES_AND_COLOURS, Drawn, Policy, fourteen
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class Randaugment(Policy):
         ranges={"n": Range(1, 3), "magnitude": Range(3, 20)},
         treats=(Symptom.OVERFITTING,),
         tasks=("classification", "multi_label", "segmentation"),
+        why=CORRUPTS,
         after=PLACES_AND_COLOURS,
     )
 

@@ -11,7 +11,7 @@ from netwright.core.errors import NetwrightError
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
 from netwright.engine.trick import Card, Range, Trick
-from netwright.tricks._pixels import FILE, between, crossing
+from netwright.tricks._pixels import CORRUPTS, FILE, between, crossing
 
 if TYPE_CHECKING:
     from netwright.engine.run import Batch, Run
@@ -41,6 +41,8 @@ class RandomErasing(Trick):
         strong={"probability": 1.0, "smallest": 0.4},
         ranges={"probability": Range(0.1, 0.75), "largest": Range(0.1, 0.5)},
         treats=(Symptom.OVERFITTING,),
+        tasks=("classification", "multi_label", "segmentation"),
+        why=CORRUPTS,
         after=(*FILE, "cutout"),
     )
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
 from netwright.engine.trick import Card, Range, Trick
-from netwright.tricks._pixels import LENS
+from netwright.tricks._pixels import CORRUPTS, LENS
 
 if TYPE_CHECKING:
     from netwright.engine.run import Batch, Run
@@ -27,6 +27,7 @@ class SaltAndPepper(Trick):
         ranges={"amount": Range(0.005, 0.1, log=True)},
         treats=(Symptom.OVERFITTING,),
         tasks=("classification", "multi_label", "segmentation"),
+        why=CORRUPTS,
         after=(*LENS, "noise"),
     )
 

@@ -26,7 +26,6 @@ class Saturation(Trick):
         strong={"strength": 1.0},
         ranges={"strength": Range(0.1, 0.6)},
         treats=(Symptom.OVERFITTING,),
-        tasks=("classification", "multi_label", "segmentation"),
         after=before("saturation", COLOURS),
     )
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
 from netwright.engine.trick import Card, Trick
-from netwright.tricks._pixels import TONES, change_some, per_sample
+from netwright.tricks._pixels import CORRUPTS, TONES, change_some, per_sample
 
 if TYPE_CHECKING:
     from netwright.engine.run import Batch, Run
@@ -30,6 +30,7 @@ class Sharpen(Trick):
         strong={"strength": 5.0, "probability": 1.0},
         treats=(Symptom.OVERFITTING,),
         tasks=("classification", "multi_label", "segmentation"),
+        why=CORRUPTS,
         after=(*TONES, "blur"),
     )
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
 from netwright.engine.trick import Card, Trick
-from netwright.tricks._pixels import change_some, per_sample
+from netwright.tricks._pixels import CORRUPTS, change_some, per_sample
 
 if TYPE_CHECKING:
     from netwright.engine.run import Batch, Run
@@ -28,6 +28,7 @@ class Solarize(Trick):
         strong={"probability": 1.0},
         treats=(Symptom.OVERFITTING,),
         tasks=("classification", "multi_label", "segmentation"),
+        why=CORRUPTS,
         after=("autocontrast", "equalize"),
     )
 

@@ -32,7 +32,10 @@ class TestTimeAugmentation(Trick):
         neutral={"flip": False, "shift": 0},
         strong={"flip": True, "shift": 2},
         tasks=("classification", "segmentation"),
-        why={"multi_label": "it averages what a softmax gives, and labels that do not exclude each other have none"},
+        why={
+            "multi_label": "it averages what a softmax gives, and labels that do not exclude each other have none",
+            "reconstruction": "it averages scores, and the mean of several views' reconstructions would be a blur",
+        },
         after=("bn_refresh", "dropout", "early_stopping", "ema", "swa"),
         structure=True,
     )

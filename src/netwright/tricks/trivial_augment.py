@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from netwright.core.symptoms import Symptom
 from netwright.engine.trick import Card
+from netwright.tricks._pixels import CORRUPTS
 from netwright.tricks._policy import PLACES_AND_COLOURS, Drawn, Policy, fourteen
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ class TrivialAugment(Policy):
         paper="Müller & Hutter, TrivialAugment: Tuning-free yet state-of-the-art data augmentation, ICCV 2021",
         treats=(Symptom.OVERFITTING,),
         tasks=("classification", "multi_label", "segmentation"),
+        why=CORRUPTS,
         after=PLACES_AND_COLOURS,
     )
 

@@ -38,6 +38,10 @@ class Tversky(Trick):
         ranges={"weight": Range(0.1, 0.9), "beta": Range(0.3, 0.9)},
         treats=(Symptom.CLASS_IMBALANCE,),
         tasks=("segmentation",),
+        why={
+            "reconstruction": "it measures how far regions of classes overlap, and a picture is given back without "
+            "classes",
+        },
         after=("dice",),
     )
 

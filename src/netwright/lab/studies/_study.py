@@ -100,8 +100,8 @@ def study(
     chosen = STUDIES.build(spec)
     folder = Path(output or spec.name)
     refuse_unwritable(folder)
-    refuse(protocol)
-    data = opened(protocol)
+    refuse(protocol, task_of(chosen))
+    data = opened(protocol, classes=True)  # whatever is learnt, something is asked about classes
     data = data if per_class is None else some_of_each(data, per_class, protocol.seed)
     protocol = _named(protocol, data)
     setting = Setting(protocol, data, Trials(folder / TRIALS), Networks(folder / TRIALS), told)
@@ -114,14 +114,19 @@ def study(
     return found
 
 
-def refuse(protocol: Recipe) -> None:
+def task_of(chosen: Any) -> str:
+    """What a study trains for: classification, unless it says something else."""
+    return getattr(chosen, "task", "classification")
+
+
+def refuse(protocol: Recipe, task: str = "classification") -> None:
     """Refuse what no study can go on with.
 
     Raises:
-        NetwrightError: another task than classification, or a trick that changes the network or draws its weights anew.
+        NetwrightError: another task than the study's, or a trick that changes the network or draws its weights anew.
     """
-    if Spec.parse(protocol.task).name != "classification":
-        raise NetwrightError(f"studies are for classification, not {protocol.task}", "leave out --set task=…")
+    if Spec.parse(protocol.task).name != task:
+        raise NetwrightError(f"such studies are for {task}, not {protocol.task}", "leave out --set task=… and --recipe")
     if protocol.model != "auto":
         check_model(protocol.model)
     for trick in tricks_of(protocol):

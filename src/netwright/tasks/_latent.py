@@ -1,0 +1,97 @@
+"""What codes look like over many pictures: which dimensions are used, and how far they are from the prior."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from netwright.nn.output import Decoded
+
+ACTIVE = 0.01  # nats of divergence from which on a dimension counts as used
+DEAD = 1e-3  # of the largest deviation among dimensions, below which one says nothing
+
+
+@dataclass
+class Latent:
+    """Sums over pictures, from which statistics of each dimension of their codes follow."""
+
+    n: int = 0
+    sums: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
+
+    def add(self, output: Decoded) -> None:
+        """Take a batch's codes into account."""
+        mean = output.mean.double().cpu()
+        self.n += len(mean)
+        self._add("mean", mean)
+        self._add("square", mean.square())
+        self._add("used", (output.code != 0).double().cpu())
+        if output.divergence is not None and output.log_variance is not None:
+            self._add("divergence", output.divergence.double().cpu())
+            self._add("variance", output.log_variance.double().cpu().exp())
+
+    @property
+    def random(self) -> bool:
+        """Whether codes are drawn, so that there is a prior."""
+        return "divergence" in self.sums
+
+    @property
+    def mean(self) -> np.ndarray:
+        """The mean code. D."""
+        return self._mean("mean")
+
+    @property
+    def deviation(self) -> np.ndarray:
+        """The standard deviation of mean codes over pictures. D."""
+        return np.sqrt(np.maximum(0, self._mean("square") - self.mean**2))
+
+    @property
+    def spread(self) -> np.ndarray:
+        """The standard deviation of drawn codes, which a prior of N(0, 1) would make 1. D."""
+        inner = self._mean("variance") if self.random else np.zeros_like(self.mean)
+        return np.sqrt(self.deviation**2 + inner)
+
+    @property
+    def divergence(self) -> np.ndarray:
+        """The mean KL divergence of each dimension in nats. D; zeros where codes are not random."""
+        return self._mean("divergence") if self.random else np.zeros_like(self.mean)
+
+    @property
+    def used(self) -> np.ndarray:
+        """The share of pictures in which each dimension of the code is not zero. D."""
+        return self._mean("used")
+
+    @property
+    def active(self) -> int:
+        """Dimensions that say something of the picture: by more than 0.01 nats, where codes are random."""
+        return int((self.divergence > ACTIVE).sum()) if self.random else len(self.mean) - self.dead
+
+    @property
+    def dead(self) -> int:
+        """Dimensions that are the same for every picture."""
+        deviation = self.deviation
+        return int((deviation <= DEAD * deviation.max(initial=0)).sum())
+
+    @property
+    def collapsed(self) -> bool:
+        """Whether no dimension of a random code says anything: the decoder looks at nothing."""
+        return self.random and self.active == 0
+
+    def numbers(self) -> dict[str, float]:
+        """What a row of metrics says."""
+        found: dict[str, float] = {"dead_units": self.dead}
+        return {"active_units": self.active, **found} if self.random else found
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything, for a record."""
+        rows = {name: getattr(self, name).round(6).tolist() for name in ("mean", "deviation", "spread", "used")}
+        random = {"divergence": self.divergence.round(6).tolist(), "collapsed": self.collapsed} if self.random else {}
+        counts = {"n": self.n, "dimensions": len(self.mean), "active": self.active, "dead": self.dead}
+        return {**counts, **rows, **random}
+
+    def _add(self, name: str, values: Tensor) -> None:
+        self.sums[name] = self.sums.get(name, torch.zeros(values.shape[1], dtype=torch.float64)) + values.sum(0)
+
+    def _mean(self, name: str) -> np.ndarray:
+        return (self.sums[name] / max(1, self.n)).numpy()

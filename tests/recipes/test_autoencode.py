@@ -1,0 +1,152 @@
+"""Pictures without labels through all layers: opened, trained on, measured, handed on, compared; or refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from netwright import fit, load, recipe
+from netwright.bundle.autoencoder import AutoencoderBundle
+from netwright.core.errors import Interrupted, NetwrightError
+from netwright.engine.loop import Watcher
+from netwright.lab.job import Job
+from netwright.lab.measure import measure
+from netwright.lab.trial import data_of
+from netwright.recipes._fit import Result
+from netwright.recipes._recipe import Recipe, recipe_for
+from tests.recipes.test_fit import StopAfter, same_history, same_weights
+
+DENSE = "mlp_autoencoder(hidden=(24,), latent=3)"
+RANDOM = "vae(encoder='mlp(widths=(24,))', latent=3, observation='gaussian(sigma=0.2)')"
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A flat folder of grey pictures: discs at random places."""
+    folder, draw = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
+    y, x = np.mgrid[:12, :12]
+    for number in range(40):
+        row, column = draw.uniform(3, 9, 2)
+        disc = ((y - row) ** 2 + (x - column) ** 2 < 9) * 200 + draw.integers(0, 30, (12, 12))
+        Image.fromarray(disc.astype(np.uint8)).save(folder / f"{number:02d}.png")
+    return folder
+
+
+def short(photos: Path, **values: object) -> Recipe:
+    given = {"data": str(photos), "model": DENSE, "epochs": 2, "batch_size": 8, "threads": 1, "device": "cpu"}
+    return recipe("autoencode", **{**given, "precision": "fp32", **values})
+
+
+@pytest.fixture(scope="module")
+def run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Result:
+    return fit(short(photos, model=RANDOM), output=tmp_path_factory.mktemp("runs"))
+
+
+class TestARun:
+    def test_measures_pictures_and_codes_on_every_split(self, run: Result) -> None:
+        assert list(run.splits["test"]) == ["psnr", "mse", "rate", "distortion", "elbo", "loss"]
+        latent = run.record["result"]["latent"]["test"]
+        assert latent["n"] == run.splits["test"]["psnr"]["n"]
+        assert len(latent["divergence"]) == 3
+        assert set(run.record["result"]["latent"]) == {"val", "test"}
+
+    def test_its_bundle_gives_the_pictures_that_were_measured(self, run: Result, photos: Path) -> None:
+        made = load(run.path)
+        assert isinstance(made, AutoencoderBundle)
+        assert "image_size=12" in made.card["model"]["spec"]
+        picture = photos / "00.png"
+        truth = np.asarray(Image.open(picture)) / 255
+        found = made.reconstruct([picture])[0, 0].numpy()
+        assert found.shape == truth.shape
+        assert np.square(found - truth).mean() < np.square(truth - truth.mean()).mean() * 4
+
+    def test_its_page_is_drawn(self, run: Result) -> None:
+        assert "could not be drawn" not in (run.path / "report.html").read_text()
+
+    def test_goes_on_as_if_it_had_not_been_stopped(self, photos: Path, run: Result, tmp_path: Path) -> None:
+        """Codes are drawn, and draws are functions of seed and step."""
+        with pytest.raises(Interrupted):
+            fit(short(photos, model=RANDOM), output=tmp_path, watcher=StopAfter(3))
+        cut = next(tmp_path.glob("*/record.json")).parent
+        resumed = fit(resume=cut)
+        assert same_weights(run.path, resumed.path)
+        assert same_history(run.path, resumed.path)
+
+
+class TestData:
+    def test_a_flat_folder_is_divided_and_needs_no_classes(self, run: Result) -> None:
+        splits = run.record["data"]["splits"]
+        assert sum(side["n"] for side in splits.values()) == 40
+        assert set(splits) == {"train", "val", "test"}
+
+    def test_folders_named_as_sides_divide_flat_pictures(self, photos: Path, tmp_path: Path) -> None:
+        for side, numbers in {"train": range(28), "val": range(28, 34), "test": range(34, 40)}.items():
+            (tmp_path / side).mkdir()
+            for number in numbers:
+                (tmp_path / side / f"{number}.png").write_bytes((photos / f"{number:02d}.png").read_bytes())
+        data = data_of(short(tmp_path))
+        assert {side: len(held) for side, held in data.splits.items()} == {"train": 28, "val": 6, "test": 6}
+
+    def test_classification_still_wants_classes(self, photos: Path) -> None:
+        with pytest.raises(NetwrightError, match="class"):
+            data_of(short(photos, task="classification", model="lenet5"))
+
+    def test_pictures_with_masks_are_refused_with_the_way_out(self) -> None:
+        with pytest.raises(NetwrightError, match="masks") as caught:
+            fit(recipe("autoencode", data="generated:disks(n=16)", epochs=1, threads=1))
+        assert "images" in caught.value.fix
+
+
+class TestChoices:
+    def test_the_task_chooses_the_recipe(self) -> None:
+        assert recipe_for(None, "reconstruction") == recipe_for("photos", "reconstruction") == "autoencode"
+
+    @pytest.mark.parametrize(("task", "model"), [("reconstruction", "lenet5"), ("classification", "vae")])
+    def test_a_network_for_another_task_is_refused(self, photos: Path, task: str, model: str) -> None:
+        with pytest.raises(NetwrightError, match=model):
+            fit(short(photos, task=task, model=model))
+
+    def test_the_network_suits_the_pictures(self, photos: Path, tmp_path: Path) -> None:
+        made = fit(short(photos, model="auto", epochs=1), output=tmp_path)
+        assert made.record["recipe"]["model"] == "autoencoder(encoder='resnet20')"
+        assert made.record["sources"]["model"] == "auto"
+
+
+class Told(Watcher):
+    def __init__(self) -> None:
+        self.words: list[str] = []
+
+    def told(self, words: str) -> None:
+        self.words.append(words)
+
+
+class TestAlarm:
+    COLLAPSED = "vae(encoder='mlp(widths=(24,))', latent=3, beta=1e4, observation='gaussian(sigma=1.0)')"
+
+    def test_is_raised_once_while_it_trains_and_kept(self, photos: Path, tmp_path: Path) -> None:
+        watcher = Told()
+        made = fit(short(photos, model=self.COLLAPSED, epochs=30, lr=0.02), output=tmp_path, watcher=watcher)
+        alarms = [words for words in watcher.words if "collaps" in words]
+        assert len(alarms) == 1
+        assert "kl_warmup" in alarms[0]
+        assert made.record["result"]["latent"]["test"]["collapsed"] is True
+        assert "kl_warmup" in made.record["result"]["latent"]["test"]["alarm"]
+
+    def test_is_not_raised_of_a_code_that_says_something(self, photos: Path, tmp_path: Path) -> None:
+        watcher = Told()
+        healthy = "vae(encoder='mlp(widths=(24,))', latent=3, observation='gaussian(sigma=0.1)')"
+        made = fit(short(photos, model=healthy, epochs=12, lr=0.01), output=tmp_path, watcher=watcher)
+        assert not [words for words in watcher.words if "collaps" in words]
+        assert made.record["result"]["latent"]["test"]["alarm"] == ""
+
+
+def test_the_lab_compares_it_in_hundredths_of_100_db(photos: Path) -> None:
+    asked = short(photos)
+    data = data_of(asked)
+    outcome = measure(Job(asked, data.fingerprint, split="test"), data)
+    assert outcome.headline == "psnr"
+    assert 0 < outcome.mean("psnr") < 1
+    assert outcome.mean("psnr") == pytest.approx(
+        float(-0.1 * np.log10(np.maximum(outcome.values["mse"], 1e-10)).mean()), rel=1e-4
+    )
