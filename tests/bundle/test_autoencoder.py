@@ -123,6 +123,8 @@ class TestCodes:
             (torch.zeros(2, 4), "are N x 3, and these are 2 x 4"),
             (torch.zeros(3), "are N x 3, and these are 3"),
             (np.full((1, 3), np.nan), "are not numbers"),
+            ("x", "codes are numbers, one row a picture, and this is str"),
+            ([[1.0], [1.0, 2.0]], "and this is list"),
         ],
     )
     def test_those_of_another_network_are_refused(self, vae: AutoencoderBundle, codes: Any, told: str) -> None:
@@ -215,7 +217,11 @@ class TestCard:
             ({"mean": ["a"]}, "latent.mean cannot be"),
             ({"mean": [0.0] * 3, "covariance": [[1.0] * 3] * 2}, "covariance has 2 rows for 3"),
             ({"mean": [0.0] * 3, "covariance": [[1.0] * 2] * 3}, "covariance has 2 numbers for 3"),
+            ({"mean": [0.0] * 3, "covariance": []}, "covariance has 0 rows for 3"),
+            ({"mean": [0.0] * 3, "covariance": [[1e13] * 3] * 3}, "latent.covariance cannot be"),
             ({"mean": [0.0] * 3, "dimensions": 4}, "mean has 3 numbers for 4"),
+            ({"mean": [1e7] * 3}, "latent.mean cannot be"),
+            ({"mean": [0.0] * 3, "deviation": [-1.0] * 3}, "latent.deviation cannot be"),
             ({"mean": [0.0] * 3, "divergence": [1.0]}, "divergence has 1 numbers for 3"),
             ({"mean": [0.0] * 3, "active": -1}, "latent.active cannot be"),
             ({"mean": [0.0] * 2}, "2 dimensions for codes of 3"),
@@ -237,6 +243,19 @@ class TestCard:
         with pytest.raises(NetwrightError, match="far fewer weights"):
             load(tmp_path, device="cpu")
 
+    @pytest.mark.parametrize("task", ["classification", "segmentation", "a_users_own"])
+    def test_an_autoencoder_that_says_it_is_none_is_refused(self, tmp_path: Path, task: str) -> None:
+        masks = {"background": False, "several": False, "colours": [[0, 0, 0]] * 3, "crop": 8}
+        _forge(bundle(tmp_path), lambda card: card.update(task=task, masks=masks))
+        with pytest.raises(NetwrightError, match=f"is an autoencoder, and says that it is for {task}"):
+            load(tmp_path, device="cpu")
+
+    @pytest.mark.parametrize("tricks", ["denoise", [3], ["denoise("]])
+    def test_tricks_that_nobody_can_read_are_refused(self, tmp_path: Path, tricks: Any) -> None:
+        _forge(bundle(tmp_path), lambda card: card["recipe"].update(tricks=tricks))
+        with pytest.raises(NetwrightError, match="damaged or forged"):
+            load(tmp_path, device="cpu")
+
     def test_a_classifier_that_says_it_is_one_is_refused(self, tmp_path: Path) -> None:
         _forge(bundle(tmp_path), lambda card: card.update(task="classification"))
         with pytest.raises(NetwrightError, match="gives each picture a class, and this needs an autoencoder"):
@@ -246,8 +265,11 @@ class TestCard:
         _forge(bundle(tmp_path), lambda card: card.update(classes=[]))
         assert load_autoencoder(tmp_path, device="cpu").reconstruct(pictures(1)).shape == (1, 1, SIDE, SIDE)
 
-    def test_statistics_that_are_no_numbers_are_not_kept(self, tmp_path: Path) -> None:
-        assert _card(bundle(tmp_path, latent={"mean": [float("nan")] * 3}))["latent"] is None
+    @pytest.mark.parametrize("mean", [float("nan"), 1.1e6, -1.1e6])
+    def test_statistics_that_no_bundle_may_have_are_not_kept(self, tmp_path: Path, mean: float) -> None:
+        assert _card(bundle(tmp_path, latent={"mean": [mean] * 3}))["latent"] is None
+        huge = {"mean": [0.0] * 3, "covariance": [[1.1e12] * 3] * 3}
+        assert _card(bundle(tmp_path, latent=huge))["latent"] is None
 
     def test_covariances_of_many_dimensions_are_not_kept(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("netwright.bundle.save.MOST_COVARIANCE", 2)
@@ -260,9 +282,23 @@ def test_what_needs_classes_refuses_and_says_what_can_be_done(tmp_path: Path) ->
         with pytest.raises(NetwrightError, match="is an autoencoder") as caught:
             refused(folder)
         assert "denoise" in caught.value.fix
-        assert f"--weights {folder}" in caught.value.fix
-    with pytest.raises(NetwrightError, match="vae is an autoencoder"):
+        assert f'--weights {folder} --model "mlp(image_size=8, widths=(8,))"' in caught.value.fix
+    with pytest.raises(NetwrightError, match="vae is an autoencoder") as caught:
         opened("vae", "weights.pt")
+    assert '--model "resnet20"' in caught.value.fix
+
+
+def test_codes_of_a_conditional_one_are_not_offered_as_they_are(tmp_path: Path) -> None:
+    with pytest.raises(NetwrightError, match="is an autoencoder") as caught:
+        load_classifier(bundle(tmp_path, CONDITIONAL))
+    assert "embed" not in caught.value.fix
+    assert "synthesize" in caught.value.fix
+
+
+def test_no_classifier_is_named_where_there_is_none(tmp_path: Path) -> None:
+    with pytest.raises(NetwrightError, match="is an autoencoder") as caught:
+        load_classifier(bundle(tmp_path, RECURRENT))
+    assert "train" not in caught.value.fix
 
 
 class TestEmbedding:

@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,17 +10,16 @@ import torch
 from scipy.stats import norm
 from sklearn.linear_model import LinearRegression
 
+from netwright.bundle.alignment import align, alike, swap
 from netwright.bundle.autoencoder import AutoencoderBundle, load_autoencoder
 from netwright.bundle.latent import (
     MOST_DIMENSIONS,
-    align,
     beside_prior,
     chosen_dimensions,
     direction,
     frame,
     interpolate,
     plane,
-    swap,
     traverse,
     way,
 )
@@ -30,7 +30,7 @@ from tests.bundle._saved import CONDITIONAL, PLAIN, PLANE, RANDOM, SIDE, kept, s
 A, B = torch.tensor([3.0, 0.0, 4.0]), torch.tensor([0.0, 2.0, 0.0])
 
 
-def opened(tmp_path: Path, spec: str = RANDOM, **options: object) -> AutoencoderBundle:
+def opened(tmp_path: Path, spec: str = RANDOM, **options: Any) -> AutoencoderBundle:
     return load_autoencoder(saved(tmp_path / f"{len(list(tmp_path.iterdir()))}", spec, **options), device="cpu")
 
 
@@ -168,14 +168,21 @@ class TestTraverse:
         with pytest.raises(NetwrightError, match="which dimensions say most"):
             traverse(opened(tmp_path))
 
+    def test_dimensions_that_are_named_need_no_measure(self, tmp_path: Path) -> None:
+        found = traverse(opened(tmp_path), dimensions=[2, 0])
+        assert (list(found.dimensions), found.says) == ([2, 0], None)
+        with pytest.raises(NetwrightError, match="no dimension 3"):
+            traverse(opened(tmp_path), dimensions=[3])
+
     def test_codes_that_are_not_random_say_how_they_vary(self, tmp_path: Path) -> None:
         found = traverse(opened(tmp_path, PLAIN, latent=kept(4, deviation=[1.0, 3.0, 2.0, 0.0])))
         assert list(found.dimensions) == [1, 2, 0]
         torch.testing.assert_close(found.values[0, [0, -1]], torch.tensor([-9.0, 9.0]))
 
-    def test_a_range_of_nothing(self, tmp_path: Path) -> None:
-        with pytest.raises(NetwrightError, match="range of 0"):
-            traverse(opened(tmp_path, latent=kept(3)), reach=0)
+    @pytest.mark.parametrize("reach", [0, math.inf, math.nan])
+    def test_a_range_of_nothing(self, tmp_path: Path, reach: float) -> None:
+        with pytest.raises(NetwrightError, match=f"range of {reach:g}"):
+            traverse(opened(tmp_path, latent=kept(3)), reach=reach)
 
 
 class TestPlane:
@@ -244,6 +251,19 @@ class TestSwap:
         found = swap(first, second, noise(2))
         torch.testing.assert_close(found.decoded, second.decode(first.encode(noise(2))[0]))
         torch.testing.assert_close(found.own, second.reconstruct(noise(2)))
+
+    def test_pictures_are_prepared_once_where_both_want_the_same(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        first, second, other = opened(tmp_path), opened(tmp_path, seed=1), opened(tmp_path, stored=10)
+        assert (alike(first, second), alike(first, other)) == (True, False)
+        read: list[int] = []
+        prepared = AutoencoderBundle._read
+        monkeypatch.setattr(AutoencoderBundle, "_read", lambda self, images: read.append(1) or prepared(self, images))
+        swap(first, second, noise(2))
+        assert len(read) == 1
+        swap(first, other, noise(2))
+        assert len(read) == 3
 
     def test_codes_of_different_length_need_a_map(self, tmp_path: Path) -> None:
         first, second = opened(tmp_path), opened(tmp_path, PLAIN)

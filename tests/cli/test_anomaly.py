@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,27 +10,28 @@ from netwright.cli.main import code_of
 from tests.lab.test_anomaly import world as world  # a run that was never trained, and pictures
 
 
-def command(world: Path, *words: object) -> list[str]:
-    return [
-        "anomaly",
-        str(world / "run"),
-        str(world / "new"),
-        "-o",
-        str(world / "out"),
-        "--device",
-        "cpu",
-        *map(str, words),
-    ]
+def command(world: Path, out: Path, *words: object) -> list[str]:
+    where = [str(world / "run"), str(world / "new"), "-o", str(out)]
+    return ["anomaly", *where, "--device", "cpu", *map(str, words)]
 
 
-def test_pictures_are_scored_and_told(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert code_of(command(world, "--normal-class", "good", "--false-alarms", "0.1", "--json")) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["auroc"]["value"]["value"] == 1.0 and found["threshold"]["n"] == 40
-    assert code_of(command(world, "--normal-class", "good", "--false-alarms", "0.1", "--score", "patch")) == 0
+def test_pictures_are_scored_and_told(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ("--normal-class", "good", "--false-alarms", "0.1", "--score", "patch")
+    assert code_of(command(world, tmp_path / "out", *options)) == 0
     said = capsys.readouterr().out
+    found = json.loads((tmp_path / "out" / "anomaly.json").read_text())
+    assert found["auroc"]["value"]["value"] == 1.0 and found["threshold"]["n"] == 40
     assert "AUROC 100.0 %" in said and "The threshold was set on 40 normal pictures" in said
-    assert str(world / "out" / "anomaly.html") in said and (world / "out" / "scores.csv").is_file()
+    assert str(tmp_path / "out" / "anomaly.html") in said and (tmp_path / "out" / "scores.csv").is_file()
+
+
+def test_json_is_all_that_is_printed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    heard: list[dict[str, Any]] = []
+    monkeypatch.setattr("netwright.lab.anomaly.anomaly", lambda *_, **options: heard.append(options) or {"format": 1})
+    assert code_of(command(tmp_path, tmp_path / "out", "--json", "--normal-class", "a", "--normal-class", "b")) == 0
+    assert json.loads(capsys.readouterr().out) == {"format": 1} and heard[0]["normal_classes"] == ("a", "b")
 
 
 @pytest.mark.parametrize(
@@ -43,7 +45,9 @@ def test_pictures_are_scored_and_told(world: Path, capsys: pytest.CaptureFixture
         (["--normal", "nowhere"], "nowhere does not exist"),
     ],
 )
-def test_mistakes_are_told(world: Path, words: list[str], problem: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert code_of(command(world, *words)) == 2
+def test_mistakes_are_told(
+    world: Path, tmp_path: Path, words: list[str], problem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert code_of(command(world, tmp_path / "out", *words)) == 2
     assert problem in capsys.readouterr().err
-    assert not (world / "out").exists()
+    assert not (tmp_path / "out").exists()

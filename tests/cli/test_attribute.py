@@ -48,3 +48,19 @@ def test_mistakes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "did you mean 'light'" in told(capsys, *start, "--data", data, "--to", "ligth", *out)
     assert "has no classes" in told(capsys, *start, "--data", data / "dark", "--to", "light", *out)
     assert "neither a PNG nor a folder" in told(capsys, *start, "--data", data, "--to", "light", "-o", "a.gif")
+    data_to = ["--data", data, "--to", "light"]
+    assert "without a dot" in told(capsys, *start, *data_to, "-o", tmp_path / "f.v2")
+    assert "are one class" in told(capsys, *start, *data_to, "--from", "light", *out)
+    assert "no finite number" in told(capsys, *start, *data_to, "--strength", "nan", *out)
+    new = tmp_path / "new"
+    assert "no run or bundle" in told(capsys, "attribute", tmp_path, data, *data_to, "-o", new)
+    assert not new.exists()
+
+
+def test_a_sheet_counts_what_it_does_not_show(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run, data = saved(tmp_path / "run"), pictures(tmp_path / "data", 70)
+    arguments = ["attribute", run, str(data), "--data", str(data), "--to", "light", "--device", "cpu", "--json"]
+    assert code_of([*arguments, "-o", str(tmp_path / "s.png")]) == 0
+    assert len(json.loads(capsys.readouterr().out)["written"]) == 1
+    assert code_of([*arguments, "-o", str(tmp_path / "out")]) == 0
+    assert len(json.loads(capsys.readouterr().out)["written"]) == 70

@@ -35,11 +35,13 @@ def test_what_is_written_is_what_the_network_makes_of_each(tmp_path: Path, capsy
 
 
 @pytest.mark.parametrize(("fit", "size"), [("crop", (20, 20)), ("pad", (32, 20)), ("squash", (32, 20))])
-def test_original_size(tmp_path: Path, fit: str, size: tuple[int, int]) -> None:
+def test_original_size(tmp_path: Path, capsys: pytest.CaptureFixture[str], fit: str, size: tuple[int, int]) -> None:
     run = saved(tmp_path / "run", PLAIN, fit=fit)
     given = pictures(tmp_path / "in", 1, size=(32, 20))
     assert code_of(["denoise", run, str(given), "-o", str(tmp_path / "out"), "--size", "original"]) == 0
     assert read(tmp_path / "out" / "000.png").shape[::-1] == size
+    said = "the square that the network saw, at its own size" if fit == "crop" else "resized to what they were"
+    assert said in capsys.readouterr().out
 
 
 def test_only_the_part_that_the_network_saw_is_resized(tmp_path: Path) -> None:
@@ -60,7 +62,8 @@ def test_what_cannot_be_read_is_named_and_the_others_are_written(
     assert [len(found["pictures"]), len(found["unreadable"])] == [4, 1]
     assert found["pictures"][0]["size"] == [SIDE, SIDE]
     assert "learned to take away denoise(amount=0.3)" in found["notes"][0]
-    assert "none of the 1 pictures" in told(capsys, "denoise", run, given / "bad.png", "-o", tmp_path / "out")
+    assert "none of the 1 pictures" in told(capsys, "denoise", run, given / "bad.png", "-o", tmp_path / "new")
+    assert not (tmp_path / "new").exists()
 
 
 def test_nothing_of_the_users_is_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -83,6 +86,8 @@ def test_equal_names_get_their_folders(tmp_path: Path) -> None:
 def test_mistakes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run, given = saved(tmp_path / "run", PLAIN), pictures(tmp_path / "in")
     assert "does not exist" in told(capsys, "denoise", run, tmp_path / "inn", "-o", tmp_path / "out")
+    (tmp_path / "file").write_bytes(b"mine")
+    assert "is a file" in told(capsys, "denoise", run, given, "-o", tmp_path / "file" / "out")
     assert "takes no classes" in told(capsys, "denoise", run, given, "--class", "dark", "-o", tmp_path / "out")
     conditional = saved(tmp_path / "conditional", CONDITIONAL)
     assert "--class NAME" in told(capsys, "denoise", conditional, given, "-o", tmp_path / "out")

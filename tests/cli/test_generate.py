@@ -12,6 +12,7 @@ from netwright.bundle.gathered import gathered
 from netwright.bundle.realism import caveats, realism
 from netwright.cli.main import code_of
 from netwright.core.errors import NetwrightError
+from netwright.report.sheet import check_room
 from tests.bundle._saved import CONDITIONAL, PLAIN, RANDOM, kept, pictures, read, saved
 from tests.cli.test_denoise import told
 
@@ -67,6 +68,18 @@ def test_distances_from_real_pictures(tmp_path: Path, capsys: pytest.CaptureFixt
     printed = capsys.readouterr().out
     assert "Fréchet distance from 12 real pictures, in 3 features" in printed
     assert "--features RUN" in printed
+    assert "nothing says which pictures of data are new to the network" in printed
+
+
+def test_test_pictures_are_measured_where_there_are_some(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run, data = saved(tmp_path / "run"), tmp_path / "data"
+    pictures(data / "train", 8)
+    pictures(data / "test", 16, seed=1)
+    arguments = ["generate", run, "-n", "2", "-o", str(tmp_path / "s.png"), "--frechet", str(data), "--json"]
+    assert code_of(arguments) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["frechet"]["n"] == 8
+    assert "measured on the test pictures of data" in found["notes"]
 
 
 def test_features_of_another_network(tmp_path: Path) -> None:
@@ -92,8 +105,19 @@ def test_mistakes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = saved(tmp_path / "run", RANDOM)
     assert "add --frechet DATA" in told(capsys, "generate", run, "--features", "resnet18")
     assert "--features MODEL" in told(capsys, "generate", run, "--frechet", "x", "--weights", "random")
-    assert "is a PNG" in told(capsys, "generate", run, "-o", tmp_path / "a.jpg")
+    assert "neither a PNG" in told(capsys, "generate", run, "-o", tmp_path / "a.jpg")
     assert "too many for one sheet" in told(capsys, "generate", run, "-n", 2000, "-o", tmp_path / "a.png")
     assert "no run or bundle" in told(capsys, "generate", tmp_path, "-o", tmp_path / "a.png")
+    out = tmp_path / "new"
+    assert "does not exist" in told(capsys, "generate", run, "--frechet", tmp_path / "none", "-o", out)
+    few = pictures(tmp_path / "few", 2)
+    assert "cannot be halved" in told(capsys, "generate", run, "--frechet", few, "-o", out)
+    assert not out.exists()
     (tmp_path / "mine.png").write_bytes(b"mine")
     assert "did not write it" in told(capsys, "generate", run, "-o", tmp_path / "mine.png")
+
+
+def test_a_sheet_that_would_be_too_large_is_refused_before_it_is_made() -> None:
+    check_room(12, 12, (1000, 1000))
+    with pytest.raises(NetwrightError, match="cannot be read again"):
+        check_room(14, 14, (1000, 1000))

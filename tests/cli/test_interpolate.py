@@ -30,4 +30,7 @@ def test_mistakes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first = given / "dark" / "000.png"
     assert "does not exist" in told(capsys, "interpolate", run, first, given / "dark" / "00.png")
     assert "written over" in told(capsys, "interpolate", run, first, first, "-o", first)
-    assert "no folder" in told(capsys, "interpolate", run, first, first, "-o", tmp_path / "no" / "way.png")
+    (tmp_path / "file").write_bytes(b"mine")
+    assert "is a file" in told(capsys, "interpolate", run, first, first, "-o", tmp_path / "file" / "way.png")
+    assert "name one picture of it" in told(capsys, "interpolate", run, first, given, "-o", tmp_path / "way.png")
+    assert code_of(["interpolate", run, str(first), str(first), "-o", str(tmp_path / "new" / "way.png")]) == 0

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from netwright.bundle.alignment import align
 from netwright.bundle.autoencoder import load_autoencoder
 from netwright.cli.main import code_of
 from tests.bundle._saved import CONDITIONAL, PLAIN, PLANE, pictures, read, saved
@@ -42,3 +43,17 @@ def test_a_class_is_for_the_one_that_takes_it(tmp_path: Path, capsys: pytest.Cap
     assert "--class NAME" in told(capsys, "swap", first, second, given, "-o", sheet)
     assert "takes no classes" in told(capsys, "swap", second, second, given, "--class", "dark", "-o", sheet)
     assert code_of(["swap", first, second, str(given), "--class", "dark", "-o", sheet]) == 0
+
+
+def test_codes_are_aligned_by_the_classes_of_the_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = saved(tmp_path / "a", CONDITIONAL), saved(tmp_path / "b", PLANE)
+    given = pictures(tmp_path / "in", 24)
+    (given / "dark" / "bad.png").write_bytes(b"no picture")
+    arguments = ["swap", first, second, str(given / "light"), "--class", "light", "--device", "cpu", "--json"]
+    assert code_of([*arguments, "--align", str(given), "-o", str(tmp_path / "s.png")]) == 0
+    found = json.loads(capsys.readouterr().out)
+    files = sorted(given.rglob("[0-9]*.png"))
+    one, other = (load_autoencoder(each, device="cpu") for each in (first, second))
+    expected = align(one.encode(files, [path.parent.name for path in files])[0], other.encode(files)[0])
+    assert found["align"]["r2"] == pytest.approx(expected.r2, abs=1e-4)
+    assert sum("bad.png" in note for note in found["notes"]) == 1

@@ -40,3 +40,17 @@ def test_mistakes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "in a plane" in told(capsys, "traverse", run, "--grid", *out)
     assert "needs no picture" in told(capsys, "traverse", run, given / "dark" / "000.png", "--grid", *out)
     assert "range of -1" in told(capsys, "traverse", run, "--range", "-1", *out)
+    assert "no finite number" in told(capsys, "traverse", run, "--range", "inf", *out)
+    assert "leave out one of them" in told(capsys, "traverse", run, "--grid", "--dim", "0", *out)
+    assert "name one picture of it" in told(capsys, "traverse", run, given, *out)
+    flat = saved(tmp_path / "flat", PLANE)
+    assert "equal shares" in told(capsys, "traverse", flat, "--range", "2", *out)
+
+
+def test_named_dimensions_of_a_bundle_that_measured_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run, out = saved(tmp_path / "run"), str(tmp_path / "t.png")
+    assert "--dim 0" in told(capsys, "traverse", run, "-o", out)
+    assert code_of(["traverse", run, "--dim", "0", "-o", out]) == 0
+    assert "dimension 0: nobody measured what it says" in capsys.readouterr().out
+    assert code_of(["traverse", run, "--dim", "0", "-o", out, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["dimensions"] == [{"dimension": 0, "nats": None}]

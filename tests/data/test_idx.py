@@ -43,6 +43,18 @@ def test_pictures_and_classes_are_those_of_the_files(tmp_path: Path, place: str,
         assert label == LABELS[40 + row]
 
 
+def test_classes_may_count_from_one_and_the_other_side_be_called_test(tmp_path: Path) -> None:
+    """As EMNIST's letters."""
+    written(tmp_path, prefix="emnist-letters-", packed=False)
+    for file in [*tmp_path.glob("*labels*")]:
+        file.write_bytes(file.read_bytes()[:8] + bytes(label + 1 for label in file.read_bytes()[8:]))
+    for file in [*tmp_path.glob("*t10k*")]:
+        file.rename(tmp_path / file.name.replace("t10k", "test"))
+    data = open_data(str(tmp_path))
+    assert len(data.classes) == 3
+    assert len(data.splits["test"]) == 20
+
+
 def test_names_may_begin_with_that_of_the_set(tmp_path: Path) -> None:
     assert len(open_data(str(written(tmp_path, prefix="emnist-letters-"))).splits["test"]) == 20
 
@@ -61,6 +73,7 @@ def test_several_sets_in_a_folder_are_named(tmp_path: Path) -> None:
         lambda held: held + b"\0",
         lambda held: b"\0\0\x0d" + held[3:],
         lambda held: held[:8],
+        lambda held: held[:6],
     ],
 )
 def test_a_file_that_is_not_what_it_says_is_named(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:

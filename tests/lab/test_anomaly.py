@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -177,7 +178,7 @@ class TestBaselines:
         draw = np.random.default_rng(0)
         rows, others = draw.random((n, 20), np.float32), draw.random((9, 20), np.float32)
         known = PCA(5, svd_solver="full").fit(rows)
-        left = ((known.inverse_transform(known.transform(others)) - others) ** 2).sum(1)
+        left = ((known.inverse_transform(known.transform(others)).clip(0, 1) - others) ** 2).sum(1)
         np.testing.assert_allclose(Components.of(rows, 5).error(others), left, atol=1e-4)
 
     def test_the_nearest_is_the_nearest(self) -> None:
@@ -186,9 +187,19 @@ class TestBaselines:
         np.testing.assert_allclose(nearest(rows, others), cdist(others, rows).min(1) ** 2, atol=1e-5)
 
 
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that was never trained, the data it validated on, and pictures of two classes to score: to be read only."""
+    return made_world(tmp_path_factory.mktemp("world"))
+
+
 @pytest.fixture
-def world(tmp_path: Path) -> Path:
-    """A run that was never trained, the data it validated on, and pictures of two classes to score."""
+def own_world(tmp_path: Path) -> Path:
+    """The same, to be changed."""
+    return made_world(tmp_path)
+
+
+def made_world(tmp_path: Path) -> Path:
     draw, arrays = np.random.default_rng(0), {}
     for side, n in (("train", 60), ("val", 40), ("test", 20)):
         arrays |= {
@@ -259,16 +270,40 @@ class TestAnomalies:
             "12 of the 24 pictures are among those that the run has its threshold from" in n for n in found.notes
         )
 
-    def test_pictures_that_were_trained_on_are_told(self, world: Path) -> None:
-        arrays = np.load(world / "sane.npz")
-        Image.fromarray(arrays["x_train"][0][..., 0]).save(world / "new" / "good" / "seen.png")
-        assert any("1 of the 25 pictures are among those that the run was trained on" in n for n in scored(world).notes)
+    def test_pictures_that_were_trained_on_are_told(self, own_world: Path) -> None:
+        arrays = np.load(own_world / "sane.npz")
+        Image.fromarray(arrays["x_train"][0][..., 0]).save(own_world / "new" / "good" / "seen.png")
+        notes = scored(own_world).notes
+        assert any("1 of the 25 pictures are among those that the run was trained on" in n for n in notes)
+
+    def test_what_the_threshold_is_from_is_told_and_odd_pictures_do_not_set_it(self, own_world: Path) -> None:
+        far = ["the threshold is from 40 pictures of 0, 1, none called good: are all of them normal?"]
+        assert [each for each in scored(own_world, normal_classes=["good"]).notes if "threshold" in each] == far
+        new = str(own_world / "new")
+        among = scored(own_world, normal=new, normal_classes=["good"], false_alarms=0.2)
+        assert among.threshold.n == 12 and "the threshold is from pictures of good" in among.notes
+        (own_world / "new" / "good").rename(own_world / "new" / "fine")
+        (own_world / "other" / "scratched").mkdir(parents=True)
+        Image.fromarray(np.full((SIDE, SIDE), 200, np.uint8)).save(own_world / "other" / "scratched" / "0.png")
+        (own_world / "other" / "bent").mkdir()
+        Image.fromarray(np.full((SIDE, SIDE), 220, np.uint8)).save(own_world / "other" / "bent" / "0.png")
+        with pytest.raises(NetwrightError, match="have no fine, only bent, scratched, and you do not call") as error:
+            scored(own_world, normal=str(own_world / "other"), normal_classes=["fine"], false_alarms=0.4)
+        assert "--normal DATA" in error.value.fix
+
+    def test_a_handful_of_odd_pictures_gives_no_interval_of_a_difference(self, own_world: Path) -> None:
+        for place in range(4, 12):
+            (own_world / "new" / "scratched" / f"{place}.png").unlink()
+        said = scored(own_world, normal_classes=["good"], false_alarms=0.1).to_json()
+        others = [each for each in said["auroc"]["by_score"] if each["ahead"] is not None]
+        assert others and all(each["ahead"]["low"] is None for each in others)
+        json.dumps(said, allow_nan=False)
 
     def test_too_few_normal_pictures_for_a_rate(self, world: Path) -> None:
         with pytest.raises(NetwrightError, match="40 normal pictures cannot give a threshold with 1 % false alarms"):
             scored(world, false_alarms=0.01)
 
-    def test_mistakes_are_told(self, world: Path) -> None:
+    def test_mistakes_are_told(self, world: Path, tmp_path: Path) -> None:
         with pytest.raises(NetwrightError) as error:
             scored(world, normal_classes=["god"])
         assert "did you mean 'good'" in error.value.fix
@@ -276,16 +311,15 @@ class TestAnomalies:
             anomalies(str(world / "run"), [str(world / "new" / "good")], normal_classes=["good"], device="cpu")
         with pytest.raises(NetwrightError, match="none does not exist"):
             anomalies(str(world / "run"), [str(world / "none")], device="cpu")
-        (world / "sides" / "train" / "a").mkdir(parents=True)
-        (world / "sides" / "test").mkdir()
+        sides = tmp_path / "sides"
         for place, side in enumerate(("train/a", "train/b", "test/a")):
-            (world / "sides" / side).mkdir(exist_ok=True)
-            Image.fromarray(np.full((SIDE, SIDE), place, np.uint8)).save(world / "sides" / side / "0.png")
+            (sides / side).mkdir(parents=True)
+            Image.fromarray(np.full((SIDE, SIDE), place, np.uint8)).save(sides / side / "0.png")
         with pytest.raises(NetwrightError, match="train and test pictures, and nothing says which are normal"):
-            scored(world, normal=str(world / "sides"))
+            scored(world, normal=str(sides))
 
-    def test_everything_is_written(self, world: Path) -> None:
-        out = world / "out"
+    def test_everything_is_written(self, world: Path, tmp_path: Path) -> None:
+        out = tmp_path / "out"
         said = anomaly(
             str(world / "run"), [str(world / "new")], out, normal_classes=["good"], false_alarms=0.1, device="cpu"
         )
@@ -299,37 +333,54 @@ class TestAnomalies:
         )
         assert all((float(row["p"]) <= 0.1) == (row["flagged"] == "1") for row in rows)
         page = (out / "anomaly.html").read_text()
-        assert (
-            "Oddest" in page
-            and "good/0.png" in page.replace("scratched/0.png", "good/0.png")
-            and "squared error of a pixel" in page
-        )
+        parts = {name: _part(page, name) for name in ("worst", "alarms", "ordinary")}
+        highest = [row["name"] for row in rows[:12]]
+        assert re.findall(r"(good|scratched)/(\d+)\.png", parts["worst"]) == [
+            tuple(name.removesuffix(".png").split("/")) for name in highest
+        ]
+        assert "scratched/" not in parts["ordinary"] and "good/" in parts["ordinary"]
+        assert "scratched/" not in parts["alarms"] and 'id="missed"' not in page, "all of them were found"
+        assert "squared error of a pixel" in page
         with Image.open(out / "heat.png") as sheet:
             assert sheet.width > 500
 
 
+def _part(page: str, name: str) -> str:
+    """The text of one part of the page, without its pictures."""
+    found = re.search(rf'<section id="{name}".*?</section>', page, re.DOTALL)
+    return "" if found is None else re.sub(r"<[^>]*>", "\n", found[0])
+
+
 class TestHeldOut:
-    def test_a_bundle_alone_does_not_know_its_data(self, world: Path) -> None:
-        (world / "run" / "record.json").unlink()
+    def test_weights_chosen_on_the_pictures_that_set_the_threshold_are_told(self, own_world: Path) -> None:
+        assert held_out(str(own_world / "run")).notes == ()
+        place = own_world / "run" / "record.json"
+        record = json.loads(place.read_text())
+        record["recipe"]["tricks"] = [*record["recipe"]["tricks"], "early_stopping(patience=3)"]
+        place.write_text(json.dumps(record))
+        assert "early_stopping chose the weights" in held_out(str(own_world / "run")).notes[0]
+
+    def test_a_bundle_alone_does_not_know_its_data(self, own_world: Path) -> None:
+        (own_world / "run" / "record.json").unlink()
         with pytest.raises(NetwrightError, match="away from its run") as error:
-            held_out(str(world / "run" / "bundle"))
+            held_out(str(own_world / "run" / "bundle"))
         assert "--normal DATA" in error.value.fix
 
-    def test_data_that_changed_or_went_is_told(self, world: Path) -> None:
-        arrays = dict(np.load(world / "sane.npz"))
+    def test_data_that_changed_or_went_is_told(self, own_world: Path) -> None:
+        arrays = dict(np.load(own_world / "sane.npz"))
         arrays["x_train"][0] = 255
-        np.savez(world / "sane.npz", **arrays)
+        np.savez(own_world / "sane.npz", **arrays)
         with pytest.raises(NetwrightError, match="are not those that"):
-            held_out(str(world / "run"))
-        (world / "sane.npz").unlink()
+            held_out(str(own_world / "run"))
+        (own_world / "sane.npz").unlink()
         with pytest.raises(NetwrightError, match="cannot be opened again"):
-            held_out(str(world / "run"))
+            held_out(str(own_world / "run"))
 
-    def test_data_of_a_program_cannot_be_opened(self, world: Path) -> None:
-        record = json.loads((world / "run" / "record.json").read_text()) | {"own": {"data": "Data"}}
-        (world / "run" / "record.json").write_text(json.dumps(record))
+    def test_data_of_a_program_cannot_be_opened(self, own_world: Path) -> None:
+        record = json.loads((own_world / "run" / "record.json").read_text()) | {"own": {"data": "Data"}}
+        (own_world / "run" / "record.json").write_text(json.dumps(record))
         with pytest.raises(NetwrightError, match="data of your own program"):
-            held_out(str(world / "run"))
+            held_out(str(own_world / "run"))
 
 
 def test_a_class_may_be_named_by_how_it_begins() -> None:

@@ -9,7 +9,9 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from netwright.core.errors import NetwrightError
 from netwright.lab._anomaly_numbers import (
+    FEWEST,
     average_precision,
+    difference_interval,
     mean_interval,
     p_values,
     precision_interval,
@@ -122,6 +124,27 @@ class TestSeparation:
         assert 0 < paired.high - paired.value < apart / 2, "what both share does not count"
         same = mean_interval(np.zeros((1, 1)), (one.influence - one.influence)[None, None])
         assert (same.low, same.high) == (0.0, 0.0)
+
+    @pytest.mark.parametrize("others", [1, FEWEST - 1, FEWEST, 20])
+    def test_a_difference_that_is_none_is_in_the_interval(self, others: int) -> None:
+        """Of fewer than FEWEST pictures the variance is next to nothing: no interval rather than one too narrow."""
+        draw, times = np.random.default_rng(0), 200
+        other = np.arange(others + 60) < others
+        found = []
+        for _ in range(times):
+            shared = draw.normal(size=len(other)) + 1.2 * other
+            one, two = (separation(shared + draw.normal(size=len(other)), other) for _ in range(2))
+            found.append(difference_interval([[one]], [[two]]))
+        if others < FEWEST:
+            assert all(np.isnan(each.low) and np.isnan(each.high) for each in found)
+        else:
+            held = np.mean([each.low <= 0 <= each.high for each in found])
+            assert held > 0.95 - 4 * (0.95 * 0.05 / times) ** 0.5
+
+    def test_scores_that_no_picture_tells_apart_have_no_interval(self) -> None:
+        one = separation(np.arange(20.0), np.arange(20) >= 10)
+        same = difference_interval([[one]], [[one]])
+        assert same.value == 0 and np.isnan(same.low)
 
     def test_a_mean_over_classes_counts_shared_pictures_once(self) -> None:
         scores, other = tied(4, 300)

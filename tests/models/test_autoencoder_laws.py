@@ -5,6 +5,7 @@ Baldi & Hornik, Neural Networks 2, 1989; Lucas et al., Don't blame the ELBO!, Ne
 
 import math
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ SHORT = 1e-3  # of a loss, how far from its least L-BFGS in float32 may stop
 NATS = 0.02  # the same of a divergence; the loss is flat there, so that this costs its square
 
 
+@cache
 def pictures(times: int = 1) -> tuple[Tensor, np.ndarray]:
     """Pictures whose covariance (over N, about the mean) has exactly these eigenvalues, and its eigenvectors.
 
@@ -83,6 +85,13 @@ def linear_vae(sigma: float, beta: float = 1.0, times: int = 1) -> Autoencoding:
     return model
 
 
+@cache
+def trained(variance: float, beta: float = 1.0, times: int = 1) -> tuple[Autoencoding, float]:
+    """A linear VAE at its least loss, and that; several tests ask for the same."""
+    model, (x, _) = linear_vae(math.sqrt(variance), beta, times), pictures(times)
+    return model, minimised(model, lambda: expected(model, x))
+
+
 def statistics(model: Autoencoding, x: Tensor) -> Latent:
     found = Latent()
     found.add(model.eval()(x).detach())
@@ -97,8 +106,7 @@ def predicted(variances: np.ndarray, threshold: float) -> np.ndarray:
     return divergence
 
 
-@pytest.mark.parametrize("latent", [1, 3, 5])
-@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize(("latent", "tied"), [(1, True), (5, False)])
 def test_a_linear_autoencoder_spans_the_principal_components(latent: int, tied: bool) -> None:
     x, directions = pictures()
     torch.manual_seed(0)
@@ -117,33 +125,28 @@ def test_a_linear_autoencoder_spans_the_principal_components(latent: int, tied: 
     assert 0.5 * gap * math.sin(angles.max()) ** 2 < SHORT * left
 
 
-@pytest.mark.parametrize("threshold", [2.0 ** (0.5 - k) for k in range(7)])
+@pytest.mark.parametrize("threshold", [2.0 ** (0.5 - k) for k in (0, 2, 4, 6)])
 def test_a_linear_vae_uses_the_dimensions_whose_variance_exceeds_sigmas(threshold: float) -> None:
     """σ² halfway (in octaves) between eigenvalues: the number is exact, and so are the nats of each dimension."""
     x, _ = pictures()
-    model = linear_vae(math.sqrt(threshold))
-    minimised(model, lambda: expected(model, x))
-    found = statistics(model, x)
+    found = statistics(trained(threshold)[0], x)
     assert found.active == np.count_nonzero(threshold < VARIANCES)
     assert found.collapsed == (threshold > VARIANCES[0])
     np.testing.assert_allclose(np.sort(found.divergence)[::-1], predicted(VARIANCES, threshold), atol=NATS)
 
 
-@pytest.mark.parametrize("place", [0, 2, 4])
-def test_on_the_boundary_it_is_off_by_one_at_most(place: int) -> None:
-    x, _ = pictures()
+def test_on_the_boundary_it_is_off_by_one_at_most() -> None:
+    (x, _), place = pictures(), 2
     model = linear_vae(math.sqrt(VARIANCES[place]))
     minimised(model, lambda: expected(model, x), rounds=3)
     assert abs(statistics(model, x).active - place) <= 1
 
 
-@pytest.mark.parametrize(("sigma2", "beta"), [(0.1, 3.5), (0.35, 1.0), (1.4, 0.25), (0.02, 70.0)])
+@pytest.mark.parametrize(("sigma2", "beta"), [(0.1, 3.5), (1.4, 0.25)])
 def test_beta_counts_as_so_much_more_variance_of_the_noise(sigma2: float, beta: float) -> None:
     """Only the product βσ² decides what is used (phenomenon A3)."""
     x, _ = pictures()
-    model = linear_vae(math.sqrt(sigma2), beta)
-    minimised(model, lambda: expected(model, x))
-    found = statistics(model, x)
+    found = statistics(trained(sigma2, beta)[0], x)
     assert found.active == np.count_nonzero(beta * sigma2 < VARIANCES)
     np.testing.assert_allclose(np.sort(found.divergence)[::-1], predicted(VARIANCES, beta * sigma2), atol=NATS)
 
@@ -154,9 +157,7 @@ def test_in_larger_pictures_the_same_beta_weighs_the_same() -> None:
     threshold = 2.0**-1.5
     for times, active in ((1, 2), (2, 4)):
         x, _ = pictures(times)
-        model = linear_vae(math.sqrt(threshold), times=times)
-        minimised(model, lambda model=model, x=x: expected(model, x))
-        found = statistics(model, x)
+        found = statistics(trained(threshold, times=times)[0], x)
         assert found.active == active
         nats = predicted(times**2 * VARIANCES, threshold)
         np.testing.assert_allclose(np.sort(found.divergence)[::-1], nats, atol=NATS)
@@ -185,8 +186,7 @@ def test_the_bound_is_tight_for_a_linear_vae() -> None:
     """With β = 1 and all that exceeds σ² used, −(loss + constant) is the likelihood of probabilistic PCA."""
     x, _ = pictures()
     sigma2 = 2.0**-3.5
-    model = linear_vae(math.sqrt(sigma2))
-    loss = minimised(model, lambda: expected(model, x))
+    model, loss = trained(sigma2)
     found = -loss - model.observation.offset * SIDE**2
     used = VARIANCES[sigma2 < VARIANCES]
     rest = VARIANCES[sigma2 >= VARIANCES].sum() + REST * (SIDE**2 - len(VARIANCES))

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from netwright import fit, load, recipe
@@ -13,8 +14,12 @@ from netwright.engine.loop import Watcher
 from netwright.lab.job import Job
 from netwright.lab.measure import measure
 from netwright.lab.trial import data_of
+from netwright.recipes._assemble import assemble
+from netwright.recipes._choose import suited
 from netwright.recipes._fit import Result
+from netwright.recipes._inputs import read_inputs
 from netwright.recipes._recipe import Recipe, recipe_for
+from netwright.tasks.reconstruction import Reconstruction
 from tests.recipes.test_fit import StopAfter, same_history, same_weights
 
 DENSE = "mlp_autoencoder(hidden=(24,), latent=3)"
@@ -55,11 +60,12 @@ class TestARun:
         made = load(run.path)
         assert isinstance(made, AutoencoderBundle)
         assert "image_size=12" in made.card["model"]["spec"]
-        picture = photos / "00.png"
-        truth = np.asarray(Image.open(picture)) / 255
-        found = made.reconstruct([picture])[0, 0].numpy()
-        assert found.shape == truth.shape
-        assert np.square(found - truth).mean() < np.square(truth - truth.mean()).mean() * 4
+        seen = data_of(short(photos)).splits["test"]
+        names = [photos / name for name in seen.names]
+        truth = np.stack([np.asarray(Image.open(name)) for name in names])[:, None] / 255
+        found = made.reconstruct(names).numpy()
+        errors = np.square(found - truth).mean((1, 2, 3))
+        assert errors.mean() == pytest.approx(run.splits["test"]["mse"]["value"], rel=1e-4)
 
     def test_its_page_is_drawn(self, run: Result) -> None:
         assert "could not be drawn" not in (run.path / "report.html").read_text()
@@ -86,7 +92,16 @@ class TestData:
             for number in numbers:
                 (tmp_path / side / f"{number}.png").write_bytes((photos / f"{number:02d}.png").read_bytes())
         data = data_of(short(tmp_path))
+        assert any("classes are not used" in note for note in data.notes)
         assert {side: len(held) for side, held in data.splits.items()} == {"train": 28, "val": 6, "test": 6}
+
+    def test_one_class_is_enough_and_no_fault(self, photos: Path) -> None:
+        inputs = read_inputs(short(photos, gate="error"), None, None)
+        assert inputs.classes == (photos.name,)
+        assert not any("only one class" in note for note in inputs.record["notes"])
+        images = np.zeros((30, 8, 8), np.uint8) + np.arange(30, dtype=np.uint8)[:, None, None]
+        np.savez(photos.parent / "one.npz", x_train=images, y_train=np.zeros(30, np.int64))
+        assert data_of(short(photos.parent / "one.npz")).classes == ("0",)
 
     def test_classification_still_wants_classes(self, photos: Path) -> None:
         with pytest.raises(NetwrightError, match="class"):
@@ -107,10 +122,31 @@ class TestChoices:
         with pytest.raises(NetwrightError, match=model):
             fit(short(photos, task=task, model=model))
 
-    def test_the_network_suits_the_pictures(self, photos: Path, tmp_path: Path) -> None:
-        made = fit(short(photos, model="auto", epochs=1), output=tmp_path)
-        assert made.record["recipe"]["model"] == "autoencoder(encoder='resnet20')"
-        assert made.record["sources"]["model"] == "auto"
+    def test_the_network_suits_the_pictures(self, photos: Path) -> None:
+        chosen = short(photos, model="auto", batch_size="auto")
+        found = suited(chosen, read_inputs(chosen, None, None))
+        assert found.model == "autoencoder(encoder='resnet20')"
+        assert found.sources["model"] == "auto"
+        assert found.batch_size == 16
+
+    def test_a_network_that_wants_classes_is_refused_where_there_are_none(self, photos: Path) -> None:
+        with pytest.raises(NetwrightError, match="all are of one"):
+            fit(short(photos, model="conditional_vae(encoder='mlp(widths=(8,))', latent=2)"))
+
+    def test_a_network_for_another_size_says_which(self, photos: Path) -> None:
+        with pytest.raises(NetwrightError, match="8") as caught:
+            fit(short(photos, model="mlp_autoencoder(hidden=(8,), latent=2, image_size=8)"))
+        assert "--image-size 8" in caught.value.fix
+
+    def test_values_outside_0_and_1_are_refused(self) -> None:
+        draw = np.random.default_rng(0)
+        sides = [[(torch.from_numpy(draw.normal(size=(1, 8, 8)).astype(np.float32)), 0)] * 16 for _ in range(2)]
+        with pytest.raises(NetwrightError, match=r"\[0, 1\]"):
+            fit("autoencode", data=tuple(sides), classes=["a", "b"], model=DENSE, epochs=1, threads=1)
+
+    def test_a_task_object_learns_how_pictures_were_normalised(self, photos: Path) -> None:
+        parts = assemble(short(photos), task=Reconstruction())
+        assert parts.run.task == Reconstruction(tuple(parts.inputs.normalise.mean), tuple(parts.inputs.normalise.std))
 
 
 class Told(Watcher):
@@ -126,7 +162,7 @@ class TestAlarm:
 
     def test_is_raised_once_while_it_trains_and_kept(self, photos: Path, tmp_path: Path) -> None:
         watcher = Told()
-        made = fit(short(photos, model=self.COLLAPSED, epochs=30, lr=0.02), output=tmp_path, watcher=watcher)
+        made = fit(short(photos, model=self.COLLAPSED, epochs=12, lr=0.02), output=tmp_path, watcher=watcher)
         alarms = [words for words in watcher.words if "collaps" in words]
         assert len(alarms) == 1
         assert "kl_warmup" in alarms[0]
@@ -136,7 +172,7 @@ class TestAlarm:
     def test_is_not_raised_of_a_code_that_says_something(self, photos: Path, tmp_path: Path) -> None:
         watcher = Told()
         healthy = "vae(encoder='mlp(widths=(24,))', latent=3, observation='gaussian(sigma=0.1)')"
-        made = fit(short(photos, model=healthy, epochs=12, lr=0.01), output=tmp_path, watcher=watcher)
+        made = fit(short(photos, model=healthy, epochs=8, lr=0.01), output=tmp_path, watcher=watcher)
         assert not [words for words in watcher.words if "collaps" in words]
         assert made.record["result"]["latent"]["test"]["alarm"] == ""
 

@@ -9,34 +9,52 @@ import pytest
 import torch
 
 from netwright import fit, recipe
-from netwright.recipes import _reconstructed
-from netwright.recipes._codes import apart, flattened, from_standard
+from netwright.recipes import _codes, _reconstructed
+from netwright.recipes._assemble import assemble
+from netwright.recipes._codes import apart, flattened, from_standard, keep_traversals, of_codes
+from netwright.recipes._recipe import Recipe
 from netwright.recipes._reconstructed import keep_reconstructions
+from netwright.recipes._sight import Looked, Sight
 from netwright.records.folder import RunFolder
 
 NETWORK = "vae(encoder='mlp(widths=(24,))', latent=3)"
+PALE = torch.full((11, 1, 4, 4), 0.5)
 
 
-def trained(tmp: Path, model: str, *tricks: str, **fields: Any) -> RunFolder:
-    plain = {"model": model, "epochs": 1, "threads": 1, "device": "cpu", "image_size": 16}
-    return RunFolder.open(fit(recipe("autoencode", **plain | fields).with_(*tricks), output=tmp / "runs").path)
+def planned(model: str) -> Recipe:
+    return recipe("autoencode", model=model, epochs=1, threads=1, device="cpu", image_size=8)
+
+
+def kept(tmp: Path, model: str) -> tuple[RunFolder, dict[str, Any]]:
+    """What is kept of a network that was not trained, and what its card would say."""
+    parts = assemble(planned(model))
+    folder = RunFolder.create(tmp, "run")
+    latent = keep_reconstructions(parts, folder, parts.run.model, "test")
+    assert latent is not None
+    return folder, latent
 
 
 @pytest.fixture(scope="module")
 def variational(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    return trained(tmp_path_factory.mktemp("vae"), NETWORK, "denoise(kind='mask', amount=0.3)")
+    plan = planned(NETWORK).with_("denoise(kind='mask', amount=0.3)")
+    return RunFolder.open(fit(plan, output=tmp_path_factory.mktemp("vae")).path)
 
 
 @pytest.fixture(scope="module")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    """A run in which one part of what is kept fails."""
+def untrained(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, dict[str, Any]]:
+    """One part of what is kept fails."""
 
     def broken(*args: Any) -> Any:
         raise RuntimeError("of no use\nat all")
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(_reconstructed, "ssim", broken)
-        return trained(tmp_path_factory.mktemp("ae"), "mlp_autoencoder(hidden=(24,), latent=2)")
+        return kept(tmp_path_factory.mktemp("ae"), "mlp_autoencoder(hidden=(24,), latent=2)")
+
+
+@pytest.fixture
+def plain(untrained: tuple[RunFolder, dict[str, Any]]) -> RunFolder:
+    return untrained[0]
 
 
 def test_a_failing_part_costs_no_other(plain: RunFolder) -> None:
@@ -101,12 +119,12 @@ def test_other_data_are_measured_too(variational: RunFolder) -> None:
     assert rows["held-out"]["psnr"]["low"] > rows["inverted"]["psnr"]["high"]
 
 
-def test_the_card_describes_codes_of_training(variational: RunFolder, plain: RunFolder) -> None:
-    for run, dimensions in ((variational, 3), (plain, 2)):
-        card = json.loads((run.bundle / "bundle.json").read_bytes())["latent"]
+def test_the_card_describes_codes_of_training(variational: RunFolder, untrained: tuple[Any, dict[str, Any]]) -> None:
+    trained = json.loads((variational.bundle / "bundle.json").read_bytes())["latent"]
+    for card, dimensions in ((trained, 3), (untrained[1], 2)):
         assert len(card["mean"]) == dimensions and np.shape(card["covariance"]) == (dimensions, dimensions)
         np.testing.assert_allclose(np.sqrt(np.diag(card["covariance"])), card["deviation"], rtol=1e-4)
-        assert ("divergence" in card) == (run is variational)
+        assert ("divergence" in card) == (card is trained)
 
 
 def test_a_plain_autoencoder_has_no_prior_and_no_bounds(plain: RunFolder) -> None:
@@ -114,6 +132,62 @@ def test_a_plain_autoencoder_has_no_prior_and_no_bounds(plain: RunFolder) -> Non
     assert not found["samples"]["prior"] and "bounds" not in found and "divergence" not in found["codes"]
     assert found["map"]["explained"] is None  # of two numbers the map is the codes themselves
     assert len(found["map"]["labels"]) == found["map"]["n"]
+
+
+def test_a_costly_network_is_asked_less(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing can be afforded the fewest of everything are looked at, and that is told."""
+    monkeypatch.setattr(_reconstructed, "BUDGET", 1)
+    decoded: list[int] = []
+    whole = Sight.decoded
+
+    def counted(self: Sight, code: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+        decoded.append(len(code))
+        return whole(self, code, label)
+
+    monkeypatch.setattr(Sight, "decoded", counted)
+    folder, latent = kept(tmp_path, NETWORK)
+    found = document(folder)
+    assert latent["n"] == 32 and found["looked"] == 8
+    assert (found["bounds"]["n"], found["bounds"]["draws"]) == (8, 8)
+    assert sum(decoded) == 8 + 4 * 8 + 12 + 2 * 11  # pictures, other data, new ones, two traversals
+    told = {each["what"]: each["why"] for each in found["left_out"]}
+    assert told["codes of training pictures"].startswith("32 in the place of 1")
+    assert told["draws for the bounds of the likelihood"].startswith("8 in the place of 64")
+    assert {"pictures of the split", "dimensions that are traversed"} <= set(told)
+
+
+def test_traversals_are_centred_on_codes_of_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the verb has them, also where there is a prior."""
+    seen: list[torch.Tensor] = []
+
+    class Noting:
+        def decoded(self, code: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+            seen.append(code)
+            return PALE
+
+    sight: Any = Noting()
+    monkeypatch.setattr(_codes, "as_bytes", lambda picture: np.zeros((len(picture), 4, 4), np.uint8))
+    monkeypatch.setattr(_codes, "_sheet", lambda *_: "x")
+    monkeypatch.setattr(_codes, "keep_picture", lambda *_: "x")
+    looked: Any = looked_like(torch.tensor([[7.0, 8.0]]))
+    latent = {"mean": [1.0, -1.0], "deviation": [0.5, 2.0], "divergence": [0.1, 3.0]}
+    found = keep_traversals(RunFolder.create(tmp_path, "x"), sight, looked, latent, 1)
+    assert [row["dimension"] for row in found["traversals"]["rows"]] == [1]
+    np.testing.assert_allclose(seen[0][:, 1], np.linspace(-7, 5, 11), rtol=1e-6)
+    assert (seen[0][:, 0] == 7).all()
+
+
+def test_many_dimensions_are_counted_and_not_listed() -> None:
+    looked: Any = looked_like(torch.randn(20, 1000, generator=torch.Generator().manual_seed(0)))
+    rows = of_codes(looked)["codes"]
+    assert rows["dimensions"] == 1000 and rows["active"] == 1000 and "aggregated" not in rows
+    assert {len(rows[name]) for name in ("mean", "deviation", "spread", "divergence")} == {256}
+    assert rows["rate"] > sum(rows["divergence"])
+
+
+def looked_like(mean: torch.Tensor) -> Looked:
+    n, places = len(mean), np.arange(len(mean))
+    return Looked("test", places, ["x"] * n, PALE, torch.zeros(n), mean, torch.full_like(mean, -1), PALE, np.ones(n))
 
 
 def test_other_networks_are_passed_over(tmp_path: Path) -> None:

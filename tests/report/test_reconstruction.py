@@ -156,7 +156,7 @@ def test_codes_without_a_prior(run: RunFolder) -> None:
     page = written(run)
     assert ids(page) == [name for name in SECTIONS if name != "rates"]
     assert "it has no prior" in text_of(page) and "deviation 2.5" in text_of(page)
-    assert "of this number over training pictures" in text_of(page)
+    assert "of the standard deviations that it has over training pictures" in text_of(page)
     assert 'class="ring"' not in page
 
 
@@ -190,6 +190,19 @@ def test_empty_parts_are_left_out(run: RunFolder) -> None:
     empty: dict[str, Any] = {key: {} for key in ("bounds", "codes", "map", "samples", "traversals", "quality")}
     changed(run, **empty, shown=[], pair=[], left_out=None)
     assert ids(written(run)) == ["reconstructions"]
+
+
+def test_of_many_dimensions_the_counts_are_those_of_all(run: RunFolder) -> None:
+    changed(run, codes={**measures(run)["codes"], "dimensions": 65_536, "active": 123, "rate": 99.5})
+    text = text_of(written(run))
+    assert "123 dimensions of the code say something" in text and "99.50 nats" in text
+
+
+def test_what_was_cut_short_is_told(run: RunFolder) -> None:
+    assert "left out:" not in text_of(written(run))  # SSIM has a word of its own
+    changed(run, left_out=[{"what": "codes <b>", "why": "32 in the place of 4096"}])
+    page = written(run)
+    assert "Fewer or left out: codes <b> (32 in the place of 4096)." in text_of(page) and "codes <b>" not in page
 
 
 def test_before_the_end_there_is_a_word_of_it(run: RunFolder) -> None:

@@ -55,7 +55,7 @@ def test_the_interval_holds_the_truth_and_takes_the_bias_off() -> None:
     assert plain > truth + 0.05
     assert abs(corrected - truth) < abs(plain - truth) / 2
     held = sum(each.low <= truth <= each.high for each in found)
-    assert held >= 33  # of 40 at 95 %: fewer than 34 in one of seven hundred cases; resampling is coarse at 60
+    assert held >= 33  # of 40 at 95 %: fewer than 33 in one of 1,400 cases
     assert all(each.low <= each.corrected <= each.high for each in found)
 
 

@@ -232,7 +232,11 @@ class AutoencoderBundle(Bundle):
         return self.profile.layout(self.normalise()(pictures.to(self.profile.device)))
 
     def _codes(self, codes: Tensor | np.ndarray) -> Tensor:
-        rows = torch.as_tensor(codes).float().cpu()
+        try:
+            rows = torch.as_tensor(codes).float().cpu()
+        except (TypeError, ValueError, RuntimeError):
+            problem = f"codes are numbers, one row a picture, and this is {type(codes).__name__}"
+            raise NetwrightError(problem, "give a tensor or an array N D, as `encode` and `sample` make them") from None
         if rows.ndim != 2 or rows.shape[1] != self.latent:
             problem = f"codes of this autoencoder are N x {self.latent}, and these are {_shape(rows)}"
             raise NetwrightError(problem, "give codes of a network with the same latent size, one a row")

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from netwright.bundle.save import CARD, FORMAT
+from netwright.bundle.save import CARD, FORMAT, LARGEST_CODE
 from netwright.core.document import parsed
 from netwright.core.errors import NetwrightError, listed
 from netwright.core.options import Between, value_of
+from netwright.core.spec import Spec
 
 MOST_BYTES = 8 << 20  # of its JSON, which takes forty times as much in memory; 21,000 class names take half of one
 LARGEST_SIDE = 8192  # of a picture that is prepared for the network
@@ -43,18 +44,19 @@ MASKS: dict[str, Any] = {
     "colours": list[Any],
     "crop": Annotated[int, Between(1, LARGEST_SIDE)],
 }
-Finite = Annotated[float, Between(-1e100, 1e100)]
+Finite = Annotated[float, Between(-LARGEST_CODE, LARGEST_CODE)]
+Extent = Annotated[float, Between(0, LARGEST_CODE)]
 Count = Annotated[int, Between(0)]
 LATENT: dict[str, Any] = {"mean": list[Finite]}
 ROWS = ("deviation", "spread", "used", "divergence")
 MORE_OF_LATENT: dict[str, Any] = {
-    "covariance": list[list[Finite]] | None,
+    "covariance": list[list[Annotated[float, Between(-(LARGEST_CODE**2), LARGEST_CODE**2)]]] | None,
     "dimensions": Annotated[int, Between(1, MOST_LATENT)],
     "n": Count,
     "active": Count,
     "dead": Count,
     "collapsed": bool,
-    **dict.fromkeys(ROWS, list[Finite]),
+    **dict.fromkeys(ROWS, list[Extent]),
 }
 CHANNEL = Annotated[int, Between(0, 255)]
 
@@ -94,6 +96,8 @@ def _check(card: Mapping[str, Any]) -> None:
     _check_fields("", card, FIELDS)
     _check_fields("model.", card["model"], MODEL)
     _check_fields("recipe.", card["recipe"], RECIPE)
+    for trick in value_of("recipe.tricks", list[str], card["recipe"].get("tricks", [])):
+        Spec.parse(trick)
     if card["preprocess"] is not None:
         _check_fields("preprocess.", card["preprocess"], PREPROCESS)
     if not card["classes"] and card.get("task") != "reconstruction":
@@ -119,12 +123,12 @@ def _check_latent(latent: Any) -> None:
     """What the codes of training pictures were like: each list has a number for each dimension."""
     _check_fields("latent.", value_of("latent", Object, latent), LATENT)
     _check_fields("latent.", latent, {name: kind for name, kind in MORE_OF_LATENT.items() if name in latent})
-    dimensions, covariance = latent.get("dimensions", len(latent["mean"])), latent.get("covariance") or []
+    dimensions, covariance = latent.get("dimensions", len(latent["mean"])), latent.get("covariance")
     rows = {name: latent[name] for name in ("mean", *ROWS) if name in latent}
-    for name, row in [*rows.items(), *(("covariance", row) for row in covariance)]:
+    for name, row in [*rows.items(), *(("covariance", row) for row in covariance or [])]:
         if len(row) != dimensions:
             raise NetwrightError(f"latent.{name} has {len(row)} numbers for {dimensions} dimensions")
-    if len(covariance) not in (0, dimensions):
+    if covariance is not None and len(covariance) != dimensions:
         raise NetwrightError(f"latent.covariance has {len(covariance)} rows for {dimensions} dimensions")
 
 

@@ -6,14 +6,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from netwright.bundle.embedder import BATCH, Embedder
 from netwright.core.errors import NetwrightError, listed
 from netwright.data.assign import SPLITS
+from netwright.data.cache import Decoded
 from netwright.data.files import EXTENSIONS, located, pictures_in
 from netwright.data.folder import IGNORED, UNKNOWN, unlabelled
 from netwright.data.kinds import listing_of
 from netwright.data.listing import NOBODY, Blobs, Files, Listing
+from netwright.data.preprocess import Preprocess
 from netwright.data.ready import digests_of, looked_at, split_of
 from netwright.data.split import Wanted
 from netwright.records.vectors import Vectors, separator_for
@@ -42,14 +45,7 @@ def embed(
         NetwrightError: no pictures, none that can be read, or pictures that the network cannot take.
     """
     listing = listed_pictures(paths, plain=plain)
-    prepared = embedder.preprocess
-    wanted = Wanted(prepared.image_size, prepared.stored_size, prepared.fit, prepared.channels)
-    _, found, _, notes = looked_at(replace(listing, classes=()), wanted)  # nothing to divide by class
-    bad = [f"{listing.blobs.names[place]}: {reason}" for place, reason in sorted(found.unreadable.items())]
-    good = np.array([place for place in range(len(listing)) if place not in found.unreadable], np.int64)
-    if not len(good):
-        problem = f"none of the {len(listing)} pictures in {listing.root} can be read ({listed(bad, 3)})"
-        raise NetwrightError(problem, "replace them with good copies")
+    found, good, notes = readable(listing, embedder.preprocess)
     digests = digests_of(found.facts)
     split = split_of(listing, found.images, good, digests)
     rows = embedder.of_split(split, batch_size, progress)
@@ -65,7 +61,30 @@ def embed(
         [row.tobytes().hex() for row in ids],
         {**embedder.meta, **_described(paths, listing), **({"separator": mark} if mark else {})},
     )
-    return vectors, [*listing.notes, *notes, *found.notes, *(f"left out: {each}" for each in bad)]
+    return vectors, notes
+
+
+def readable(
+    listing: Listing, preprocess: Preprocess, progress: Callable[[int, int], None] | None = None
+) -> tuple[Decoded, NDArray[np.int64], list[str]]:
+    """Pictures decoded as for training, the places of those that can be read, and what a user should know.
+
+    Args:
+        listing: the pictures; what it says of classes divides nothing.
+        preprocess: how they are prepared.
+        progress: called with the pictures decoded and their total.
+
+    Raises:
+        NetwrightError: none can be read.
+    """
+    wanted = Wanted(preprocess.image_size, preprocess.stored_size, preprocess.fit, preprocess.channels)
+    _, found, _, told = looked_at(replace(listing, classes=()), replace(wanted, progress=progress))
+    bad = [f"{listing.blobs.names[place]}: {reason}" for place, reason in sorted(found.unreadable.items())]
+    good = np.array([place for place in range(len(listing)) if place not in found.unreadable], np.int64)
+    if not len(good):
+        problem = f"none of the {len(listing)} pictures in {listing.root} can be read ({listed(bad, 3)})"
+        raise NetwrightError(problem, "replace them with good copies")
+    return found, good, [*listing.notes, *told, *found.notes, *(f"left out: {each}" for each in bad)]
 
 
 def listed_pictures(paths: Sequence[str], *, plain: bool = False) -> Listing:

@@ -1,7 +1,7 @@
 """Pictures of some data as a network takes them, with the classes that they have there."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,11 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from netwright.bundle.embed import listed_pictures
+from netwright.bundle.embed import listed_pictures, readable
 from netwright.core.errors import NetwrightError, listed, unknown
+from netwright.data.assign import SPLITS
+from netwright.data.listing import Listing, taken
 from netwright.data.preprocess import Preprocess
-from netwright.data.ready import looked_at
-from netwright.data.split import Wanted
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,12 @@ class Gathered:
         number = self.classes.index(name)
         return self.labels[:, number] == 1 if self.labels.ndim == 2 else self.labels == number
 
+    def fits(self, chosen: NDArray[np.int64], known: Sequence[str]) -> bool:
+        """Whether each of some pictures has one class, which is among the known ones."""
+        if self.labels.ndim == 2 or not self.classes or (self.labels[chosen] < 0).any():
+            return False
+        return {self.classes[number] for number in np.unique(self.labels[chosen]).tolist()} <= set(known)
+
     def names(self, chosen: NDArray[np.int64], known: Sequence[str]) -> list[str]:
         """The classes of pictures, for a network that wants to know them.
 
@@ -80,24 +86,39 @@ class Gathered:
         return names
 
 
-def gathered(preprocess: Preprocess, path: str, progress: Callable[[int, int], None] | None = None) -> Gathered:
+def gathered(
+    preprocess: Preprocess,
+    path: str,
+    progress: Callable[[int, int], None] | None = None,
+    *,
+    held_out: bool = False,
+) -> Gathered:
     """The pictures at a path, with labels or without, prepared as for training.
 
     Args:
         preprocess: how.
         path: as for `netwright embed`.
         progress: called with the pictures done and their total.
+        held_out: of data with splits take those of test, else val, and say where nobody knows that they are new.
 
     Raises:
         NetwrightError: no pictures there, or none that can be read.
     """
-    listing = listed_pictures([path])
-    wanted = Wanted(preprocess.image_size, preprocess.stored_size, preprocess.fit, preprocess.channels)
-    wanted = replace(wanted, progress=progress)
-    _, found, _, _ = looked_at(replace(listing, classes=()), wanted)  # nothing to divide by class
-    bad = [f"left out: {listing.blobs.names[place]}: {why}" for place, why in sorted(found.unreadable.items())]
-    good = np.array([place for place in range(len(listing)) if place not in found.unreadable], np.int64)
-    if not len(good):
-        problem = f"none of the {len(listing)} pictures in {listing.root} can be read ({listed(bad, 3)})"
-        raise NetwrightError(problem, "replace them with good copies")
-    return Gathered(listing.name, found.images, good, listing.labels[good], listing.classes, tuple(bad))
+    listing, said, told = listed_pictures([path]), "", []
+    if held_out:
+        listing, said, told = _held_out(listing)
+    found, good, notes = readable(listing, preprocess, progress)
+    labels = listing.labels[good]
+    return Gathered(f"{listing.name}{said}", found.images, good, labels, listing.classes, (*notes, *told))
+
+
+def _held_out(listing: Listing) -> tuple[Listing, str, list[str]]:
+    """Pictures that are hardly trained on, what to call them, and what to know of them."""
+    side = next((side for side in ("test", "val") if listing.having(side)), None)
+    if side is not None:
+        some = taken(listing, np.flatnonzero(listing.sides == SPLITS.index(side)))
+        return some, f", {side} pictures", [f"measured on the {side} pictures of {listing.name}"]
+    told = (
+        f"nothing says which pictures of {listing.name} are new to the network: those that it was trained on flatter it"
+    )
+    return listing, "", [told]

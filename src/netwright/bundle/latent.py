@@ -1,4 +1,4 @@
-"""What can be done with codes: between pictures, along a dimension, into another network, towards another class.
+"""What can be done with codes: between pictures, along a dimension, towards another class.
 
 Straight and spherical ways between codes: White, Sampling generative networks, arXiv:1609.04468; traversals: Higgins et
 al., beta-VAE, ICLR 2017; arithmetic with means of classes: Larsen et al., Autoencoding beyond pixels, ICML 2016.
@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from netwright.bundle.autoencoder import AutoencoderBundle, Labels
+from netwright.bundle.autoencoder import AutoencoderBundle
 from netwright.core.errors import NetwrightError
 from netwright.nn.output import normal_divergence
 from netwright.tasks._latent import ACTIVE
@@ -19,7 +19,6 @@ from netwright.tasks._latent import ACTIVE
 PARALLEL = 1e-6  # 1 − |cos| of the angle between codes from which on there is no one arc between them
 FAR, NARROW = 1.0, 0.5  # of the prior's deviation: means and spreads of codes that lie beside it
 MOST_DIMENSIONS = 10  # that are traversed without being named
-HELD_OUT = 5  # one picture in so many tells how well codes were aligned
 Chosen = Sequence[int] | Literal["active", "all"]
 
 
@@ -47,54 +46,15 @@ class Traversal:
     Attributes:
         dimensions: which, those that say most first.
         says: how much each says over pictures: its divergence from the prior in nats; the deviation of codes where
-            they are not random.
+            they are not random. None where nobody measured it.
         values: of each dimension, K S.
         decoded: K S C H W.
     """
 
     dimensions: Sequence[int]
-    says: Sequence[float]
+    says: Sequence[float] | None
     values: Tensor
     decoded: Tensor
-
-
-@dataclass(frozen=True)
-class Swapped:
-    """Pictures by the encoder of one network and the decoder of another, N C H W each.
-
-    Attributes:
-        given: as the second network gives pictures back: its size and channels.
-        decoded: from the first one's codes by the second.
-        own: by the second network alone.
-    """
-
-    given: Tensor
-    decoded: Tensor
-    own: Tensor
-
-
-@dataclass(frozen=True)
-class Alignment:
-    """An affine map from codes of one network to codes of another.
-
-    Attributes:
-        matrix: D E.
-        offset: E.
-        r2: the share of the second codes' variance, over all dimensions together, that it explains in pictures that it
-            was not fitted to.
-        n: pictures that it was fitted to.
-        held_out: pictures that `r2` was measured on.
-    """
-
-    matrix: Tensor
-    offset: Tensor
-    r2: float
-    n: int
-    held_out: int
-
-    def __call__(self, codes: Tensor) -> Tensor:
-        """N D -> N E."""
-        return codes @ self.matrix + self.offset
 
 
 def way(first: Tensor, second: Tensor, shares: Tensor, *, spherical: bool = False) -> Tensor:
@@ -219,6 +179,11 @@ def said(bundle: AutoencoderBundle, code: tuple[Tensor, Tensor | None] | None = 
     return normal_divergence(code[0], code[1])[0]
 
 
+def _unmeasured(bundle: AutoencoderBundle, code: tuple[Tensor, Tensor | None] | None) -> bool:
+    """Whether neither training nor a picture tells what random codes say."""
+    return bundle.random and code is None and "divergence" not in (bundle.statistics or {})
+
+
 def chosen_dimensions(says: Tensor, chosen: Chosen, *, random: bool) -> list[int]:
     """Dimensions by number: those that are named; all; or the ten that say most, if they say anything.
 
@@ -270,20 +235,22 @@ def traverse(
     Raises:
         NetwrightError: as `chosen_dimensions`; or too few steps, or a picture that cannot be read.
     """
-    if not reach > 0:
-        raise NetwrightError(f"a range of {reach:g} reaches nowhere", "give more than 0: 3 is usual")
+    if not 0 < reach < float("inf"):
+        raise NetwrightError(f"a range of {reach:g} leads nowhere", "give more than 0: 3 is usual")
     middle, spread = frame(bundle)
     code = None if image is None else bundle.encode([image], label)
-    says = said(bundle, code)
-    wanted = chosen_dimensions(says, dimensions, random=bundle.random)
+    nobody = not isinstance(dimensions, str) and _unmeasured(bundle, code)
+    says = None if nobody else said(bundle, code)
+    known = torch.zeros(bundle.latent) if says is None else says
+    wanted = chosen_dimensions(known, dimensions, random=bundle.random)
     places = (2 * _shares(steps) - 1) * reach
     values = middle[wanted, None] + spread[wanted, None] * places  # K S
     base = middle if code is None else code[0][0]
     codes = base.repeat(len(wanted), steps, 1)
     for row, dimension in enumerate(wanted):
         codes[row, :, dimension] = values[row]
-    decoded = bundle.decode(codes.flatten(0, 1), label)
-    return Traversal(wanted, [float(says[each]) for each in wanted], values, decoded.unflatten(0, (len(wanted), steps)))
+    decoded = bundle.decode(codes.flatten(0, 1), label).unflatten(0, (len(wanted), steps))
+    return Traversal(wanted, None if says is None else [float(says[each]) for each in wanted], values, decoded)
 
 
 def plane(bundle: AutoencoderBundle, steps: int = 15, *, label: str | int | None = None) -> tuple[Tensor, Tensor]:
@@ -304,58 +271,6 @@ def plane(bundle: AutoencoderBundle, steps: int = 15, *, label: str | int | None
     up, across = torch.meshgrid(values.flip(0), values, indexing="ij")
     codes = middle + spread * torch.stack([across, up], -1).flatten(0, 1)
     return values, bundle.decode(codes, label).unflatten(0, (steps, steps))
-
-
-def align(first: Tensor, second: Tensor) -> Alignment:
-    """The affine least-squares map from codes of one network, N D, to those of another of the same pictures, N E.
-
-    Every fifth picture is held out, to say how well it does.
-
-    Raises:
-        NetwrightError: too few pictures, or not the same number of both.
-    """
-    n, inner = first.shape
-    held = torch.arange(n) % HELD_OUT == HELD_OUT - 1
-    if len(second) != n or int((~held).sum()) < inner + 1 or int(held.sum()) < 2:
-        least = max(-(-(inner + 1) * HELD_OUT // (HELD_OUT - 1)), 2 * HELD_OUT)
-        problem = f"{n} and {len(second)} codes are too few, or not of the same pictures, to align {inner} numbers"
-        raise NetwrightError(problem, f"give at least {least} pictures; ten times as many is better")
-    source = torch.cat([first, torch.ones(n, 1)], 1).double()
-    target = second.double()
-    solved = torch.linalg.lstsq(source[~held], target[~held], driver="gelsd").solution  # dimensions may be dead
-    off = (target[held] - source[held] @ solved).square().sum()
-    around = (target[held] - target[held].mean(0)).square().sum()
-    r2 = float(1 - off / around) if around > 0 else 0.0
-    return Alignment(solved[:-1].float(), solved[-1].float(), r2, int((~held).sum()), int(held.sum()))
-
-
-def swap(
-    first: AutoencoderBundle,
-    second: AutoencoderBundle,
-    images: Any,
-    *,
-    alignment: Alignment | None = None,
-    labels: tuple[Labels | None, Labels | None] = (None, None),
-) -> Swapped:
-    """Pictures encoded by one network and decoded by another.
-
-    Args:
-        first: whose encoder it is.
-        second: whose decoder it is.
-        images: pictures, which each network prepares as it was trained.
-        alignment: what the first one's codes go through; without, numbers are taken as they are, though the same place
-            means the same in two networks by accident only.
-        labels: for conditional networks, of the first and of the second.
-
-    Raises:
-        NetwrightError: the sizes of codes differ and nothing aligns them, or a picture cannot be read.
-    """
-    if alignment is None and first.latent != second.latent:
-        problem = f"codes of the one have {first.latent} numbers, and the other decodes {second.latent}"
-        raise NetwrightError(problem, "fit a map from the ones to the others: --align DATA")
-    codes = first.encode(images, labels[0])[0]
-    aligned = codes if alignment is None else alignment(codes)
-    return Swapped(second.pictures(images), second.decode(aligned, labels[1]), second.reconstruct(images, labels[1]))
 
 
 def direction(codes: Tensor, of: Tensor, to: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ class PictureFiles:
     """A folder for what a network makes of some pictures: PNG files of the same names.
 
     Args:
-        folder: where to; it is made.
+        folder: where to; it is made when the first picture is written.
         pictures: all that will be written of; of equal names in different folders each gets its folder's name too.
         besides: names of other files that will be written there.
 
@@ -35,8 +35,7 @@ class PictureFiles:
             refuse_taken(place, given)
         if twice := {folder / name for name in besides} & set(self.places.values()):
             raise NetwrightError(f"{twice.pop()} would be written twice", "rename that picture, or leave out --sheet")
-        with disk_errors(folder):
-            folder.mkdir(parents=True, exist_ok=True)
+        refuse_unmakeable(folder)
 
     def write(self, picture: Path, made: Image.Image) -> Path:
         """Write what was made of a picture, and say where."""
@@ -60,14 +59,27 @@ def refuse_taken(place: Path, given: set[Path] | frozenset[Path] = frozenset()) 
         raise NetwrightError(f"{place} is there already, and netwright did not write it", fix)
 
 
+def refuse_unmakeable(folder: Path) -> None:
+    """Say that a folder cannot be made, before anything is computed for it.
+
+    Raises:
+        NetwrightError: it, or one above it, is a file.
+    """
+    there = next((each for each in (folder, *folder.parents) if each.exists()), None)
+    if there is not None and not there.is_dir():
+        raise NetwrightError(f"{there} is a file, and a folder is wanted there", "give another place: -o")
+
+
 def write_picture(place: Path, picture: Image.Image) -> Path:
-    """A PNG that is marked as ours.
+    """A PNG that is marked as ours; folders above it are made.
 
     Raises:
         NetwrightError: the disk refuses.
     """
     mark = PngInfo()
     mark.add_text("Software", OURS)
+    with disk_errors(place.parent):
+        place.parent.mkdir(parents=True, exist_ok=True)
     with replacing(place) as temporary, temporary.open("wb") as file:
         picture.save(file, "PNG", pnginfo=mark)
     return place

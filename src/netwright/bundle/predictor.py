@@ -15,6 +15,8 @@ from netwright.core.errors import NetwrightError
 from netwright.engine.augment import prepare
 from netwright.engine.device import profile
 from netwright.engine.plans import Raw
+from netwright.models._autoencoder import Autoencoding
+from netwright.models._bodied import suited_to
 
 BATCH = 64
 KINDS: dict[str, type[MaskPredictor | AutoencoderBundle]] = {
@@ -98,10 +100,13 @@ def load(
         device: where to predict.
 
     Raises:
-        NetwrightError: no bundle there, a damaged one, or one that needs `model`.
+        NetwrightError: no bundle there, a damaged one, one that needs `model`, or an autoencoder that says it is not.
     """
     network, card = read_bundle(Path(path), model)
     where = profile(device, card["recipe"]["precision"], macs=card["model"]["macs"])
+    if card.get("task") != "reconstruction" and any(isinstance(each, Autoencoding) for each in network.modules()):
+        problem = f"{path} is an autoencoder, and says that it is for {card.get('task')}"
+        raise NetwrightError(problem, "copy the bundle again; where it came so, do not use it")
     return KINDS.get(str(card.get("task")), Predictor)(network, card, where)
 
 
@@ -126,13 +131,22 @@ def refuse_others(found: Predictor | MaskPredictor | AutoencoderBundle, path: st
             f"`netwright predict {path} PICTURE -o FOLDER` shows what it sees, as masks over pictures",
         )
     if isinstance(found, AutoencoderBundle):
-        raise no_classes(path)
+        raise no_classes(path, found)
     return found
 
 
-def no_classes(path: str | Path) -> NetwrightError:
+def no_classes(path: str | Path, found: AutoencoderBundle) -> NetwrightError:
     """What is said where an autoencoder is asked for classes."""
     problem = f"{path} is an autoencoder: it makes codes and pictures, and this needs a network that knows classes"
-    uses = "`netwright denoise`, `embed` and `anomaly` use it as it is"
-    fix = f"{uses}; `netwright train PATH --weights {path}` makes a classifier of its encoder"
-    return NetwrightError(problem, fix)
+    verbs = "denoise`, `generate` and `synthesize`" if found.conditional else "denoise`, `embed` and `anomaly`"
+    own = classifier_of(found.card["model"]["spec"])
+    train = (
+        f'; `netwright train PATH --weights {path} --model "{own}"` makes a classifier of its encoder' if own else ""
+    )
+    return NetwrightError(problem, f"`netwright {verbs} use it as it is{train}")
+
+
+def classifier_of(spec: str | None) -> str | None:
+    """The classifier that an autoencoder has for its encoder; None where it has none, or is a user's own."""
+    own = None if spec is None else suited_to(spec, "classification")
+    return None if own == spec else own

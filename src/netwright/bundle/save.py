@@ -10,6 +10,7 @@ from torch import nn
 
 FORMAT = 1
 WEIGHTS, CARD = "model.safetensors", "bundle.json"
+LARGEST_CODE = 1e6  # of what is kept of codes; of covariances its square
 MOST_COVARIANCE = 256  # dimensions whose covariances are kept; they take two megabytes
 
 
@@ -72,11 +73,21 @@ def save_bundle(
 
 
 def _kept(latent: dict[str, Any] | None) -> dict[str, Any] | None:
-    """What can be kept: nothing where some of it is no number, and no covariances of very many dimensions."""
+    """What can be kept: nothing where some of it is no number or too large, and no covariances of many dimensions."""
     try:
         json.dumps(latent, allow_nan=False)
     except ValueError:
         return None
-    if latent is None or len(latent["mean"]) <= MOST_COVARIANCE:
+    if latent is None or max(map(_size, latent.values()), default=0) > LARGEST_CODE:
+        return None
+    if latent.get("covariance") and max(map(_size, latent["covariance"])) > LARGEST_CODE**2:
+        return None
+    if len(latent["mean"]) <= MOST_COVARIANCE:
         return latent
     return {**latent, "covariance": None}
+
+
+def _size(row: Any) -> float:
+    """The largest number of a row, without its sign; 0 of what is no row of numbers."""
+    numbers = row if isinstance(row, list) and not any(isinstance(each, list) for each in row) else []
+    return max(map(abs, numbers), default=0)

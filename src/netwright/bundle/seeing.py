@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from netwright.bundle.predictor import Predictor, load_classifier
+from netwright.bundle.predictor import Predictor, classifier_of, load_classifier
 from netwright.core.errors import NetwrightError, listed, nearest, unknown
 from netwright.core.spec import Spec
 from netwright.data.preprocess import Preprocess
@@ -134,8 +134,9 @@ def opened(what: str, weights: str | Path | None = None, device: str = "auto") -
         raise NetwrightError(problem, "`netwright predict RUN PICTURE -o FOLDER` shows what a trained one sees")
     if what.split("(")[0] in list_models(task="reconstruction"):
         problem = f"{what} is an autoencoder, and this needs a network that gives each picture a class"
-        fix = "make a classifier of a trained one's encoder: `netwright train PATH --weights RUN`"
-        raise NetwrightError(problem, fix)
+        own = classifier_of(what)
+        train = f': `netwright train PATH --weights RUN --model "{own}"`' if own else ""
+        raise NetwrightError(problem, f"make a classifier of a trained one's encoder{train}")
     if weights is None and _is_model(what):
         raise NetwrightError(f"{what} is a model without weights", "name a file of them: --weights FILE")
     if weights is None:

@@ -94,9 +94,18 @@ class Display(Watcher):
         folder = _plain(shlex.quote(_short(result.path)))
         self.console.print(f"run: {folder} (its report.html opens in a browser)", soft_wrap=True)
         self.console.print("next:")
-        verb = "embed" if record["recipe"]["task"] == "reconstruction" else "predict"
-        self.console.print(f"  netwright {verb} {folder} PICTURE…", soft_wrap=True)
+        for line in _uses(record["recipe"], folder):
+            self.console.print(f"  netwright {line}", soft_wrap=True)
         self.console.print(f"  netwright show {folder}", soft_wrap=True)
+
+
+def _uses(recipe: dict[str, Any], folder: str) -> list[str]:
+    """Verbs that can be done with what a recipe trained."""
+    if recipe["task"] != "reconstruction":
+        return [f"predict {folder} PICTURE…"]
+    if str(recipe.get("model")).startswith("conditional_"):  # its codes want the class of each picture
+        return [f"generate {folder}", f"synthesize {folder}"]
+    return [f"embed {folder} PICTURE…"]
 
 
 class _Speed(ProgressColumn):

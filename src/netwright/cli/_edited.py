@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from netwright.core.errors import NetwrightError
-
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from netwright.bundle.autoencoder import AutoencoderBundle
 
 MOST_ROWS = 24  # of a sheet, which is to be looked at
 
@@ -35,32 +35,59 @@ class Output:
 
     def __init__(self, place: Path, pictures: Sequence[Path]) -> None:
         from netwright.bundle.picture_files import PictureFiles
-        from netwright.cli._latent import SHEET, check_sheet
+        from netwright.cli._latent import check_sheet, for_folder
 
         self.place = place
-        self.folder = place.is_dir() or not place.suffix
-        if not self.folder and place.suffix.lower() != SHEET:
-            problem = f"'{place}' is neither a PNG nor a folder"
-            raise NetwrightError(problem, f"-o {place.stem}.png for a sheet, -o {place.stem} for a PNG of each")
+        self.folder = for_folder(place)
+        self.done = 0
+        self.written: list[str] = []
+        self._shown: list[Edited] = []
+        self._rows = min(MOST_ROWS, len(pictures))
         if not self.folder:
             check_sheet(place, pictures)
         self._files = PictureFiles(place, pictures) if self.folder else None
 
-    def write(self, made: Sequence[Edited], columns: Sequence[str], title: str) -> list[str]:
-        """Write the sheet or the results, and say where."""
+    @property
+    def full(self) -> bool:
+        """Whether no more is shown: a sheet has its rows. What follows need only be counted."""
+        return not self.folder and len(self._shown) >= self._rows
+
+    def check_room(self, bundle: "AutoencoderBundle", columns: int) -> None:
+        """Refuse a sheet that would be too large, before pictures are made for it.
+
+        Raises:
+            NetwrightError: it would be.
+        """
+        from netwright.cli._latent import check_room
+
+        if not self.folder:
+            check_room(bundle, self._rows, columns)
+
+    def add(self, made: Sequence[Edited]) -> None:
+        """Write results, or keep the first for the sheet."""
         from PIL import Image
 
+        self.done += len(made)
+        if self._files is None:
+            self._shown += made[: self._rows - len(self._shown)]
+            return
+        for each in made:
+            self.written.append(str(self._files.write(each.path, Image.fromarray(each.shown[-1]))))
+
+    def count(self, pictures: int) -> None:
+        """Count pictures that a sheet has no room for."""
+        self.done += pictures
+
+    def finish(self, columns: Sequence[str], title: str) -> str:
+        """Write the sheet, if there is to be one, and say in one line what was written."""
         from netwright.bundle.picture_files import write_picture
         from netwright.report.sheet import sheet
 
-        if self._files is not None:
-            return [str(self._files.write(each.path, Image.fromarray(each.shown[-1]))) for each in made]
-        first = made[:MOST_ROWS]
-        head = title if len(first) == len(made) else f"{title} (the first {len(first)} of {len(made)})"
+        if self.folder:
+            return f"{'1 picture' if self.done == 1 else f'{self.done} pictures'} in {self.place}"
+        first = self._shown
+        head = title if len(first) == self.done else f"{title} (the first {len(first)} of {self.done})"
         rows, names = [each.shown for each in first], [each.path.name for each in first]
-        return [str(write_picture(self.place, sheet(rows, rows_named=names, columns_named=columns, title=head)))]
-
-    def told(self, written: Sequence[str]) -> str:
-        """One line on what was written."""
-        number = "1 picture" if len(written) == 1 else f"{len(written)} pictures"
-        return f"{number} in {self.place}" if self.folder else f"drawn in {self.place}"
+        drawn = sheet(rows, rows_named=names, columns_named=columns, title=head)
+        self.written.append(str(write_picture(self.place, drawn)))
+        return f"drawn in {self.place}"

@@ -1,6 +1,6 @@
 """What the verbs of autoencoders share: opening one, its classes, pictures that can be read, and sheets."""
 
-import json
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,16 +14,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from netwright.bundle.autoencoder import AutoencoderBundle
+    from netwright.bundle.autoencoder import AutoencoderBundle, Labels
+    from netwright.bundle.gathered import Gathered
 
     Pixels = NDArray[np.uint8]
+    Places = NDArray[np.int64]
 
 SHEET = ".png"
 AT_ONCE = 64
 MOST_COLUMNS = 12
 
 
-def opened(run: str, device: str, label: str | None = None) -> "AutoencoderBundle":
+def opened(run: str, device: str | None, label: str | None = None) -> "AutoencoderBundle":
     """The autoencoder of a run, with the class that is named checked.
 
     Raises:
@@ -31,7 +33,7 @@ def opened(run: str, device: str, label: str | None = None) -> "AutoencoderBundl
     """
     from netwright.bundle.autoencoder import load_autoencoder
 
-    bundle = load_autoencoder(run, device=device)
+    bundle = load_autoencoder(run, device=device or "auto")
     check_class(bundle, run, label)
     return bundle
 
@@ -64,17 +66,57 @@ def check_sheet(place: Path, given: Iterable[Path] = ()) -> None:
     """Say before anything is computed that a sheet cannot be written.
 
     Raises:
-        NetwrightError: no PNG, no folder for it, or something of the user's is there.
+        NetwrightError: no PNG, nowhere for it, or something of the user's is there.
     """
-    from netwright.bundle.picture_files import refuse_taken
-    from netwright.cli.check import refuse_unwritable
+    from netwright.bundle.picture_files import refuse_taken, refuse_unmakeable
 
+    if place.is_dir():
+        raise NetwrightError(f"--output {place} is a folder", f"name a PNG in it: -o {place / 'sheet.png'}")
     if place.suffix.lower() != SHEET:
-        raise NetwrightError(
-            f"a sheet of pictures is a PNG, and '{place}' names none", f"-o {place.stem or 'sheet'}.png"
-        )
-    refuse_unwritable(place, "output")
+        raise NetwrightError(f"a sheet of pictures is a PNG, and '{place}' names none", f"-o {place}.png")
+    refuse_unmakeable(place.parent)
     refuse_taken(place, {each.resolve() for each in given})
+
+
+def for_folder(place: Path) -> bool:
+    """Whether pictures are written into a folder, each for itself, and not all of them as a sheet.
+
+    Raises:
+        NetwrightError: a file of another kind is named.
+    """
+    folder = place.is_dir() or not place.suffix
+    if not folder and place.suffix.lower() != SHEET:
+        problem = f"'{place}' is neither a PNG nor a folder that is there"
+        fix = f"-o {place.stem}.png for a sheet; for a PNG of each a name without a dot, as -o {place.stem}"
+        raise NetwrightError(problem, f"{fix}, or a folder that you made")
+    return folder
+
+
+def require_finite(flag: str, *values: float) -> None:
+    """Refuse what is no number to reckon with.
+
+    Raises:
+        NetwrightError: a value is infinite, or none.
+    """
+    if wrong := [each for each in values if not math.isfinite(each)]:
+        raise NetwrightError(f"{flag} {wrong[0]} is no finite number", f"give one, as {flag} 2")
+
+
+def check_room(bundle: "AutoencoderBundle", rows: int, across: int) -> None:
+    """Refuse a sheet of more pictures than fit, before they are made.
+
+    Raises:
+        NetwrightError: they do not.
+    """
+    from netwright.report.sheet import check_room as check
+
+    check(rows, across, bundle.network.image_size)
+
+
+def classes_of(bundle: "AutoencoderBundle", data: "Gathered", places: "Places", label: str | None) -> "Labels | None":
+    """For a conditional network the classes of some pictures: those that the data say, or the one of `--class`."""
+    own = bundle.conditional and data.fits(places, bundle.classes)
+    return data.names(places, bundle.classes) if own else label
 
 
 def batches(
@@ -114,6 +156,18 @@ def named_pictures(files: Iterable[Path]) -> list[Path]:
     return found
 
 
+def one_picture(file: Path) -> Path:
+    """A file that is one picture's.
+
+    Raises:
+        NetwrightError: it does not exist, or is a folder.
+    """
+    first = named_pictures([file])[0]
+    if file.is_dir():
+        raise NetwrightError(f"{file} is a folder", f"name one picture of it, as {first}")
+    return file
+
+
 def require_one(name: str, seen: Sequence[Any], unreadable: Sequence[dict[str, str]]) -> None:
     """Refuse to go on where not one picture could be read.
 
@@ -128,7 +182,9 @@ def require_one(name: str, seen: Sequence[Any], unreadable: Sequence[dict[str, s
 def tell(said: dict[str, Any], lines: Sequence[str], *, as_json: bool) -> None:
     """Print JSON, or what it says in words."""
     if as_json:
-        typer.echo(json.dumps({**said, "notes": list(said.get("notes", []))}, ensure_ascii=False))
+        from netwright.records.plain import json_text
+
+        typer.echo(json_text({**said, "notes": list(said.get("notes", []))}))
     else:
         typer.echo("\n".join([*said.get("notes", []), *lines]))
 

@@ -1,5 +1,6 @@
 """Flags of the verbs that train, each written once: what is chosen, and how `field=value` becomes a change."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -36,6 +37,13 @@ Rate = Annotated[str | None, typer.Option("--lr", metavar="<float>", help="Peak 
 ImageSize = Annotated[int | None, typer.Option(help="Side in pixels that the network sees.")]
 Seed = Annotated[int | None, typer.Option(help="Decides everything random.")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")]
+Autoencoder = Annotated[str, typer.Argument(help="A run folder or a bundle of an autoencoder.")]
+PicturesClass = Annotated[
+    str | None, typer.Option("--class", help="Of a conditional network, the class of the pictures.")
+]
+Sheet = Annotated[Path, typer.Option("-o", "--output", help="PNG to draw.")]
+SheetOrFolder = Annotated[Path, typer.Option("-o", "--output", help="PNG to draw; or a folder, for a PNG of each.")]
 
 Schedule = Annotated[
     str | None, typer.Option(help='cosine, "one_cycle(warmup=0.3)", …; see `netwright list schedules`.')

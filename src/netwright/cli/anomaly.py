@@ -6,6 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
+from netwright.core.errors import EXIT_USER
+
+LEFT_OUT = "left out: "  # a file that cannot be read
 KINDS = "error, relative (to contrast), patch (the worst part: small defects), elbo (random codes), latent"
 
 
@@ -32,11 +35,12 @@ def anomaly(
     plain: Annotated[bool, typer.Option("--plain", help="The folders inside PATH are no classes.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,
-) -> None:
+) -> int:
     """Score pictures by what an autoencoder cannot give back of them, and flag odd ones at a false-alarm rate.
 
     Writes scores.csv, a page with heat maps of the oddest and of ordinary pictures, and, where classes say which are
-    normal, how well these are told from the others, with intervals.
+    normal, how well these are told from the others, with intervals. Files that cannot be read are named on stderr; the
+    others are scored, and the exit code is 2.
     """
     from netwright.lab.anomaly import anomaly as run_anomaly
 
@@ -45,8 +49,12 @@ def anomaly(
     found = run_anomaly(run, paths, output, **options)
     if as_json:
         typer.echo(json.dumps(found, ensure_ascii=False))
-        return
-    _tell(found, output)
+    else:
+        _tell(found, output)
+    unread = [words for words in found["notes"] if words.startswith(LEFT_OUT)]
+    for words in unread:
+        typer.echo(words, err=True)
+    return EXIT_USER if unread else 0
 
 
 def _tell(found: dict[str, Any], output: Path) -> None:
@@ -56,7 +64,8 @@ def _tell(found: dict[str, Any], output: Path) -> None:
     from netwright.report.anomaly import rows_of_classes, said
 
     for words in found["notes"]:
-        typer.echo(words)
+        if not words.startswith(LEFT_OUT):
+            typer.echo(words)
     if found["auroc"] is not None:
         typer.echo(f"AUROC {Interval.from_json(found['auroc']['value']).percent()} ({found['score']['says']})")
     for words in said(found):

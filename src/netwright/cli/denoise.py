@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from netwright.cli import _options as options
 from netwright.core.errors import EXIT_USER
 
 if TYPE_CHECKING:
@@ -23,29 +24,43 @@ class Size(StrEnum):
 
 
 def denoise(
-    run: Annotated[str, typer.Argument(help="A run folder or a bundle of an autoencoder.")],
+    run: options.Autoencoder,
     files: Annotated[list[Path], typer.Argument(help="Noisy pictures, or folders of them.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for PNG files of the same names.")] = Path(
         "denoised"
     ),
     size: Annotated[Size, typer.Option(help="As the network gives them, or resized to what each was.")] = Size.network,
     sheet: Annotated[bool, typer.Option("--sheet", help=f"Also write {SHEET} there, to look at.")] = False,
-    label: Annotated[str | None, typer.Option("--class", help="Of a conditional network, the pictures' class.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,
+    label: options.PicturesClass = None,
+    device: options.Device = "auto",
+    as_json: options.Json = False,
 ) -> int:
     """Write what an autoencoder makes of noisy pictures: what it has seen in training stays, other things go.
 
     Files that cannot be read are named on stderr; the others are written, and the exit code is 2.
     """
     from netwright.bundle.picture_files import PictureFiles, as_bytes, restored, size_of, write_picture
-    from netwright.cli._latent import batches, named_pictures, opened, require_class, require_one, side_of, tell
+    from netwright.cli._latent import (
+        MOST_COLUMNS,
+        batches,
+        check_room,
+        named_pictures,
+        opened,
+        require_class,
+        require_one,
+        side_of,
+        tell,
+    )
 
     bundle = opened(run, device, label)
     require_class(bundle, run, label)
     pictures = named_pictures(files)
     where = PictureFiles(output, pictures, besides=[SHEET] * sheet)
     preprocess = bundle.preprocess_or_error()
+    notes = [_training(bundle.card["recipe"].get("tricks", []), run)]
+    if sheet:
+        shown_most = min(len(pictures), MOST_SHOWN)
+        check_room(bundle, 2 * -(-shown_most // MOST_COLUMNS), min(shown_most, MOST_COLUMNS))
     written: list[dict[str, Any]] = []
     unreadable: list[dict[str, str]] = []
     shown: list[tuple[Any, Any]] = []
@@ -57,10 +72,12 @@ def denoise(
             written.append({"name": str(path), "file": str(where.write(path, image)), "size": list(image.size)})
     require_one("denoising", written, unreadable)
     extra = [str(write_picture(output / SHEET, _sheet(shown, len(written))))] if sheet else []
-    notes = [_training(bundle.card["recipe"].get("tricks", []), run)]
     said = {"run": run, "pictures": written, "unreadable": unreadable, "sheet": next(iter(extra), None)}
     sized = f"{side_of(bundle)} px, the network's size; --size original resizes them"
-    lines = [f"{_count(written)} in {output}: {'resized to what they were' if size == Size.original else sized}"]
+    if size == Size.original:
+        cropped = "the square that the network saw, at its own size"
+        sized = cropped if preprocess.fit == "crop" else "resized to what they were"
+    lines = [f"{_count(written)} in {output}: {sized}"]
     tell({**said, "notes": notes}, [*lines, *(f"before and after: {each}" for each in extra)], as_json=as_json)
     return EXIT_USER if unreadable else 0
 

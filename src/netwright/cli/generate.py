@@ -1,10 +1,12 @@
 """`netwright generate`: pictures that never were, from a variational autoencoder."""
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from netwright.cli import _options as options
 from netwright.core.errors import NetwrightError
 
 if TYPE_CHECKING:
@@ -26,44 +28,43 @@ def generate(
         str | None, typer.Option("--class", help="Of a conditional network, which class. [default: all in turn]")
     ] = None,
     fitted: Annotated[bool, typer.Option("--fitted", help=FITTED)] = False,
-    output: Annotated[Path, typer.Option("-o", "--output", help="PNG to draw; or a folder, for a PNG of each.")] = Path(
-        "generated.png"
-    ),
+    output: options.SheetOrFolder = Path("generated.png"),
     frechet: Annotated[
         str | None, typer.Option(metavar="DATA", help="Measure how far samples lie from these real pictures.")
     ] = None,
     features: Annotated[str | None, typer.Option(help=FEATURES)] = None,
     weights: Annotated[str | None, typer.Option(help="With --features MODEL: a file, imagenet, random.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,
+    device: options.Device = "auto",
+    as_json: options.Json = False,
 ) -> None:
     """Draw pictures from the prior of a variational autoencoder.
 
     With --frechet, also measure them against real pictures, beside what real pictures are from one another.
     """
     from netwright.bundle.latent import beside_prior
-    from netwright.cli._latent import opened, tell
+    from netwright.cli._latent import for_folder, opened, tell
 
     if frechet is None and (features is not None or weights is not None):
         flag = "--features" if features is not None else "--weights"
         raise NetwrightError(f"{flag} says how --frechet measures, and nothing is measured", "add --frechet DATA")
     if weights is not None and features is None:
         raise NetwrightError("--weights are those of a model whose features count", "name it: --features MODEL")
-    folder = output.is_dir() or not output.suffix
+    folder = for_folder(output)
     bundle = opened(run, device, label)
     labels = _labels(bundle, n, label)
     places = _places(bundle, output, n, labels, folder=folder)
     codes = bundle.sample(n, seed, labels, fitted=fitted) if bundle.random or fitted else _refused(bundle, run)
+    how: dict[str, Any] = {"seed": seed, "label": label, "fitted": fitted}
+    measured, more = (None, []) if frechet is None else _measured(bundle, frechet, (features, weights, device), how)
     source = "a Gaussian fitted to the codes of training pictures" if fitted else "the prior N(0, I)"
     written = _files(bundle, codes, labels, places) if folder else _drawn(bundle, codes, labels, output, source)
-    notes = [] if fitted else list(filter(None, [beside_prior(bundle)]))
+    notes = [*([] if fitted else filter(None, [beside_prior(bundle)])), *more]
     said = {"run": run, "n": n, "seed": seed, "codes": source, "classes": labels, "written": written, "notes": notes}
     lines = [f"{n} {'picture' if n == 1 else 'pictures'} of codes from {source}"]
     lines += [f"{'written to' if folder else 'drawn in'} {output}"]
-    if frechet is not None:
-        found, more = _measured(bundle, frechet, (features, weights, device), seed=seed, label=label, fitted=fitted)
-        said |= {"frechet": found, "notes": [*notes, *more]}
-        lines += _told(found)
+    if measured is not None:
+        said |= {"frechet": measured}
+        lines += _told(measured)
     tell(said, lines, as_json=as_json)
 
 
@@ -90,15 +91,18 @@ def _places(bundle: "AutoencoderBundle", output: Path, n: int, labels: list[str]
         NetwrightError: a place is taken, or there are too many for a sheet.
     """
     from netwright.bundle.mask_files import safe
-    from netwright.bundle.picture_files import refuse_taken
-    from netwright.cli._latent import check_sheet
+    from netwright.bundle.picture_files import refuse_taken, refuse_unmakeable
+    from netwright.cli._latent import check_room, check_sheet
 
     if not folder:
         check_sheet(output)
         if n > MOST_SHEET:
             problem = f"{n} pictures are too many for one sheet"
             raise NetwrightError(problem, f"up to {MOST_SHEET} fit; or write a PNG of each: -o {output.stem}")
+        across = _across(n, labels)
+        check_room(bundle, -(-n // across), across)
         return []
+    refuse_unmakeable(output)
     names = dict(zip(bundle.classes, safe(bundle.classes), strict=True))
     heads = ["" if labels is None else f"{names[each]}_" for each in labels or [""] * n]
     places = [output / f"{head}{place:05d}.png" for place, head in enumerate(heads)]
@@ -112,10 +116,7 @@ def _files(bundle: "AutoencoderBundle", codes: Any, labels: list[str] | None, pl
     from PIL import Image
 
     from netwright.bundle.picture_files import as_bytes, write_picture
-    from netwright.records.atomic import disk_errors
 
-    with disk_errors(places[0].parent):
-        places[0].parent.mkdir(parents=True, exist_ok=True)
     left = iter(places)
     for part in bundle.decoded_parts(codes, labels):
         for pixels in as_bytes(part):
@@ -132,7 +133,7 @@ def _drawn(bundle: "AutoencoderBundle", codes: Any, labels: list[str] | None, ou
     groups: dict[str, list[Any]] = {}
     for each, name in zip(pixels, labels or [""] * len(pixels), strict=True):
         groups.setdefault(name, []).append(each)
-    across = max(1, round(len(pixels) ** 0.5)) if labels is None else min(16, max(map(len, groups.values())))
+    across = _across(len(pixels), labels)
     rows: list[list[Any]] = []
     names: list[str] = []
     for name, group in groups.items():
@@ -144,14 +145,13 @@ def _drawn(bundle: "AutoencoderBundle", codes: Any, labels: list[str] | None, ou
     return [str(write_picture(output, drawn))]
 
 
+def _across(n: int, labels: list[str] | None) -> int:
+    """Pictures of a row."""
+    return max(1, round(n**0.5)) if labels is None else min(16, max(Counter(labels).values()))
+
+
 def _measured(
-    bundle: "AutoencoderBundle",
-    path: str,
-    network: tuple[str | None, str | None, str],
-    *,
-    seed: int,
-    label: str | None,
-    fitted: bool,
+    bundle: "AutoencoderBundle", path: str, network: tuple[str | None, str | None, str | None], how: dict[str, Any]
 ) -> tuple[dict[str, Any], list[str]]:
     """Distances from real pictures, and what to know of them."""
     from netwright.bundle.embedder import make_embedder
@@ -160,10 +160,10 @@ def _measured(
     from netwright.cli._verdict import Bar
 
     features, weights, device = network
-    embedder = None if features is None else make_embedder(features, weights=weights, device=device)
+    embedder = None if features is None else make_embedder(features, weights=weights, device=device or "auto")
     with Bar() as bar:
-        data = gathered(bundle.preprocess_or_error(), path, bar)
-    found = realism(bundle, data, embedder=embedder, seed=seed, label=label, fitted=fitted)
+        data = gathered(bundle.preprocess_or_error(), path, bar, held_out=True)
+    found = realism(bundle, data, embedder=embedder, **how)
     return found, [*data.notes, *caveats(found, own=embedder is None)]
 
 

@@ -5,19 +5,21 @@ from typing import Annotated
 
 import typer
 
+from netwright.cli import _options as options
+
 
 def interpolate(
-    run: Annotated[str, typer.Argument(help="A run folder or a bundle of an autoencoder.")],
+    run: options.Autoencoder,
     first: Annotated[Path, typer.Argument(help="The picture to start from.")],
     second: Annotated[Path, typer.Argument(help="The picture to arrive at.")],
     steps: Annotated[int, typer.Option(min=2, max=64, help="Pictures, both ends among them.")] = 8,
     spherical: Annotated[
         bool, typer.Option("--spherical", help="Along the arc around the origin, not the straight line.")
     ] = False,
-    output: Annotated[Path, typer.Option("-o", "--output", help="PNG to draw.")] = Path("interpolation.png"),
-    label: Annotated[str | None, typer.Option("--class", help="Of a conditional network, the pictures' class.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,
+    output: options.Sheet = Path("interpolation.png"),
+    label: options.PicturesClass = None,
+    device: options.Device = "auto",
+    as_json: options.Json = False,
 ) -> None:
     """Draw pictures of the codes between two pictures' codes, above a plain blend of the two pictures.
 
@@ -25,13 +27,13 @@ def interpolate(
     """
     from netwright.bundle.latent import interpolate as interpolated
     from netwright.bundle.picture_files import as_bytes, write_picture
-    from netwright.cli._latent import check_sheet, named_pictures, opened, require_class, tell
+    from netwright.cli._latent import check_room, check_sheet, one_picture, opened, require_class, tell
     from netwright.report.sheet import sheet
 
-    named = named_pictures([first, second])
-    check_sheet(output, named)
+    check_sheet(output, [one_picture(first), one_picture(second)])
     bundle = opened(run, device, label)
     require_class(bundle, run, label)
+    check_room(bundle, 2, steps)
     found = interpolated(bundle, first, second, steps=steps, spherical=spherical, label=label)
     way = "arc" if spherical else "straight line"
     drawn = sheet(

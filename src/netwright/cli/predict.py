@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from netwright.cli import _options as options
 from netwright.core.errors import EXIT_USER, NetwrightError
 
 if TYPE_CHECKING:
@@ -44,10 +45,10 @@ def predict(
     split_touching: Annotated[
         bool, typer.Option("--split-touching", help="Cut things that touch before they are counted; an extra.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,
+    as_json: options.Json = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, and nothing else.")] = False,
     top: Annotated[int, typer.Option(min=1, help="How many classes to name.")] = 5,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
+    device: options.Device = "auto",
 ) -> int:
     """Say which class each picture shows, with calibrated probabilities; or of each pixel, and write masks.
 
@@ -57,9 +58,9 @@ def predict(
     from netwright.bundle.masks import MaskPredictor
     from netwright.bundle.predictor import load, no_classes
 
-    predictor = load(run, device=device)
+    predictor = load(run, device=device or "auto")
     if isinstance(predictor, AutoencoderBundle):
-        raise no_classes(run)
+        raise no_classes(run, predictor)
     given = {"--masks": masks, "--overlay": overlay}
     given |= {"--probabilities": probabilities or None, "--instances": instances or None}
     idle = [flag for flag, value in given.items() if value is not None and output is None]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 OWN = {
     "anomaly": "autoencode",
-    "autoencoders": "autoencode",
+    "autoencoders": "autoencoders",
     "depth": "depth",
 }  # studies with a recipe of their own for a protocol
 
@@ -55,13 +55,17 @@ def study(
     amount: Annotated[float | None, typer.Option(help="autoencoders: of each corruption. [default: 0.25]")] = None,
     limit: Annotated[
         int | None,
-        typer.Option(min=2, help="autoencoders: training pictures, at most [10000]; anomaly: of a class [1000]."),
+        typer.Option(min=2, help="autoencoders: training pictures, at most [20000]; anomaly: of a class [1000]."),
     ] = None,
     classes: Annotated[
         str | None, typer.Option(help="anomaly: classes that are left out in turn. [default: all]")
     ] = None,
     tested: Annotated[
         int | None, typer.Option(min=20, help="autoencoders: test pictures at most. [default: 2000]")
+    ] = None,
+    first: Annotated[
+        int | None,
+        typer.Option(min=0, help="autoencoders: runs to leave to others, which have the same -o. [default: 0]"),
     ] = None,
     per_class: Annotated[
         int | None, typer.Option(min=1, help="Training pictures of each class. [default: all]")
@@ -105,6 +109,7 @@ def study(
         amount=amount,
         limit=limit,
         tested=tested,
+        first=first,
         classes=_parts(classes),
     )
     fields = ("optimizer", "model", "weights", "epochs", "batch_size", "lr", "image_size", "seed", "device")

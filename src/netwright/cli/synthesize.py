@@ -45,7 +45,7 @@ def synthesize(
     updates, and tested on real pictures that the network has not been trained on.
     """
     given = {"seeds": seeds, "real_per_class": real_per_class, "model": model, "epochs": epochs}
-    _refuse(test, given | {"page": page})
+    _refuse(test, given | {"page": page, "threads": threads})
     from netwright.cli.check import refuse_unwritable
     from netwright.lab.studies._output import refuse_unwritable as refuse_folder
     from netwright.lab.synthetic import drawn, refuse_taken, refuse_unconditional, write
@@ -58,17 +58,19 @@ def synthesize(
 
     bundle = load_autoencoder(run, device=device or "auto")
     refuse_unconditional(bundle)
+    from netwright.lab.tstr import real_pictures, seen_by, worth
+
+    seen = None if test is None else seen_by(run, bundle, test)
+    if test is not None and seen is not None:
+        real_pictures(bundle, test, seen)  # what cannot be tested on is refused before anything is written
     made = drawn(bundle, per_class, seed)
     folders = write(made, output)
     said: dict[str, Any] = {"path": str(output), "pictures": len(made.labels), "folders": folders, "seed": seed}
     if not as_json:
-        _tell_written(made, folders, output)
-    if test is not None:
-        from netwright.lab.tstr import seen_by, worth
-
+        _tell_written(made, folders, output, tested=test is not None)
+    if test is not None and seen is not None:
         wanted: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         told = options.silent if as_json else typer.echo
-        seen = seen_by(run, bundle, test)
         tested = worth(bundle, made, test, seen, seed=seed, threads=threads, told=told, **wanted)
         said["test"] = tested.found
         _conclude(tested, run.name, page, quiet=as_json)
@@ -87,13 +89,14 @@ def _refuse(test: str | None, given: dict[str, Any]) -> None:
         raise NetwrightError(f"--{name.replace('_', '-')} is for the test", "add --test DATA, or leave it out")
 
 
-def _tell_written(made: "Drawn", folders: dict[str, str], output: Path) -> None:
+def _tell_written(made: "Drawn", folders: dict[str, str], output: Path, *, tested: bool) -> None:
     each = len(made.labels) // len(made.classes)
     typer.echo(f"{len(made.labels)} pictures in {output}: {each} of each of {len(made.classes)} classes")
     for name, folder in folders.items():
         if name != folder:
             typer.echo(f"no folder can be called '{name}', so its pictures are in {folder}")
-    typer.echo(f"next: netwright train {output}; what that is worth: add --test DATA")
+    more = "" if tested else "; what that is worth: add --test DATA"
+    typer.echo(f"next: netwright train {output}{more}")
 
 
 def _conclude(tested: "Tested", name: str, page: Path | None, *, quiet: bool) -> None:

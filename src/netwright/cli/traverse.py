@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from netwright.cli import _options as options
 from netwright.core.errors import NetwrightError
 
 if TYPE_CHECKING:
@@ -13,41 +14,61 @@ if TYPE_CHECKING:
 
 REACH = "How far from the middle of training's codes, in their standard deviations."
 DIM = "A dimension's number, as often as wanted; or active, all. [default: active, up to ten that say most]"
-PLANE = 15
+USUAL, PLANE = 3.0, 15
 
 
 def traverse(
-    run: Annotated[str, typer.Argument(help="A run folder or a bundle of an autoencoder.")],
+    run: options.Autoencoder,
     image: Annotated[
         Path | None, typer.Argument(help="A picture to start from. [default: the middle of codes]")
     ] = None,
     dim: Annotated[list[str] | None, typer.Option(help=DIM)] = None,
-    reach: Annotated[float, typer.Option("--range", help=REACH)] = 3.0,
+    reach: Annotated[float | None, typer.Option("--range", help=f"{REACH} [default: {USUAL:g}]")] = None,
     steps: Annotated[int | None, typer.Option(min=2, max=64, help="Values of each. [default: 9; of --grid 15]")] = None,
     grid: Annotated[
         bool, typer.Option("--grid", help="All codes of two numbers, in a plane. [default where there are two]")
     ] = False,
-    output: Annotated[Path, typer.Option("-o", "--output", help="PNG to draw.")] = Path("traversal.png"),
-    label: Annotated[str | None, typer.Option("--class", help="Of a conditional network, the picture's class.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,
+    output: options.Sheet = Path("traversal.png"),
+    label: options.PicturesClass = None,
+    device: options.Device = "auto",
+    as_json: options.Json = False,
 ) -> None:
     """Draw pictures in which one number of the code takes one value after another, and the others stay.
 
     Each row is a dimension, named with what it says: its divergence from the prior in nats.
     """
-    from netwright.cli._latent import check_sheet, named_pictures, opened, require_class
+    from netwright.cli._latent import check_sheet, one_picture, opened, require_class
+
+    _refuse(image, dim or [], reach, grid=grid)
+    chosen = _dimensions(dim or [])
+    check_sheet(output, [] if image is None else [one_picture(image)])
+    bundle = opened(run, device, label)
+    require_class(bundle, run, label)
+    if grid or (image is None and not dim and bundle.latent == 2):
+        if reach is not None:
+            problem = "--range is for rows of dimensions, and a plane of equal shares is drawn"
+            raise NetwrightError(problem, "leave it out, or ask for rows: --dim all")
+        _plane(bundle, run, steps or PLANE, output, label, as_json=as_json)
+    else:
+        _rows(bundle, run, (image, chosen, reach or USUAL, steps or 9), output, label, as_json=as_json)
+
+
+def _refuse(image: Path | None, dim: list[str], reach: float | None, *, grid: bool) -> None:
+    """Flags that do not go together, and a range that is none.
+
+    Raises:
+        NetwrightError: there are some.
+    """
+    from netwright.cli._latent import require_finite
 
     if image is not None and grid:
         raise NetwrightError("--grid shows all codes, and needs no picture", f"leave out --grid, or {image}")
-    check_sheet(output, [] if image is None else named_pictures([image]))
-    bundle = opened(run, device, label)
-    require_class(bundle, run, label)
-    if grid or (image is None and dim is None and bundle.latent == 2):
-        _plane(bundle, run, steps or PLANE, output, label, as_json=as_json)
-    else:
-        chosen = _dimensions(dim or [])
-        _rows(bundle, run, (image, chosen, reach, steps or 9), output, label, as_json=as_json)
+    if dim and grid:
+        raise NetwrightError("--grid shows all codes, and --dim chooses some", "leave out one of them")
+    if reach is not None:
+        require_finite("--range", reach)
+        if reach <= 0:
+            raise NetwrightError(f"a --range of {reach:g} leads nowhere", "give more than 0: 3 is usual")
 
 
 def _plane(
@@ -56,9 +77,10 @@ def _plane(
     """Codes of two numbers at equal shares of the prior."""
     from netwright.bundle.latent import beside_prior, plane
     from netwright.bundle.picture_files import as_bytes, write_picture
-    from netwright.cli._latent import tell
+    from netwright.cli._latent import check_room, tell
     from netwright.report.sheet import sheet
 
+    check_room(bundle, steps, steps)
     values, decoded = plane(bundle, steps, label=label)
     rows = [as_bytes(row) for row in decoded]
     named = [f"{value:+.2f}" for value in values.tolist()]
@@ -83,10 +105,13 @@ def _rows(
     """One dimension a row, beside the picture and its reconstruction."""
     from netwright.bundle.latent import traverse as traversed
     from netwright.bundle.picture_files import as_bytes, write_picture
-    from netwright.cli._latent import tell
+    from netwright.cli._latent import check_room, tell
     from netwright.report.sheet import sheet
 
     image, dimensions, reach, steps = wanted
+    if dimensions != "active":
+        count = bundle.latent if dimensions == "all" else len(set(dimensions))
+        check_room(bundle, count, steps + 2 * (image is not None))
     found = traversed(bundle, image, dimensions=dimensions, reach=reach, steps=steps, label=label)
     rows: list[list[Any]] = [list(as_bytes(row)) for row in found.decoded]
     unit = "nats" if bundle.random else "deviation"
@@ -95,14 +120,16 @@ def _rows(
         lead = [as_bytes(each)[0] for each in (bundle.pictures([image]), bundle.reconstruct([image], label))]
         rows = [[*(lead if place == 0 else [None, None]), *row] for place, row in enumerate(rows)]
         columns = ["given", "decoded", *columns]
-    pairs = list(zip(found.dimensions, found.says, strict=True))
-    names = [f"dimension {number}\n{says:.2f} {unit}" for number, says in pairs]
+    says: list[float | None] = [*found.says] if found.says is not None else [None] * len(found.dimensions)
+    pairs = list(zip(found.dimensions, says, strict=True))
+    names = [f"dimension {number}" + ("" if each is None else f"\n{each:.2f} {unit}") for number, each in pairs]
     start = "the middle of codes" if image is None else image.name
     title = f"What each number of the code does, from {start}"
     write_picture(output, sheet(rows, rows_named=names, columns_named=columns, title=title))
-    told = [{"dimension": number, unit: says} for number, says in pairs]
+    told = [{"dimension": number, unit: each} for number, each in pairs]
     said = {"run": run, "image": None if image is None else str(image), "dimensions": told, "range": reach}
-    lines = [f"dimension {number}: {says:.3f} {unit}" for number, says in pairs]
+    nobody = "nobody measured what it says"
+    lines = [f"dimension {number}: {nobody if each is None else f'{each:.3f} {unit}'}" for number, each in pairs]
     rest = bundle.latent - len(pairs)
     lines += [f"{rest} of {bundle.latent} dimensions are not shown; --dim all shows them"] if rest else []
     tell({**said, "written": str(output)}, [*lines, f"drawn in {output}"], as_json=as_json)

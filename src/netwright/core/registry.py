@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Callable
+from functools import cached_property
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -37,14 +38,13 @@ class Registry:
 
     def names(self) -> list[str]:
         """Every name, sorted; no entry is imported."""
-        stems = (path.stem for path in self._folder().glob("*.py"))
-        return sorted({stem for stem in stems if not stem.startswith("_")} | set(self._added))
+        return sorted({*self._stems, *self._added})
 
     def summary(self, name: str) -> str:
         """The first line of the entry's description, read without importing it."""
         if name in self._added:
             return (self._added[name].__doc__ or "").strip().split("\n")[0]
-        docstring = ast.get_docstring(ast.parse((self._folder() / f"{name}.py").read_text("utf-8"))) or ""
+        docstring = ast.get_docstring(ast.parse((self._folder / f"{name}.py").read_text("utf-8"))) or ""
         return docstring.split("\n")[0]
 
     def load(self, name: str) -> Callable[..., Any]:
@@ -77,11 +77,17 @@ class Registry:
             NetwrightError: one of ours has that name.
         """
         name = snake(thing.__name__)
-        if (self._folder() / f"{name}.py").exists() and thing.__module__ != f"{self.package}.{name}":
+        if name in self._stems and thing.__module__ != f"{self.package}.{name}":
             raise NetwrightError(f"there is a {self.kind} named {name} already", "give your class another name")
         self._added[name] = thing
         return thing
 
+    @cached_property
+    def _stems(self) -> tuple[str, ...]:
+        """The names of its files; they are looked for once."""
+        return tuple(path.stem for path in self._folder.glob("*.py") if not path.stem.startswith("_"))
+
+    @cached_property
     def _folder(self) -> Path:
         found = find_spec(self.package)
         return Path(next(iter((found and found.submodule_search_locations) or ["."])))

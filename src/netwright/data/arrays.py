@@ -13,7 +13,7 @@ from netwright.core.errors import NetwrightError, listed, unknown
 from netwright.data.assign import SPLITS, Fractions
 from netwright.data.extract import LIMITS, MEGABYTE
 from netwright.data.folder import titled
-from netwright.data.listing import Arrays, For, Listing, counted
+from netwright.data.listing import TRAINS, Arrays, For, Listing, counted
 from netwright.data.preprocess import Fit, check_pixels
 from netwright.data.ready import ready
 from netwright.data.split import Data, Progress, Wanted
@@ -29,7 +29,7 @@ def listing(source: str, purpose: For = "train") -> Listing:
 
     Args:
         source: an .npz file, one of several .npy files named like this, or the folder that holds either.
-        purpose: without "train", any of the pairs will do, and one class.
+        purpose: where nothing is trained any of the pairs will do; only "train" wants two classes.
 
     Raises:
         NetwrightError: not such a file, or arrays that do not fit together.
@@ -42,7 +42,7 @@ def listing(source: str, purpose: For = "train") -> Listing:
         if key not in KEYS:
             raise unknown(f"array in {where.name}", key, KEYS)
     pairs = {side: _pair(where, arrays, side) for side in SPLITS}
-    if pairs["train"] is None and (purpose == "train" or not any(pairs.values())):
+    if pairs["train"] is None and (purpose in TRAINS or not any(pairs.values())):
         fix = f"it has {listed(arrays) or 'no arrays'}; name them as Keras does"
         raise NetwrightError(f"{where} has no x_train and y_train", fix)
     return of_pairs(Path(titled(where)).stem, str(where), pairs, purpose, arrays.get("classes"))
@@ -135,7 +135,7 @@ def of_pairs(
     for side, (images, labels) in given.items():
         check_pixels(images, f"x_{side}", dimensions=(3, 4))
         _check_labels(side, np.asarray(labels), len(images))
-    known = [given["train"]] if purpose == "train" else given.values()
+    known = [given["train"]] if purpose in TRAINS else given.values()
     classes = _class_names(np.concatenate([np.ravel(labels) for _, labels in known]), classes)
     if purpose == "train" and len(classes) < 2:
         raise NetwrightError("there is only one class: there is nothing to tell apart", "give pictures of two or more")

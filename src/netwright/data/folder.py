@@ -4,7 +4,6 @@ import os
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
@@ -28,13 +27,16 @@ def listing(source: str, purpose: For = "train") -> Listing:
 
     Args:
         source: the folder.
-        purpose: "labelled" takes what `labelled` does; "any" also pictures at any depth without classes.
+        purpose: "labelled" takes what `labelled` does; "any" also pictures at any depth without classes, and
+            "pictures" does so for training.
 
     Raises:
         NetwrightError: no layout that we know, or classes that do not agree between the sides.
     """
     if purpose == "train":
         return _trainable(source)
+    if purpose == "pictures":
+        return pictures(source)
     try:
         return labelled(source)
     except NetwrightError:
@@ -97,13 +99,15 @@ def pictures(source: str) -> Listing:
     Raises:
         NetwrightError: there is no such folder, or no picture in it.
     """
-    with suppress(NetwrightError):
+    try:
         return _trainable(source)
-    found = unlabelled(source)
+    except NetwrightError as error:
+        found, why = unlabelled(source), f"classes are not used: {error.problem}"
     root = _existing(source)
     sides = {folder.name: SPLITS.index(side) for side, folder in side_folders(root).items()}
     told = [sides.get(name.split("/")[0], NOBODY) for name in found.blobs.names]
-    return replace(found, classes=(found.name,), labels=np.zeros_like(found.labels), sides=np.array(told, np.int8))
+    labels, divided = np.zeros_like(found.labels), np.array(told, np.int8)
+    return replace(found, classes=(found.name,), labels=labels, sides=divided, notes=(*found.notes, why))
 
 
 def titled(path: Path) -> str:

@@ -1,6 +1,7 @@
-"""MNIST's own files, which Fashion-MNIST, EMNIST and others share: arrays of bytes with a short head, often packed.
+"""MNIST's own files, which others share: arrays of bytes with a short head, often packed.
 
-The format is described at the end of LeCun, Cortes & Burges' page of the MNIST database.
+Fashion-MNIST comes so, and EMNIST, whose pictures lie on their side. The format is described at the end of the page of
+the MNIST database by LeCun, Cortes & Burges.
 """
 
 import gzip
@@ -16,9 +17,9 @@ from netwright.core.errors import NetwrightError, listed
 from netwright.data.arrays import Pair, of_pairs
 from netwright.data.extract import LIMITS, MEGABYTE
 from netwright.data.folder import titled
-from netwright.data.listing import For, Listing
+from netwright.data.listing import TRAINS, For, Listing
 
-SIDES = {"train": "train", "test": "t10k"}
+SIDES = {"train": ("train",), "test": ("t10k", "test")}
 ENDS = ("images-idx3-ubyte", "labels-idx1-ubyte")
 FOLDERS = (".", "raw", "*/raw")  # torchvision keeps MNIST in MNIST/raw
 BYTES = 0x08  # the code of unsigned bytes, which pictures and classes are
@@ -34,7 +35,7 @@ def listing(source: str, purpose: For = "train") -> Listing:
 
     Args:
         source: the folder that holds them, or has them in raw/ or NAME/raw/.
-        purpose: without "train", any of the pairs will do.
+        purpose: where nothing is trained, any of the pairs will do.
 
     Raises:
         NetwrightError: several sets, files that are missing, or files that are not what their names say.
@@ -45,17 +46,26 @@ def listing(source: str, purpose: For = "train") -> Listing:
         fix = f"name the folder of one, or put its four files in a folder of their own, as {root / 'letters'}"
         raise NetwrightError(f"{root} holds several sets: {listed(sorted(map(str, found)))}", fix)
     ((folder, prefix),) = found
-    pairs: dict[str, Pair | None] = {side: _pair(folder, f"{prefix}{name}") for side, name in SIDES.items()}
-    if pairs["train"] is None and purpose == "train":
+    pairs: dict[str, Pair | None] = {"val": None}
+    for side, names in SIDES.items():
+        pairs[side] = next((pair for name in names if (pair := _pair(folder, f"{prefix}{name}"))), None)
+    if pairs["train"] is None and purpose in TRAINS:
         raise NetwrightError(f"{folder} has no {prefix}train-{ENDS[0]}", "put the training files beside the others")
-    return of_pairs(titled(root), str(root), {**pairs, "val": None}, purpose)
+    return of_pairs(titled(root), str(root), _renumbered(pairs), purpose)
+
+
+def _renumbered(pairs: dict[str, Pair | None]) -> dict[str, Pair | None]:
+    """Classes from 0: EMNIST's letters count from 1. Names stay numbers of the files' order."""
+    there = [pair for pair in pairs.values() if pair is not None]
+    least = min(int(labels.min()) for _, labels in there)
+    return {side: pair and (pair[0], pair[1] - least) for side, pair in pairs.items()}
 
 
 def _images(root: Path) -> set[tuple[Path, str]]:
     """Each set that a folder holds: where, and what its files' names begin with, as `emnist-letters-`."""
     found: set[tuple[Path, str]] = set()
     for folder in (place for pattern in FOLDERS for place in ([root] if pattern == "." else root.glob(pattern))):
-        for name in SIDES.values():
+        for name in (name for names in SIDES.values() for name in names):
             for file in folder.glob(f"*{name}-{ENDS[0]}*"):
                 prefix, _, ending = file.name.partition(f"{name}-{ENDS[0]}")
                 if ending in ("", ".gz") and file.is_file():
@@ -95,7 +105,7 @@ def _read(path: Path, dimensions: int) -> NDArray[Any]:
     if len(content) > most:
         raise NetwrightError(f"{path} would unpack to more than {most // MEGABYTE} MB", "if you trust it, unpack it")
     head = 4 + 4 * dimensions
-    shape = tuple(int(side) for side in np.frombuffer(content[4:head], ">u4"))
+    shape = tuple(int(side) for side in np.frombuffer(content[4:head].ljust(head - 4, b"\0"), ">u4"))
     if content[:4] != bytes((0, 0, BYTES, dimensions)) or len(content) != head + math.prod(shape):
         kind = "pictures" if dimensions == 3 else "classes"
         raise NetwrightError(f"{path} is not a file of {kind} in this format, or is cut short", fix)

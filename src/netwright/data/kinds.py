@@ -41,8 +41,6 @@ def listing_of(source: str, purpose: For) -> Listing:
     """
     kind = _kind_of(source)
     listing = _module(kind.name).listing
-    if purpose == "pictures":
-        return _module("folder").pictures(source) if kind.name == "folder" else listing_of(source, "train")
     if kind.name == "table" and (table := _labels_beside(located(source))):
         note = f"classes are those of {table.name}; masks are not used: for them, take the table away"
         found: Listing = listing(str(table), purpose)

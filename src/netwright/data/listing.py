@@ -18,6 +18,7 @@ Encoded = bytes | Pixels
 Stamp = tuple[int, int]
 # What is wanted: to train, to measure a model, to look even without labels, to train without classes.
 For = Literal["train", "labelled", "any", "pictures"]
+TRAINS = ("train", "pictures")
 LEAST_LIMIT, PER_PICTURE = 1000, 10  # class numbers may be this large, or so many times the number of pictures
 
 

@@ -24,7 +24,7 @@ from netwright.data._pair_stems import (
 from netwright.data.assign import SPLITS
 from netwright.data.files import EXTENSIONS, located
 from netwright.data.folder import titled
-from netwright.data.listing import NOBODY, Blobs, Files, For, Listing, MaskFiles, Pairing
+from netwright.data.listing import NOBODY, TRAINS, Blobs, Files, For, Listing, MaskFiles, Pairing
 
 _SHOWN = 3
 
@@ -65,7 +65,7 @@ def listing(source: str, purpose: For = "train") -> Listing:
     for note in tables.notes if tables else ():
         found.note(note)
     sides = np.array(found.sides, np.int8)
-    if purpose == "train" and (sides != NOBODY).all() and SPLITS.index("train") not in found.sides:
+    if purpose in TRAINS and (sides != NOBODY).all() and SPLITS.index("train") not in found.sides:
         has = listed(sorted({SPLITS[side] for side in found.sides}))
         raise NetwrightError(f"{path} has pictures with masks for {has} and none for train", f"add {root / 'train'}")
     files, classes = _files(root, found)

@@ -15,7 +15,7 @@ from netwright.core.errors import NetwrightError, listed, nearest, unknown
 from netwright.data import folder
 from netwright.data._rows import ENDINGS, HEADER, Cell, Columns, Row, read, refused
 from netwright.data.assign import SPLITS
-from netwright.data.listing import NOBODY, Files, For, Listing, numbered
+from netwright.data.listing import NOBODY, TRAINS, Files, For, Listing, numbered
 
 METADATA = "metadata"
 SEPARATORS = "|;"
@@ -111,7 +111,7 @@ def _side(path: Path, row: Row) -> int:
 def _check_sides(table: _Table, purpose: For) -> None:
     """Who gives sides gives them all, except that val may be left to us: it is then taken from the rows without one."""
     said = table.sides != NOBODY
-    if purpose == "train" and said.all() and SPLITS.index("train") not in table.sides:
+    if purpose in TRAINS and said.all() and SPLITS.index("train") not in table.sides:
         raise NetwrightError(f"{table.path} has no row for train", "write train in the split column of some rows")
     if not said.all() and SPLITS.index("val") in table.sides:
         count = int((~said).sum())

@@ -94,4 +94,9 @@ def prepare(raw: Raw, normalise: Normalise, profile: Profile) -> Tensor:
 
 def plain_batches(run: Run) -> Iterator[Tensor]:
     """The first epoch's training pictures as evaluation would see them: for statistics, not for updates. N C H W."""
-    return (prepare(raw, run.normalise, run.profile) for raw in run.loader.epoch(0))
+    return (image for image, _ in labelled_batches(run))
+
+
+def labelled_batches(run: Run) -> Iterator[tuple[Tensor, Tensor]]:
+    """The same with labels, on the same device: for what calls a network, which may take each picture's class."""
+    return ((prepare(raw, run.normalise, run.profile), raw.label) for raw in run.loader.epoch(0))

@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from netwright.engine.live_bytes import tensors_of
 from netwright.nn.drop_path import DropPath
-from netwright.nn.init import evaluating, watched
+from netwright.nn.init import evaluating, shown, watched
 
 aten = torch.ops.aten
 PRODUCTS = {aten.convolution, aten.mm, aten.addmm, aten.bmm, aten.baddbmm, aten.linear}
@@ -108,7 +108,7 @@ def branch_ends(model: nn.Module, images: Tensor) -> list[tuple[nn.Parameter, ..
         marked.append(watch.place[id(given[0])])
 
     with evaluating(model), watch, watched(drops, mark):
-        model(images)
+        shown(model, images)
     found = [_end(watch.nodes, place) for place in list(_branches(watch.nodes)) or marked]
     return [roots for roots in found if roots]
 

@@ -19,12 +19,13 @@ from netwright.nn.init import (
     draw_,
     evaluating,
     moment,
+    shown,
     unit_variance_,
     watched,
     weighted_layers,
 )
 from netwright.nn.norm import batch_norms
-from netwright.nn.output import main_output
+from netwright.nn.output import Decoded, main_output
 
 AS_IT_COMES = "as it comes"
 SCHEMES = (AS_IT_COMES, "he", "xavier", "lecun", "orthogonal", "lsuv")
@@ -111,7 +112,8 @@ def measure(model: nn.Module, images: Tensor) -> tuple[Layer, ...]:
             output.register_hook(note_gradient)
 
     with torch.enable_grad(), watched(weighted_layers(model), note):
-        output = main_output(model(images))
+        output = main_output(shown(model, images))
+        output = output.natural if isinstance(output, Decoded) else output
         draw = torch.Generator().manual_seed(0)
         (output * torch.randn(output.shape, generator=draw).to(output)).sum().backward()
     return tuple(Layer(name, shapes[name], forward[name], backward[name]) for name in forward)
@@ -165,7 +167,7 @@ def theory(model: nn.Module, images: Tensor, first: float) -> Theory | None:
 def is_plain(model: nn.Module, images: Tensor) -> bool:
     """Whether a network computes layers and activations one after the other, and nothing else."""
     with evaluating(model), Watch(model, images) as watch:
-        model(images)
+        shown(model, images)
     products = [place for place, node in enumerate(watch.nodes) if node.product]
     return bool(products) and all(map(_is_plain, watch.nodes[products[0] :]))
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from netwright.nn.depth import depths
-from netwright.nn.init import ACTIVATIONS, evaluating
+from netwright.nn.init import ACTIVATIONS, Images, evaluating, shown
 from netwright.nn.norm import batch_norms
 
 FLAT = 0.05  # of an activation's steepest slope: a rectifier below 0, tanh above 0.975
@@ -102,7 +102,7 @@ class _Sums:
         self.values += wide.shape[1]
 
 
-def unit_statistics(network: nn.Module, batches: Iterable[Tensor]) -> UnitStatistics:
+def unit_statistics(network: nn.Module, batches: Iterable[Images]) -> UnitStatistics:
     """Show a network some pictures as it would see them in use, and watch its activations and batch norms.
 
     Activations and norms are seen where they are modules of the kinds torch has; a network that calls functions
@@ -110,7 +110,7 @@ def unit_statistics(network: nn.Module, batches: Iterable[Tensor]) -> UnitStatis
 
     Args:
         network: looked at in evaluation mode, and left as it was.
-        batches: normalised, N C H W each, on the network's device.
+        batches: normalised, N C H W each, on the network's device; with classes where it takes them.
     """
     of_stage = depths(network).layers
     uses: dict[tuple[str, int], _Use] = {}
@@ -139,7 +139,7 @@ def unit_statistics(network: nn.Module, batches: Iterable[Tensor]) -> UnitStatis
                 stack.callback(layer.register_forward_pre_hook(partial(hook, name)).remove)
         for batch in batches:
             calls.clear()
-            network(batch)
+            shown(network, batch)
     found = [_activity(name, of_stage[name], use) for (name, _), use in uses.items()]
     moved = [_moved(name, of_stage[name], network.get_submodule(name), held) for name, held in sums.items()]
     return UnitStatistics(tuple(found), tuple(moved))

@@ -13,7 +13,7 @@ from netwright.lab._anomaly_scores import contrast
 Floats = NDArray[np.float64]
 Values = NDArray[np.float32]
 BASELINES = {
-    "pca": "squared error of PCA with as many components as the code has numbers",
+    "pca": "squared error of PCA with as many components as the code has numbers, cut to [0, 1]",
     "nearest": "squared distance to the nearest training picture",
     "pca/contrast": "that of PCA as a share of the picture's own contrast",
     "nearest/contrast": "the distance to the nearest as a share of the picture's own contrast",
@@ -59,9 +59,13 @@ class Components:
         return cls(mean, centred.T.astype(np.float64) @ vectors[:, ::-1][:, :count] / length)
 
     def error(self, rows: Values) -> Floats:
-        """The squared length of what they leave of pictures. N D -> N."""
-        off = rows - self.mean
-        return (off**2).sum(1) - ((off @ self.basis) ** 2).sum(1)
+        """The squared error of what they give back of pictures, cut to [0, 1] as a network's is. N D -> N."""
+        found = np.empty(len(rows))
+        for start in range(0, len(rows), AT_ONCE):
+            part = rows[start : start + AT_ONCE]
+            back = self.mean + ((part - self.mean) @ self.basis) @ self.basis.T
+            found[start : start + len(part)] = ((part - back.clip(0, 1)) ** 2).sum(1)
+        return found
 
 
 def baselines(train: Values, test: Values, count: int) -> dict[str, Floats]:

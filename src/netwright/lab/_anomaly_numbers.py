@@ -6,14 +6,14 @@ outliers Bates et al., arXiv:2104.08279. AUROC: DeLong et al., Biometrics 44, 19
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import beta, rankdata
+from scipy.stats import beta, rankdata, t
 
 from netwright.core.errors import NetwrightError
 from netwright.lab._stat_spread import reach
@@ -23,6 +23,7 @@ Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 HALVINGS = 60
 RESAMPLES = 1000
+FEWEST = 5  # pictures of a kind: of fewer a variance says next to nothing
 AT_ONCE = 4_000_000  # weights drawn at once: 32 MB
 
 
@@ -169,6 +170,29 @@ def mean_interval(values: Floats, influence: Floats) -> Interval:
         shared = max(0.0, (seeds * of_mean - own) / (seeds - 1))
         far = float(reach(by_seed.var(ddof=1) / seeds, shared, seeds - 1, 0.025))
     return Interval(mean, mean - far, mean + far, influence.shape[-1], "delong")
+
+
+def difference_interval(ones: Sequence[Sequence[Separation]], others: Sequence[Sequence[Separation]]) -> Interval:
+    """By how much one score's AUROC is higher than another's, on the same pictures, on average over classes.
+
+    The normal interval is widened to Student's with as many degrees of freedom as the smallest kind of pictures allows:
+    its variance is estimated from no more.
+
+    Args:
+        ones: by training and class, S C.
+        others: of the other score, S C.
+
+    Returns:
+        NaN bounds where one kind has fewer than FEWEST pictures, or where no picture tells the two scores apart.
+    """
+    pairs = [list(zip(*rows, strict=True)) for rows in zip(ones, others, strict=True)]
+    values = np.array([[one.auroc - other.auroc for one, other in row] for row in pairs])
+    influence = np.array([[one.influence - other.influence for one, other in row] for row in pairs])
+    fewest = min(min(one.others, one.normal) for row in ones for one in row)
+    if fewest < FEWEST or not influence.any():
+        return Interval(float(values.mean()), math.nan, math.nan, influence.shape[-1], "delong")
+    wider = float(t.ppf(0.975, fewest - 1)) / NORMAL.inv_cdf(0.975)
+    return mean_interval(values, influence * wider)
 
 
 def average_precision(scores: Floats, other: Flags, weights: Floats | None = None) -> Floats:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from netwright.bundle.bundle import find_bundle
 from netwright.bundle.embed import listed_pictures
 from netwright.core.errors import NetwrightError, listed, unknown
+from netwright.core.spec import Spec
 from netwright.data.assign import SPLITS
 from netwright.data.listing import Listing, taken
 from netwright.data.preprocess import Preprocess
@@ -108,15 +109,39 @@ def held_out(run: str) -> Pictures:
     val = data.splits["val"]
     labels = _names(val.labels, data.classes)
     notes = ()
-    if (record.get("result") or {}).get("stopped"):
-        notes = ("the run was stopped early, perhaps by these validation pictures: then the threshold is a little low",)
+    if any(Spec.parse(trick).name == "early_stopping" for trick in recipe.tricks):
+        notes = ("early_stopping chose the weights by these validation pictures: the threshold is a little low",)
     return Pictures(val, labels, f"validation pictures of {data.name}", notes, data.splits["train"].ids)
 
 
-def of_classes(pictures: Pictures, wanted: Sequence[str]) -> Pictures:
-    """Those of some classes, where the pictures have classes and some are among these; else all."""
-    places = np.flatnonzero(np.isin(pictures.labels, list(wanted)))
-    return pictures if not len(places) or len(places) == len(pictures) else pictures.taken(places)
+def of_classes(pictures: Pictures, wanted: Sequence[str], scored: Sequence[str]) -> Pictures:
+    """Those of normal classes, with a note of which they are; all, where classes have other names than scored ones.
+
+    Args:
+        pictures: to set a threshold on.
+        wanted: the classes that are normal.
+        scored: all classes of the pictures that are scored.
+
+    Raises:
+        NetwrightError: some are of scored classes, and none of a normal one.
+    """
+    there = classes_of(pictures.labels)
+    own = [name for name in there if name in wanted]
+    if not own and (odd := [name for name in there if name in scored]):
+        problem = f"{pictures.says} have no {listed(wanted)}, only {listed(there, 6)}"
+        raise NetwrightError(f"{problem}, and you do not call {listed(odd, 6)} normal", NORMAL)
+    taken = pictures.taken(np.flatnonzero(np.isin(pictures.labels, own))) if own else pictures
+    if own:
+        note = f"the threshold is from pictures of {listed(own, 6)}"
+    else:
+        names = f"pictures of {listed(there, 6)}" if there else "pictures without classes"
+        note = f"the threshold is from {len(taken)} {names}, none called {listed(wanted)}: are all of them normal?"
+    return replace(taken, notes=(*taken.notes, note))
+
+
+def classes_of(labels: NDArray[np.str_]) -> list[str]:
+    """The classes that some pictures have, in order."""
+    return sorted({str(label) for label in labels[labels != ""]})
 
 
 def class_named(name: str, classes: Sequence[str]) -> str:

@@ -18,7 +18,7 @@ from netwright.lab._anomaly_numbers import (
     Floats,
     Separation,
     Threshold,
-    mean_interval,
+    difference_interval,
     p_values,
     precision_interval,
     separation,
@@ -27,6 +27,7 @@ from netwright.lab._anomaly_numbers import (
 from netwright.lab._anomaly_pictures import (
     Pictures,
     class_named,
+    classes_of,
     held_out,
     normal_pictures,
     of_classes,
@@ -40,6 +41,7 @@ from netwright.records.atomic import write_atomic
 from netwright.records.intervals import Interval, wilson
 
 CHEAP = ("error", "relative", "patch", "latent")  # scores that one pass gives besides the one asked for
+FILES = ("anomaly.json", "scores.csv", "scores.png", "heat.png", "anomaly.html")  # the first says that all are ours
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,7 +155,7 @@ class Anomalies:
         """Each class: how many of it are flagged, and of each other one how well it is told from the normal ones."""
         labels, known, other = self.pictures.labels, self.known, self.other
         rows: list[dict[str, Any]] = []
-        for name in sorted({str(label) for label in labels[labels != ""]}):
+        for name in classes_of(labels):
             own = labels == name
             odd = bool(other[own].any())
             among = own | (known & ~other)
@@ -203,7 +205,7 @@ def anomalies(
     pictures = scored_pictures(paths, preprocess, plain=plain)
     own = _normal_classes(pictures, normal_classes, bundle.classes)
     sane = held_out(run) if normal is None else normal_pictures(normal, preprocess)
-    sane = of_classes(sane, own) if normal_classes else sane
+    sane = of_classes(sane, own, classes_of(pictures.labels)) if normal_classes else sane
     calibration = scorer.scores(sane.split, [asked])[asked]
     threshold = threshold_for(calibration, false_alarms)
     besides = [each for each in CHEAP if each in scorer.kinds() and each != asked]
@@ -245,6 +247,7 @@ def anomaly(
         NetwrightError: as `anomalies`, or a folder that cannot be written into.
     """
     refuse_unwritable(output)
+    _refuse_taken(output)
     found, scorer = anomalies(run, paths, **options)
     told(f"{len(found.pictures)} pictures scored")
     from netwright.report.anomaly import heat_sheet, histogram_picture, page
@@ -253,12 +256,28 @@ def anomaly(
     parts, top = shown(found, scorer, chosen(found))
     drawn = histogram_of(found)
     output.mkdir(parents=True, exist_ok=True)
-    write_atomic(output / "scores.csv", found.csv())
-    write_atomic(output / "anomaly.json", json.dumps(said, indent=2, ensure_ascii=False))
-    write_atomic(output / "scores.png", histogram_picture(drawn))
-    write_atomic(output / "heat.png", heat_sheet(parts, top))
-    write_atomic(output / "anomaly.html", page(said, parts, top, drawn))
+    contents = (
+        json.dumps(said, indent=2, ensure_ascii=False),
+        found.csv(),
+        histogram_picture(drawn),
+        heat_sheet(parts, top),
+        page(said, parts, top, drawn),
+    )
+    for name, content in zip(FILES, contents, strict=True):
+        write_atomic(output / name, content)
     return said
+
+
+def _refuse_taken(output: Path) -> None:
+    """Refuse a folder with files of these names that no `anomaly.json` says are ours.
+
+    Raises:
+        NetwrightError: there is one.
+    """
+    taken = [name for name in FILES if (output / name).exists()]
+    if taken and FILES[0] not in taken:
+        fix = "name another folder: -o NAME"
+        raise NetwrightError(f"{output / taken[0]} is there already, and netwright did not write it", fix)
 
 
 def _normal_classes(pictures: Pictures, given: Sequence[str], trained: Sequence[str]) -> tuple[str, ...]:
@@ -267,7 +286,7 @@ def _normal_classes(pictures: Pictures, given: Sequence[str], trained: Sequence[
     Raises:
         NetwrightError: a class that no picture has.
     """
-    there = sorted({str(label) for label in pictures.labels[pictures.labels != ""]})
+    there = classes_of(pictures.labels)
     if given and not there:
         problem = f"--normal-class {given[0]}: the pictures of {pictures.says} have no classes"
         raise NetwrightError(problem, "put them into a folder for each class, or leave it out")
@@ -278,7 +297,7 @@ def _normal_classes(pictures: Pictures, given: Sequence[str], trained: Sequence[
 def _notes(pictures: Pictures, sane: Pictures, own: Sequence[str], trained: Sequence[str]) -> tuple[str, ...]:
     """What a user should know of the pictures."""
     notes = [*pictures.notes, *sane.notes]
-    there = sorted({str(label) for label in pictures.labels[pictures.labels != ""]})
+    there = classes_of(pictures.labels)
     if there and not own:
         classes = f"the pictures have classes ({listed(there, 6)}), and the run knows none of them"
         notes.append(f"{classes}: say which are normal, as in --normal-class {there[0]}, and AUROC is measured")
@@ -298,5 +317,4 @@ def _share(flagged: Flags, among: NDArray[np.bool_]) -> dict[str, Any] | None:
 
 def _ahead(one: Separation, other: Separation) -> Interval:
     """By how much one score's AUROC is higher than another's, on the same pictures."""
-    difference = (one.influence - other.influence)[None, None]
-    return mean_interval(np.array([[one.auroc - other.auroc]]), difference)
+    return difference_interval([[one]], [[other]])

@@ -7,10 +7,12 @@ from numpy.typing import NDArray
 
 from netwright.core.errors import NetwrightError
 from netwright.engine.random import generator
-from netwright.lab.probe import Probe, probe
+from netwright.lab.probe import Probe, Way, probe
 from netwright.records.vectors import Vectors
 
 LEAST = 2  # of each class: fewer cannot be divided to choose the penalty by
+# Fifty pictures say little of how much each number varies: divided by it, axes of noise would weigh as much as others.
+WAY = Way(tuple(10.0**power for power in range(-5, 4)), common=True)
 Labels = NDArray[np.integer[Any]]
 
 
@@ -46,6 +48,8 @@ def drawn(labels: Labels, many: int, seed: int) -> NDArray[np.intp]:
 def few_labels(seen: NDArray[Any], labels: Labels, asked: NDArray[Any], truth: Labels) -> Probe:
     """The linear probe of `lab.probe`, its penalty chosen by cross-validation among the labelled pictures.
 
+    Vectors are centred and divided by one number, the root of the mean variance over dimensions of the labelled ones.
+
     Args:
         seen: vectors with labels. M D.
         labels: of these, at least 2 of each class. M.
@@ -60,7 +64,7 @@ def few_labels(seen: NDArray[Any], labels: Labels, asked: NDArray[Any], truth: L
     splits = ["train"] * count + ["test"] * len(asked)
     kinds = np.concatenate([labels, truth])
     vectors = Vectors(names, whole, splits, [str(kind) for kind in kinds], names)
-    found = probe(vectors, np.arange(count, len(whole)), kinds, crossed=False)
+    found = probe(vectors, np.arange(count, len(whole)), kinds, crossed=False, way=WAY)
     if isinstance(found, str):
         raise NetwrightError(found, "give more labels: --labels")
     return found

@@ -172,7 +172,7 @@ def _outcome(parts: Parts, seen: Evaluation, seconds: float, kept: Kept | None, 
         values={name: (values * SCALES.get(name, 1)).astype(np.float32) for name, values in seen.values.items()},
         labels=np.nan_to_num(seen.labels, nan=-1).astype(np.int64),
         confidence=None if seen.output is None else _confidence(seen.output),
-        history=list(run.history),
+        history=[_scaled(row) for row in run.history],
         seconds=before + seconds,
         images_per_second=float(np.median(rates)) if rates else float("nan"),
         epochs=run.epoch,
@@ -181,6 +181,12 @@ def _outcome(parts: Parts, seen: Evaluation, seconds: float, kept: Kept | None, 
         machine=machine(run) | ({"shared_tensors": shared} if shared else {}),
         stopped=run.stopped,
     )
+
+
+def _scaled(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of metrics on the scale on which they are compared."""
+    known = {f"{side}_{name}": scale for name, scale in SCALES.items() for side in ("train", "val")}
+    return {name: value * known[name] if name in known else value for name, value in row.items()}
 
 
 def _confidence(output: NDArray[Any]) -> NDArray[np.float32]:

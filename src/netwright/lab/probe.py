@@ -16,6 +16,23 @@ ITERATIONS, TOLERANCE = 300, 1e-3  # answers settle long before the weights do
 Labels = NDArray[np.integer[Any]]
 
 
+@dataclass(frozen=True)
+class Way:
+    """How a probe is made.
+
+    Attributes:
+        grid: inverse strengths of the penalty that are tried, rising.
+        common: whether all numbers are divided by one deviation, the root of their mean variance, rather than each by
+            its own: this keeps which of them vary most, and turning vectors changes no answer.
+    """
+
+    grid: tuple[float, ...] = GRID
+    common: bool = False
+
+
+EACH = Way()
+
+
 @dataclass(frozen=True, eq=False)
 class Probe:
     """A probe's answers.
@@ -33,7 +50,7 @@ class Probe:
     edge: bool
 
 
-def probe(vectors: Vectors, queries: NDArray[np.intp], labels: Labels, crossed: bool) -> Probe | str:
+def probe(vectors: Vectors, queries: NDArray[np.intp], labels: Labels, crossed: bool, way: Way = EACH) -> Probe | str:
     """Multinomial logistic regression with an L2 penalty, on vectors standardised by those it learns from.
 
     It learns from the training split; the penalty is chosen on the labelled pictures of the validation split, or,
@@ -45,6 +62,7 @@ def probe(vectors: Vectors, queries: NDArray[np.intp], labels: Labels, crossed: 
         queries: places of those that are classified. Q.
         labels: class number of each picture; any, where it has no label. N.
         crossed: whether there is no test split, so that queries are everything.
+        way: the penalties that are tried, and how vectors are scaled.
 
     Returns:
         The answers, or the reason why there are none.
@@ -52,27 +70,32 @@ def probe(vectors: Vectors, queries: NDArray[np.intp], labels: Labels, crossed: 
     train, val = vectors.having("train"), vectors.having("val")
     val = val[np.array([bool(vectors.labels[int(place)]) for place in val], bool)]
     if crossed:
-        return _crossed(vectors.matrix[queries], labels[queries])
+        return _crossed(vectors.matrix[queries], labels[queries], way)
     if len(np.unique(labels[train])) < 2:
         return "the training pictures have one class: there is nothing to probe"
     seen, held = vectors.matrix[train], vectors.matrix[val]
     if len(val):
-        scores = [_share(guess, labels[val]) for guess in path(seen, labels[train], held)]
+        scores = [_share(guess, labels[val]) for guess in path(seen, labels[train], held, way.grid, common=way.common)]
         how = f"chosen on {len(val)} validation pictures"
     else:
-        found = _by_folds(seen, labels[train])
+        found = _by_folds(seen, labels[train], way)
         if found is None:
             return (
                 "a class has a single training picture: there is no validation split to choose the probe's penalty on"
             )
         scores, how = found, "chosen by cross-validation"
     best = int(np.argmax(scores))  # of equally good ones the strongest penalty
-    answers = path(seen, labels[train], vectors.matrix[queries], GRID[: best + 1])[-1]
-    return Probe(answers == labels[queries], GRID[best], how, best in (0, len(GRID) - 1))
+    answers = path(seen, labels[train], vectors.matrix[queries], way.grid[: best + 1], common=way.common)[-1]
+    return Probe(answers == labels[queries], way.grid[best], how, best in (0, len(way.grid) - 1))
 
 
 def path(
-    seen: NDArray[np.floating], labels: Labels, asked: NDArray[np.floating], grid: Sequence[float] = GRID
+    seen: NDArray[np.floating],
+    labels: Labels,
+    asked: NDArray[np.floating],
+    grid: Sequence[float] = GRID,
+    *,
+    common: bool = False,
 ) -> list[Labels]:
     """What probes of falling penalty answer, each begun where the one before ended. M D and Q D -> Q for each C.
 
@@ -82,7 +105,7 @@ def path(
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
-    known, wanted = standardised(seen, asked)
+    known, wanted = standardised(seen, asked, common=common)
     if known.shape[1] > known.shape[0]:
         _, _, directions = np.linalg.svd(known, full_matrices=False)
         known, wanted = known @ directions.T, wanted @ directions.T
@@ -97,17 +120,22 @@ def path(
 
 
 def standardised(
-    seen: NDArray[np.floating], asked: NDArray[np.floating]
+    seen: NDArray[np.floating], asked: NDArray[np.floating], *, common: bool = False
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Both with mean 0 and deviation 1 in each number over what was seen; a number that never varies becomes 0."""
+    """Both with mean 0 and deviation 1 over what was seen, in each number or, `common`, in the mean of variances.
+
+    A number that never varies becomes 0.
+    """
     wide = seen.astype(np.float64)
     mean, spread = wide.mean(0), wide.std(0)
     varies = spread > 1e-7 * np.abs(wide).max(0, initial=0.0)  # float32's own rounding is no variation
+    if common:
+        spread = np.full_like(spread, np.sqrt(np.square(spread).mean()))
     scale = np.where(varies, 1 / np.where(varies, spread, 1), 0)
     return (wide - mean) * scale, (asked - mean) * scale
 
 
-def _crossed(matrix: NDArray[np.floating], labels: Labels) -> Probe | str:
+def _crossed(matrix: NDArray[np.floating], labels: Labels, way: Way) -> Probe | str:
     if len(np.unique(labels)) < 2:
         return f"the {len(labels)} pictures have one class: there is nothing to probe"
     folds = _folds(labels)
@@ -116,24 +144,28 @@ def _crossed(matrix: NDArray[np.floating], labels: Labels) -> Probe | str:
     right = np.zeros(len(labels), bool)
     chosen: list[int] = []
     for seen, held in folds:
-        scores = _by_folds(matrix[seen], labels[seen])
+        scores = _by_folds(matrix[seen], labels[seen], way)
         if scores is None:
             return "a class has too few pictures to cross-validate the probe with: 4 are enough"
         chosen.append(int(np.argmax(scores)))
-        answers = path(matrix[seen], labels[seen], matrix[held], GRID[: chosen[-1] + 1])[-1]
+        tried = way.grid[: chosen[-1] + 1]
+        answers = path(matrix[seen], labels[seen], matrix[held], tried, common=way.common)[-1]
         right[held] = answers == labels[held]
     middle = int(np.median(chosen))
     how = f"{len(folds)}-fold cross-validation, chosen inside each fold"
-    return Probe(right, GRID[middle], how, middle in (0, len(GRID) - 1))
+    return Probe(right, way.grid[middle], how, middle in (0, len(way.grid) - 1))
 
 
-def _by_folds(matrix: NDArray[np.floating], labels: Labels) -> list[float] | None:
+def _by_folds(matrix: NDArray[np.floating], labels: Labels, way: Way) -> list[float] | None:
     """The share that is right for each C, over folds; None where a class is too small to be divided."""
     folds = _folds(labels, most=3)
     if folds is None:
         return None
     each = [
-        [_share(guess, labels[held]) for guess in path(matrix[seen], labels[seen], matrix[held])]
+        [
+            _share(guess, labels[held])
+            for guess in path(matrix[seen], labels[seen], matrix[held], way.grid, common=way.common)
+        ]
         for seen, held in folds
     ]
     return np.mean(each, 0).tolist()

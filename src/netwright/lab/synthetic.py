@@ -16,7 +16,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from netwright.bundle.autoencoder import AutoencoderBundle
-from netwright.core.errors import NetwrightError
+from netwright.core.errors import NetwrightError, listed
 from netwright.records.atomic import disk_errors
 
 Pixels = NDArray[np.uint8]
@@ -117,4 +117,7 @@ def picture_of(pixels: Pixels) -> Image.Image:
 def _folders(classes: tuple[str, ...]) -> dict[str, str]:
     """A folder's name for each class: its own, or where no folder can be called so, its number."""
     usable = {name for name in classes if PLAIN.fullmatch(name) and not name.startswith(".")}
-    return {name: name if name in usable else f"class_{number}" for number, name in enumerate(classes)}
+    named = {name: name if name in usable else f"class_{number}" for number, name in enumerate(classes)}
+    if len(set(named.values())) < len(classes):
+        raise NetwrightError(f"two of the classes would have the folder of one: {listed(classes)}", "rename them")
+    return named

@@ -127,7 +127,7 @@ def worth(
     """
     if seeds < 1 or epochs < 1:
         raise NetwrightError(f"{seeds} seeds of {epochs} epochs are no test", "give at least one of each")
-    data, notes = _real(bundle, path, seen)
+    data, notes = real_pictures(bundle, path, seen)
     known = data if seen.data is None else seen.data
     trials = trials or Trials()
     parts = {number: _arms(made, data, real_per_class, number) for number in range(seed, seed + seeds)}
@@ -140,7 +140,9 @@ def worth(
             told(f"{done} of {len(ARMS) * seeds}: trained on {name} pictures, seed {number}")
             runs[name].append(trials.run(chosen.changed("auto", seed=number), part))
     held, shown = data.splits["test"], known.splits["train"]
-    near = copied(made.images, lambda chosen: shown.images[chosen], len(shown), np.asarray(held.images[:]), seed)
+    against = "val" if "val" in known.splits else "test"
+    apart = known.splits["val"] if against == "val" else held  # like those trained on, as test pictures need not be
+    near = copied(made.images, lambda chosen: shown.images[chosen], len(shown), np.asarray(apart.images[:]), seed)
     counts = {REAL: _taken(data, real_per_class), DRAWN: len(made.labels)}
     found = {
         "per_class": len(made.labels) // len(made.classes),
@@ -151,7 +153,7 @@ def worth(
         "seen": len(shown) if seen.data is not None else None,
         "pictures": {**counts, BOTH: sum(counts.values())},
         "arms": {name: _arm(runs[name], runs[REAL] if name != REAL else None) for name in ARMS},
-        "copied": near.to_json() | {"of": "trained on" if seen.data is not None else "given"},
+        "copied": near.to_json() | {"of": "trained on" if seen.data is not None else "given", "against": against},
         "notes": [*seen.notes, *notes],
     }
     first = near.closest[:SHOWN].tolist()
@@ -168,8 +170,12 @@ def _arm(runs: list[Trial], against: list[Trial] | None) -> dict[str, Any]:
     return found
 
 
-def _real(bundle: AutoencoderBundle, path: str, seen: Seen) -> tuple[Data, list[str]]:
-    """Real pictures as the network prepares them, with its classes, tested on what it was not trained on."""
+def real_pictures(bundle: AutoencoderBundle, path: str, seen: Seen) -> tuple[Data, list[str]]:
+    """Real pictures as the network prepares them, with its classes, tested on what it was not trained on.
+
+    Raises:
+        NetwrightError: they cannot be opened, have other classes or no test split, or the network saw all of them.
+    """
     data = seen.data if _is_of(seen.data, path) else None
     data = data or _prepared(open_data(path, **_geometry(bundle)), bundle)
     if "test" not in data.splits:
@@ -191,7 +197,8 @@ def _real(bundle: AutoencoderBundle, path: str, seen: Seen) -> tuple[Data, list[
 def _is_of(data: Data | None, path: str) -> bool:
     if data is None:
         return False
-    return path in (data.root, data.name) or Path(data.root).resolve() == Path(path).expanduser().resolve()
+    here = Path(path).expanduser()
+    return Path(data.root).resolve() == here.resolve() if here.exists() else path in (data.root, data.name)
 
 
 def _geometry(bundle: AutoencoderBundle) -> dict[str, Any]:

@@ -28,7 +28,6 @@ from netwright.records.outcomes import OutcomeStore
 HEADLINES = {
     "multi_label": "label_accuracy",
     "segmentation": "iou",
-    "reconstruction": "psnr",
 }  # the first metric of a task; of all others it is accuracy
 MOST_STARTUP = 10  # trials that are drawn at random before those that are told count
 ALL_FAILED = 5  # after so many that could not be trained, and none that could, something else is wrong
@@ -71,7 +70,14 @@ class Flight:
 
 
 def metric_of(task: str) -> str:
-    """What a search maximises."""
+    """What a search maximises.
+
+    Raises:
+        NetwrightError: the task has no share of right answers.
+    """
+    if task == "reconstruction":
+        fix = "compare recipes with netwright ablate --arms, which knows decibels"
+        raise NetwrightError("tune compares shares of right answers, and reconstruction has none", fix)
     return HEADLINES.get(task, "accuracy")
 
 

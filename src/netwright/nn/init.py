@@ -9,12 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from netwright.core.errors import NetwrightError
+from netwright.nn.output import given
 
 Scheme = Literal[
     "he", "xavier", "lecun", "orthogonal", "lsuv", "uniform", "normal", "constant", "dirac", "zeros"
 ]  # fmt: skip
 Distribution = Literal["normal", "uniform"]
 Fan = Literal["in", "out"]
+Images = Tensor | tuple[Tensor, Tensor]  # N C H W, alone or with each picture's class, N
 
 WEIGHTED = (nn.Conv2d, nn.Linear)
 # The square of the gain a scheme was published with; the others have none.
@@ -115,7 +117,7 @@ def moment(activation: Callable[[Tensor], Tensor], variance: float = 1.0) -> flo
     return float(torch.trapezoid(activation(z * math.sqrt(variance)).square() * density, z))
 
 
-def activations_after(model: nn.Module, images: Tensor) -> dict[nn.Module, nn.Module | None]:
+def activations_after(model: nn.Module, images: Images) -> dict[nn.Module, nn.Module | None]:
     """The activation that follows each convolution and linear layer, before the next one, in the order of computing.
 
     None where there is none, as after the last layer, or where it is a function rather than a module.
@@ -129,20 +131,20 @@ def activations_after(model: nn.Module, images: Tensor) -> dict[nn.Module, nn.Mo
     return found
 
 
-def executed(model: nn.Module, images: Tensor) -> list[nn.Module]:
+def executed(model: nn.Module, images: Images) -> list[nn.Module]:
     """The modules without parts, in the order in which a network in evaluation mode calls them."""
     order: list[nn.Module] = []
     leaves = [layer for layer in model.modules() if not list(layer.children())]
 
-    def note(layer: nn.Module, given: Any, output: Any) -> None:
+    def note(layer: nn.Module, taken: Any, output: Any) -> None:
         order.append(layer)
 
     with watched(leaves, note), evaluating(model):
-        model(images)
+        shown(model, images)
     return order
 
 
-def unit_variance_(model: nn.Module, images: Tensor) -> None:
+def unit_variance_(model: nn.Module, images: Images) -> None:
     """Scale each weight so that what its layer gives for these pictures has variance 1 (Mishkin & Matas 2016).
 
     The paper repeats until the variance is near enough; a layer without bias is linear, so that once is exact.
@@ -152,7 +154,7 @@ def unit_variance_(model: nn.Module, images: Tensor) -> None:
     """
     done: set[nn.Module] = set()
 
-    def rescale(layer: Any, given: Any, output: Tensor) -> Tensor | None:
+    def rescale(layer: Any, taken: Any, output: Tensor) -> Tensor | None:
         if layer in done:
             return None
         done.add(layer)
@@ -165,7 +167,14 @@ def unit_variance_(model: nn.Module, images: Tensor) -> None:
     if any(layer.bias is not None and layer.bias.any() for layer in layers):  # pyright: ignore[reportUnnecessaryComparison]
         raise NetwrightError("layers with biases cannot be scaled to unit variance", "set the biases to zero first")
     with watched(layers, rescale), evaluating(model):
-        model(images)
+        shown(model, images)
+
+
+def shown(model: nn.Module, images: Images) -> Any:
+    """A network's output for pictures. One that wants classes and is given none sees each picture as of class 0."""
+    if isinstance(images, tuple):
+        return given(model, *images)
+    return given(model, images, torch.zeros(len(images), dtype=torch.long, device=images.device))
 
 
 @contextmanager

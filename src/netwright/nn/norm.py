@@ -8,7 +8,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from netwright.nn.batch_channel_norm import BatchChannelNorm2d
 from netwright.nn.ghost_batch_norm import GhostBatchNorm2d
-from netwright.nn.init import evaluating
+from netwright.nn.init import Images, evaluating, shown
 
 NormKind = Literal["batch", "layer", "instance", "group", "none"]
 SwapKind = Literal["batch", "layer", "instance", "group", "ghost_batch", "batch_channel", "sync_batch", "none"]
@@ -90,8 +90,8 @@ def batch_norms(model: nn.Module) -> list[_BatchNorm]:
     return [layer for layer in model.modules() if isinstance(layer, _BatchNorm) and layer.track_running_stats]
 
 
-def refresh_(model: nn.Module, batches: Iterable[Tensor]) -> None:
-    """Statistics of every batch norm become the mean of those of the batches, N C H W each; nothing else trains.
+def refresh_(model: nn.Module, batches: Iterable[Images]) -> None:
+    """Statistics of every batch norm become the mean of those of the batches; nothing else trains.
 
     Dropout is off, as it will be in use. Norms that are not used in evaluation, as of auxiliary heads, are reset.
     """
@@ -103,6 +103,6 @@ def refresh_(model: nn.Module, batches: Iterable[Tensor]) -> None:
             norm.momentum = None  # torch's word for a plain mean
             norm.train()
         for batch in batches:
-            model(batch)
+            shown(model, batch)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum

@@ -9,6 +9,8 @@ from typing import Any, Protocol, cast, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from netwright.nn.init import shown
+
 SIDE = 224  # of the image that shows where maps come from, in pixels, for networks that do not say how small it may be
 
 
@@ -83,7 +85,7 @@ class Watched:
 
         self.network.maps = kept
         with torch.no_grad():
-            self.network(image)
+            shown(self.network, image)
             if not seen:
                 self.others, self.calls = self.calls, []
                 seen = compute(image)

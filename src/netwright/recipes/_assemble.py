@@ -31,7 +31,7 @@ from netwright.recipes._choose import largest_batch, suited
 from netwright.recipes._inputs import Inputs, read_inputs
 from netwright.recipes._recipe import FIND, LARGEST, Recipe
 from netwright.recipes._room import AT_A_TIME, OWN_STATE, feature_bytes, refuse_too_large, stands_still
-from netwright.recipes._task import refuse_labels, task_for
+from netwright.recipes._task import completed, refuse_conditions, refuse_labels, task_for
 from netwright.tasks._latent import Latent
 from netwright.tricks import TRICKS
 
@@ -87,7 +87,10 @@ def assemble(
     # Not "if model": an nn.Sequential has a length, and an empty one would count as none.
     spec = None if model is not None else _sized(recipe, inputs)
     network, inputs = (model, inputs) if model is not None else _created(recipe, str(spec), inputs, tricks, before)
-    chosen_task = task or task_for(recipe, inputs)  # now that pictures are normalised as the weights want it
+    refuse_conditions(network, inputs)
+    chosen_task = (
+        completed(task, inputs) if task else task_for(recipe, inputs)
+    )  # now that pictures are normalised as the weights want it
     network = tricks.through("model", network)
     macs, activations = _cost(network, inputs)
     kept, inputs = _kept(network, inputs, tricks)
@@ -184,10 +187,15 @@ def _with_found_rate(recipe: Recipe, run: Run) -> Recipe:
 def _sized(recipe: Recipe, inputs: Inputs) -> str:
     """The network as a bundle names it: an autoencoder is of the pictures' size, unless the recipe says which."""
     spec = Spec.parse(recipe.model)
-    if spec.name not in list_models(task="reconstruction") or "image_size" in spec.options:
+    if spec.name not in list_models(task="reconstruction"):
         return recipe.model
     height, width = inputs.shape[1:]
-    return str(spec.with_options(image_size=height if height == width else (height, width)))
+    side = height if height == width else (height, width)
+    own = spec.options.get("image_size", side)
+    if own not in (side, (height, width)):
+        fix = f"prepare them so: --image-size {own}" if isinstance(own, int) else "leave image_size out of the model"
+        raise NetwrightError(f"{spec.name} is for pictures of {own} pixels a side, and these have {side}", fix)
+    return str(spec.with_options(image_size=side))
 
 
 def _created(

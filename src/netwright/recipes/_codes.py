@@ -14,6 +14,7 @@ from netwright.recipes._samples import as_bytes, grid, keep_picture, png, sized
 from netwright.recipes._sight import Looked, Sight, spread
 from netwright.records.atomic import write_atomic
 from netwright.records.folder import RunFolder
+from netwright.tasks._latent import MOST_DIMENSIONS, most_used, saying
 
 MOST_CLASSES = 16  # that eight colours tell apart, filled and hollow
 POINTS, THUMBNAILS = 800, 160  # pictures on the map, and those that are drawn there
@@ -21,7 +22,6 @@ APART = 0.056  # of the map's longer side, between thumbnails
 THUMBNAIL, TILE = 48, 56  # pixels
 NEW, COLUMNS = 48, 12  # pictures that never were
 DIMENSIONS, STEPS, REACH = 8, 11, 3.0  # of traversals: dimensions, pictures each, and deviations to either side
-MOST_DIMENSIONS = 256  # whose covariance is kept: a quarter of a million numbers
 
 Floats = NDArray[np.float64]
 
@@ -36,8 +36,8 @@ def of_training(sight: Sight, parts: Parts, most: int) -> dict[str, Any]:
         codes.append(mean)
         variances += [] if variance is None else [variance]
     mean = torch.cat(codes)
-    found = {"n": len(mean), "mean": _listed(mean.double().mean(0)), "deviation": _listed(mean.double().std(0))}
-    if mean.shape[1] <= MOST_DIMENSIONS:
+    found = {"n": len(mean), "mean": _listed(mean.double().mean(0)), "deviation": _listed(_deviation(mean))}
+    if len(mean) > 1 and mean.shape[1] <= MOST_DIMENSIONS:
         found["covariance"] = [_listed(row) for row in torch.atleast_2d(mean.double().T.cov())]
     if variances:
         divergence = normal_divergence(mean, torch.cat(variances))
@@ -46,18 +46,22 @@ def of_training(sight: Sight, parts: Parts, most: int) -> dict[str, Any]:
 
 
 def of_codes(looked: Looked) -> dict[str, Any]:
-    """Statistics of each dimension, and how far all codes together are from the prior."""
+    """Statistics of each dimension, of those that are used most where there are many, and of all codes together."""
     mean = looked.mean.double()
-    rows: dict[str, Any] = {"mean": _listed(mean.mean(0)), "deviation": _listed(mean.std(0, correction=0))}
+    between = mean.var(0, correction=0)
+    rows = {"mean": mean.mean(0), "deviation": between.sqrt()}
+    counts: dict[str, Any] = {"dimensions": mean.shape[1]}
     if looked.log_variance is None:
-        return {"codes": rows}
+        return {"codes": {**_rows(rows, "deviation"), **counts}}
     inner = looked.log_variance.double().exp().mean(0)
-    spreads = (mean.var(0, correction=0) + inner).sqrt()
-    divergence = normal_divergence(looked.mean, looked.log_variance).double()
-    rows |= {"spread": _listed(spreads), "divergence": _listed(divergence.mean(0))}
-    covariance = torch.atleast_2d(mean.T.cov(correction=0)) + inner.diag()
-    rows["aggregated"] = round(float(from_standard(mean.mean(0), covariance)), 4)
-    return {"codes": rows}
+    divergence = normal_divergence(looked.mean, looked.log_variance).double().mean(0)
+    rows |= {"spread": (between + inner).sqrt(), "divergence": divergence}
+    active = saying(divergence.numpy(), between.numpy(), inner.numpy())
+    counts |= {"active": int(active.sum()), "rate": round(float(divergence.sum()), 6)}
+    if mean.shape[1] <= MOST_DIMENSIONS:
+        covariance = torch.atleast_2d(mean.T.cov(correction=0)) + inner.diag()
+        counts["aggregated"] = round(float(from_standard(mean.mean(0), covariance)), 4)
+    return {"codes": {**_rows(rows, "divergence"), **counts}}
 
 
 def from_standard(mean: Tensor, covariance: Tensor) -> Tensor:
@@ -114,32 +118,37 @@ def apart(places: Floats, least: float, most: int) -> list[int]:
     return chosen
 
 
-def keep_samples(folder: RunFolder, sight: Sight, latent: dict[str, Any], classes: Sequence[str]) -> dict[str, Any]:
+def keep_samples(
+    folder: RunFolder, sight: Sight, latent: dict[str, Any], classes: Sequence[str], n: int = NEW
+) -> dict[str, Any]:
     """New pictures: from the prior, or where there is none from a Gaussian fitted to the codes of training pictures."""
     network = sight.network
     if not network.random and "covariance" not in latent:
         return {}
-    codes = torch.randn(NEW, network.latent, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    codes = torch.randn(n, network.latent, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     if not network.random:
         codes = torch.tensor(latent["mean"], dtype=torch.float64) + codes @ _root(latent["covariance"]).T
-    label = torch.arange(NEW) % COLUMNS % max(1, network.classes)
+    label = torch.arange(n) % COLUMNS % max(1, network.classes)
     made = as_bytes(sight.decoded(codes.float(), label))
     file = _sheet(folder, "samples", made)
     shown = [str(classes[k]) for k in label[:COLUMNS].tolist()] if network.conditional else []
-    return {"samples": {"file": file, "prior": network.random, "n": NEW, "classes": shown}}
+    return {"samples": {"file": file, "prior": network.random, "n": n, "classes": shown}}
 
 
-def keep_traversals(folder: RunFolder, sight: Sight, looked: Looked, latent: dict[str, Any]) -> dict[str, Any]:
-    """What the most used dimensions do: each from −3 to 3 deviations, the others as of one picture."""
+def keep_traversals(
+    folder: RunFolder, sight: Sight, looked: Looked, latent: dict[str, Any], most: int = DIMENSIONS
+) -> dict[str, Any]:
+    """What the most used dimensions do: each from −3 to 3 of the deviations that it has over training pictures, from
+    their middle, the others as of one picture."""
     random = looked.log_variance is not None
     used = np.array(latent["divergence"] if random else latent["deviation"])
-    order = np.argsort(-used, kind="stable")[:DIMENSIONS]
+    order = np.argsort(-used, kind="stable")[:most]
     # The picture whose reconstruction is in the middle.
     middle = int(np.argsort(looked.psnr, kind="stable")[len(looked.psnr) // 2])
     steps = np.linspace(-REACH, REACH, STEPS)
     rows: list[dict[str, Any]] = []
     for number, dimension in enumerate(order.tolist()):
-        centre, scale = (0.0, 1.0) if random else (latent["mean"][dimension], latent["deviation"][dimension])
+        centre, scale = latent["mean"][dimension], latent["deviation"][dimension]
         codes = looked.mean[middle].repeat(STEPS, 1)
         codes[:, dimension] = torch.from_numpy(centre + scale * steps).float()
         made = as_bytes(sight.decoded(codes, looked.label[middle].repeat(STEPS)))
@@ -147,6 +156,15 @@ def keep_traversals(folder: RunFolder, sight: Sight, looked: Looked, latent: dic
         rows.append({"dimension": dimension, "used": float(used[dimension]), "file": file})
     start = keep_picture(folder, "reconstruction/start", as_bytes(looked.picture[middle : middle + 1])[0], TILE)
     return {"traversals": {"rows": rows, "reach": REACH, "start": start, "name": looked.names[middle]}}
+
+
+def _rows(rows: dict[str, Tensor], used: str) -> dict[str, list[float]]:
+    places = torch.from_numpy(most_used(rows[used].numpy()))
+    return {name: _listed(row[places]) for name, row in rows.items()}
+
+
+def _deviation(mean: Tensor) -> Tensor:
+    return mean.double().std(0, correction=min(1, len(mean) - 1))
 
 
 def _root(covariance: Sequence[Sequence[float]]) -> Tensor:

@@ -12,7 +12,18 @@ from netwright.data.generated import listing
 from netwright.engine.corruption import corrupted
 from netwright.models._autoencoder import Autoencoding
 from netwright.recipes._assemble import Parts
-from netwright.recipes._codes import MOST_CLASSES, keep_map, keep_samples, keep_traversals, of_codes, of_training
+from netwright.recipes._codes import (
+    COLUMNS,
+    DIMENSIONS,
+    MOST_CLASSES,
+    NEW,
+    STEPS,
+    keep_map,
+    keep_samples,
+    keep_traversals,
+    of_codes,
+    of_training,
+)
 from netwright.recipes._samples import as_bytes, keep_picture
 from netwright.recipes._seeing import Kept
 from netwright.recipes._sight import Looked, Sight, decibels, looked_at, spread
@@ -26,12 +37,14 @@ from netwright.tricks.denoise import Denoise
 PICTURES, VALUES = 1024, 2**24  # that are looked at, at most, and their values
 TRAINING = 4096  # pictures whose codes the bundle's card describes
 WORST, TYPICAL, PAIRS = 8, 8, 6  # pictures that are shown
+KINDS = ("held-out", "inverted", "shuffled", "generated")
 OTHERS = 256  # pictures of each kind that the network was not trained on
 BOUNDED, DRAWS = 256, 64  # pictures whose likelihood is bounded, and codes drawn for each
 ALIKE, ALIKE_VALUES = 128, 2**21  # pictures whose SSIM is measured, and their values
 SHOWN = 128  # pixels of a picture
 BUDGET, ON_GPU = 40_000_000_000, 20  # multiply-adds of one part: seconds on one core; times as many on a GPU
-FEWEST = 8  # pictures, however large the network
+HALF = 0.5  # of a pass: pictures are encoded only, or codes decoded
+FEWEST, FEWEST_DRAWS, FEWEST_CODES = 8, 8, 32  # pictures, draws for each, and codes, however large the network
 
 
 def keep_reconstructions(parts: Parts, folder: RunFolder, model: nn.Module, split: str) -> dict[str, Any] | None:
@@ -48,17 +61,23 @@ def keep_reconstructions(parts: Parts, folder: RunFolder, model: nn.Module, spli
     (folder.samples / "reconstruction").mkdir(parents=True, exist_ok=True)
     kept = Kept()
     with torch.random.fork_rng(devices=[]):
-        latent = of_training(sight, parts, _afford(parts, TRAINING, FEWEST * max(FEWEST, model.latent)))
+        latent = of_training(sight, parts, _afford(parts, TRAINING, FEWEST_CODES, HALF))
+        _tell(kept, "codes of training pictures", latent["n"], min(TRAINING, len(parts.inputs.splits["train"])))
         values = int(np.prod(parts.inputs.shape))
-        looked = looked_at(sight, parts, split, max(FEWEST, min(_afford(parts, PICTURES), VALUES // values)))
+        most = max(FEWEST, min(PICTURES, VALUES // values, len(parts.inputs.names(split))))
+        looked = looked_at(sight, parts, split, _afford(parts, most))
+        _tell(kept, "pictures of the split", len(looked.positions), min(most, len(parts.inputs.names(split))))
         kept.attempt("reconstructions", lambda: _pictures(folder, sight, parts, looked))
         kept.attempt("SSIM", lambda: _alike(looked))
-        kept.attempt("other data", lambda: _pair(folder, sight, looked))
-        kept.attempt("bounds of the likelihood", lambda: _bounds(sight, parts, looked))
+        kept.attempt("other data", lambda: _pair(folder, sight, parts, looked))
+        kept.attempt("bounds of the likelihood", lambda: _bounds(kept, sight, parts, looked))
         kept.attempt("statistics of codes", lambda: of_codes(looked))
         kept.attempt("a map of codes", lambda: keep_map(folder, looked, _classes(parts, looked)))
-        kept.attempt("new pictures", lambda: keep_samples(folder, sight, latent, parts.inputs.classes))
-        kept.attempt("traversals", lambda: keep_traversals(folder, sight, looked, latent))
+        new = _afford(parts, NEW // COLUMNS, 1, HALF * COLUMNS) * COLUMNS
+        kept.attempt("new pictures", lambda: keep_samples(folder, sight, latent, parts.inputs.classes, new))
+        walks = _afford(parts, DIMENSIONS, 2, HALF * STEPS)
+        _tell(kept, "dimensions that are traversed", min(walks, model.latent), min(DIMENSIONS, model.latent))
+        kept.attempt("traversals", lambda: keep_traversals(folder, sight, looked, latent, walks))
     document = {**_facts(model, looked), **kept.found, "left_out": kept.left_out}
     write_atomic(folder.samples / "reconstruction.json", json.dumps(document, ensure_ascii=False))
     return latent
@@ -82,9 +101,15 @@ def _facts(model: Autoencoding, looked: Looked) -> dict[str, Any]:
 
 
 def _afford(parts: Parts, most: int, fewest: int = FEWEST, passes: float = 1) -> int:
-    """So many pictures as the network can look at in seconds."""
+    """So many pictures as the network can look at in seconds, `passes` times each, and `fewest` at least."""
     budget = BUDGET * (ON_GPU if parts.run.profile.device.type == "cuda" else 1)
     return int(np.clip(budget / (passes * max(1, parts.macs)), min(fewest, most), most))
+
+
+def _tell(kept: Kept, what: str, n: int, wanted: int) -> None:
+    if n < wanted:
+        why = f"{n} in the place of {wanted}, since a pass through this network takes long"
+        kept.left_out.append({"what": what, "why": why})
 
 
 def _pictures(folder: RunFolder, sight: Sight, parts: Parts, looked: Looked) -> dict[str, Any]:
@@ -120,19 +145,14 @@ def _alike(looked: Looked) -> dict[str, Any]:
     return {"ssim": of_values(ssim(*pair)).to_json()}
 
 
-def _pair(folder: RunFolder, sight: Sight, looked: Looked) -> dict[str, Any]:
+def _pair(folder: RunFolder, sight: Sight, parts: Parts, looked: Looked) -> dict[str, Any]:
     """How well pictures like those of training come back, and others of the same size."""
-    places = spread(len(looked.picture), OTHERS)
+    places = spread(len(looked.picture), _afford(parts, OTHERS, FEWEST, len(KINDS)))
     own, label = looked.picture[places], looked.label[places]
     made = _made(own.shape)
-    kinds = {
-        "held-out": own,
-        "inverted": 1 - own,
-        "shuffled": _shuffled(own),
-        "generated": made,
-    }
+    pictures = (own, 1 - own, _shuffled(own), made)
     rows: list[dict[str, Any]] = []
-    for kind, picture in kinds.items():
+    for kind, picture in zip(KINDS, pictures, strict=True):
         again = sight.again(picture, label)
         flat = picture.mean((1, 2, 3), keepdim=True).expand_as(picture)
         numbers = _measured(psnr=decibels(again, picture), flat=decibels(flat, picture))
@@ -161,16 +181,21 @@ def _shuffled(picture: Tensor) -> Tensor:
     return picture.flatten(2)[:, :, order].view_as(picture)
 
 
-def _bounds(sight: Sight, parts: Parts, looked: Looked) -> dict[str, Any]:
+def _bounds(kept: Kept, sight: Sight, parts: Parts, looked: Looked) -> dict[str, Any]:
     if not sight.network.random:
         return {}
-    places = spread(len(looked.picture), _afford(parts, BOUNDED, 2 * FEWEST, DRAWS / 2))  # decoded only
+    draws, wanted = DRAWS, min(BOUNDED, len(looked.picture))
+    while draws > FEWEST_DRAWS and _afford(parts, BOUNDED, 1, HALF * draws) < min(2 * FEWEST, wanted):
+        draws //= 2
+    places = spread(len(looked.picture), _afford(parts, BOUNDED, FEWEST, HALF * draws))
+    _tell(kept, "draws for the bounds of the likelihood", draws, DRAWS)
+    _tell(kept, "pictures whose likelihood is bounded", len(places), wanted)
     picture, label = looked.picture[places].to(sight.profile.device), looked.label[places].to(sight.profile.device)
     given = label if sight.network.conditional else None
-    found = bounds(sight.network, sight.image(picture), picture, draws=DRAWS, label=given)
+    found = bounds(sight.network, sight.image(picture), picture, draws=draws, label=given)
     numbers = {name: getattr(found, name) for name in ("elbo", "weighted", "rate", "distortion", "effective")}
     gap = found.weighted - found.elbo
-    return {"bounds": {"n": len(places), "draws": DRAWS, **_measured(**numbers, gap=gap)}}
+    return {"bounds": {"n": len(places), "draws": draws, **_measured(**numbers, gap=gap)}}
 
 
 def _classes(parts: Parts, looked: Looked) -> list[str]:

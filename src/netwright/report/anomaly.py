@@ -2,6 +2,7 @@
 
 import base64
 import io
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -238,7 +239,10 @@ def _points(fields: Mapping[str, Any] | None) -> str:
     if fields is None:
         return "–"
     seen = Interval.from_json(fields)
-    return f"{100 * seen.value:+.1f} [{100 * seen.low:+.1f}, {100 * seen.high:+.1f}]"
+    value = f"{100 * seen.value:+.1f}"
+    if math.isnan(seen.low):
+        return f"{value}, too few pictures differ for an interval"
+    return f"{value} [{100 * seen.low:+.1f}, {100 * seen.high:+.1f}]"
 
 
 def _part(part: str, pictures: Sequence[Shown]) -> Html:

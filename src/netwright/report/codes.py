@@ -112,11 +112,10 @@ def traversals(reading: Reading) -> Html | None:
     start = data_uri(reading.folder.samples, str(found.get("start", "")))
     if start is not None:
         shown = [tag("p", "from the code of"), tag("img", src=start, alt="the picture", class_="start"), *shown]
-    random = bool(reading.reconstruction.get("random"))
-    of = "standard deviations of the prior" if random else "standard deviations of this number over training pictures"
     reach = number(found.get("reach"))
     words = (
-        f"One number of the code changed from −{reach} to {reach} {of}, the others left as they are in the code of ",
+        f"One number of the code changed from −{reach} to {reach} of the standard deviations that it has over training "
+        "pictures, around its mean there; the others left as they are in the code of ",
         tag("bdi", str(found.get("name", "?"))),
         "; the most used first. Nothing makes single numbers mean single things; where they do, it is luck or a trick.",
     )
@@ -181,11 +180,11 @@ def _deviations(rows: Mapping[str, Any]) -> Html:
 
 def _counts(rows: Mapping[str, Any], told: Mapping[str, Any]) -> Html:
     random = "divergence" in rows
-    total = float(_floats(rows.get("divergence")).sum()) if random else math.nan
-    dimensions = len(_floats(rows.get("mean")))
+    total = float(rows.get("rate", _floats(rows.get("divergence")).sum())) if random else math.nan
+    dimensions = int(rows.get("dimensions", len(_floats(rows.get("mean")))))
     pairs: dict[str, object] = {
         "dimensions": count(dimensions),
-        "used, above 0.01 nats": count(int((_floats(rows.get("divergence")) > ACTIVE).sum())) if random else None,
+        "used, above 0.01 nats": count(_active(rows)) if random else None,
         "dead": count(int(told["dead"])) if isinstance(told.get("dead"), int) else None,
         "all together": f"{total:.2f} nats" if random else None,
         "all codes together from the prior": f"{rows['aggregated']:.2f} nats" if "aggregated" in rows else None,
@@ -195,13 +194,18 @@ def _counts(rows: Mapping[str, Any], told: Mapping[str, Any]) -> Html:
 
 def _used(rows: Mapping[str, Any]) -> str:
     """What the figures mean, for random codes."""
-    used = int((_floats(rows.get("divergence")) > ACTIVE).sum())
+    used = _active(rows)
     return (
         f"{plural(used, 'dimension')} of the code {'says' if used == 1 else 'say'} something of a picture: more than "
-        "0.01 nats of KL(q(z | x) ‖ N(0, 1)), the dashed line. On the right drawn codes of all pictures beside the "
-        "prior, whose mean is 0 and spread 1. The farther all codes together are from it (as a normal distribution), "
-        "the less do codes drawn from the prior look like those of pictures."
+        "0.01 nats of KL(q(z | x) ‖ N(0, 1)), the dashed line, and not the same of every one. On the right drawn codes "
+        "of all pictures beside the prior, whose mean is 0 and spread 1. The farther all codes together are from it "
+        "(as a normal distribution), the less do codes drawn from the prior look like those of pictures."
     )
+
+
+def _active(rows: Mapping[str, Any]) -> int:
+    """Dimensions that say something; where nobody counted them, as in early runs, by their divergence alone."""
+    return int(rows.get("active", (_floats(rows.get("divergence")) > ACTIVE).sum()))
 
 
 def _plain(rows: Mapping[str, Any], told: Mapping[str, Any]) -> str:

@@ -51,6 +51,7 @@ MASK_CONTENTS = {
 CODE_CONTENTS = {
     "curves": "Training",
     "reconstructions": "Reconstructions",
+    "rates": "Rate",
     "codes": "Codes",
     "map": "Map",
     "samples": "New pictures",

@@ -66,7 +66,8 @@ def reconstructions(reading: Reading) -> Html:
         f"{split_name(str(found.get('split', '')))} split; PSNR is of the squared error, and says little of how "
         "a reconstruction looks: blur costs it less than a shift by one pixel."
     )
-    return section("reconstructions", title, style, note(says), _numbers(found), _noise(found), above, *parts)
+    shown = (_numbers(found), _noise(found), above, *parts, _left_out(found))
+    return section("reconstructions", title, style, note(says), *shown)
 
 
 def rates(reading: Reading) -> Html | None:
@@ -129,6 +130,12 @@ def _numbers(found: Mapping[str, Any]) -> Html:
     }
     why = note(f"No SSIM: {missing.get('why')}.") if missing and not ssim else None
     return join(facts(pairs), why)
+
+
+def _left_out(found: Mapping[str, Any]) -> Html | None:
+    rows = [row for row in found.get("left_out") or [] if isinstance(row, dict) and row.get("what") != "SSIM"]
+    told = "; ".join(f"{row.get('what')} ({row.get('why')})" for row in rows)
+    return note(f"Fewer or left out: {told}.") if told else None
 
 
 def _noise(found: Mapping[str, Any]) -> Html | None:

@@ -82,6 +82,22 @@ def sheet(
     return page
 
 
+def check_room(rows: int, across: int, size: tuple[int, int]) -> None:
+    """Refuse a sheet of so many pictures before they are made; labels and the title are not counted.
+
+    Args:
+        rows: of pictures.
+        across: pictures of a row.
+        size: of one, height and width.
+
+    Raises:
+        NetwrightError: it would be too large to be read again.
+    """
+    height, width = size
+    scale = _scale(None, max(size), width * across)
+    _refuse_large(across * (width * scale + GAP), rows * (height * scale + GAP))
+
+
 class _Labels:
     """Labels of one side, and the room that they take in pixels."""
 
@@ -123,10 +139,14 @@ def _scale(given: int | None, side: int, across: int) -> int:
     return max(1, min(-(-SIDE // side), WIDEST // across)) if given is None else given
 
 
-def _page(width: int, height: int) -> Image.Image:
+def _refuse_large(width: int, height: int) -> None:
     if width * height > MOST:
         problem = f"a sheet of {width}x{height} pixels cannot be read again"
         raise NetwrightError(problem, "give fewer pictures, or a smaller scale")
+
+
+def _page(width: int, height: int) -> Image.Image:
+    _refuse_large(width, height)
     return Image.new("RGB", (width, height), PAPER)
 
 

@@ -41,10 +41,18 @@ def copied_words(near: Mapping[str, Any]) -> list[str]:
         f"among the {trained}; {percent(near['chance'])} would by chance"
     )
     if near["alarm"]:
+        against = "against copying: a smaller latent or a larger beta, more training pictures, fewer epochs"
+        if near["against"] == "test":
+            return [
+                f"perhaps copied: {compared} (p = {near['p']:.1g}). Either the network has partly learnt its training "
+                "pictures by heart, or the test pictures, the only others there are, differ by themselves (other "
+                "cameras, places or people): a network trained with a validation split would tell which",
+                against,
+            ]
         return [
             f"copied: {compared} (p = {near['p']:.1g}). The network has partly learnt its training pictures by heart: "
             "these pictures are less new than they look, and may give away what they were drawn from",
-            "against copying: a smaller latent or a larger beta, more training pictures, fewer epochs",
+            against,
         ]
     told = [f"not copied, as far as pixels tell: {compared} (p = {near['p']:.2g})"]
     if near["closer"] > 0.5 and near["median"] < near["usual_median"]:

@@ -10,6 +10,8 @@ from torch import Tensor
 from netwright.nn.output import Decoded
 
 ACTIVE = 0.01  # nats of divergence from which on a dimension counts as used
+MOVING = 0.01  # of a posterior's variance, that means have to vary by between pictures: half a hundredth of a nat
+MOST_DIMENSIONS = 256  # that are listed one by one, and whose covariance is kept: 65,536 numbers
 DEAD = 1e-3  # of the largest deviation among dimensions, below which one says nothing
 
 
@@ -64,14 +66,20 @@ class Latent:
 
     @property
     def active(self) -> int:
-        """Dimensions that say something of the picture: by more than 0.01 nats, where codes are random."""
-        return int((self.divergence > ACTIVE).sum()) if self.random else len(self.mean) - self.dead
+        """Dimensions that say something of the picture, as `saying` has it where codes are random."""
+        return int(self._saying.sum()) if self.random else len(self.mean) - self.dead
 
     @property
     def dead(self) -> int:
-        """Dimensions that are the same for every picture."""
+        """Dimensions that are the same for every picture, or nearly so beside the one that changes most."""
         deviation = self.deviation
-        return int((deviation <= DEAD * deviation.max(initial=0)).sum())
+        still = deviation <= DEAD * deviation.max(initial=0)
+        return int((still & ~self._saying).sum() if self.random else still.sum())
+
+    @property
+    def rate(self) -> float:
+        """The mean KL divergence of whole codes in nats; 0 where they are not random."""
+        return float(self.divergence.sum())
 
     @property
     def collapsed(self) -> bool:
@@ -84,14 +92,44 @@ class Latent:
         return {"active_units": self.active, **found} if self.random else found
 
     def to_json(self) -> dict[str, Any]:
-        """Everything, for a record."""
-        rows = {name: getattr(self, name).round(6).tolist() for name in ("mean", "deviation", "spread", "used")}
-        random = {"divergence": self.divergence.round(6).tolist(), "collapsed": self.collapsed} if self.random else {}
-        counts = {"n": self.n, "dimensions": len(self.mean), "active": self.active, "dead": self.dead}
-        return {**counts, **rows, **random}
+        """Everything, for a record; of many dimensions only those that are used most, and `places` says which."""
+        listed = ("mean", "deviation", "spread", "used", *(("divergence",) if self.random else ()))
+        places = most_used(self.divergence if self.random else self.deviation)
+        rows = {name: getattr(self, name)[places].round(6).tolist() for name in listed}
+        counts: dict[str, Any] = {"n": self.n, "dimensions": len(self.mean), "active": self.active, "dead": self.dead}
+        counts |= {"rate": round(self.rate, 6), "collapsed": self.collapsed} if self.random else {}
+        return {**counts, **rows, **({"places": places.tolist()} if len(places) < len(self.mean) else {})}
+
+    @property
+    def _saying(self) -> np.ndarray:
+        if self.n < 2:  # of one picture nobody knows what changes
+            return self.divergence > ACTIVE
+        return saying(self.divergence, self.deviation**2, self._mean("variance"))
 
     def _add(self, name: str, values: Tensor) -> None:
         self.sums[name] = self.sums.get(name, torch.zeros(values.shape[1], dtype=torch.float64)) + values.sum(0)
 
     def _mean(self, name: str) -> np.ndarray:
         return (self.sums[name] / max(1, self.n)).numpy()
+
+
+def saying(divergence: np.ndarray, between: np.ndarray, within: np.ndarray) -> np.ndarray:
+    """Which dimensions of random codes say something of the picture. D each -> D, bool.
+
+    A divergence alone is no sign of it: a posterior that is not the prior, and the same for every picture, has one.
+    The means have to differ too (Burda, Grosse & Salakhutdinov, Importance Weighted Autoencoders, 2016,
+    arXiv:1509.00519, have Var > 0.01, where the posterior's variance is about 1).
+
+    Args:
+        divergence: in nats.
+        between: the variance of mean codes over pictures.
+        within: the mean variance of codes of one picture.
+    """
+    return (divergence > ACTIVE) & (between > MOVING * within)
+
+
+def most_used(used: np.ndarray) -> np.ndarray:
+    """The places of so many dimensions as are listed one by one, in their order: all of them, or those used most."""
+    if len(used) <= MOST_DIMENSIONS:
+        return np.arange(len(used))
+    return np.sort(np.argsort(-used, kind="stable")[:MOST_DIMENSIONS])

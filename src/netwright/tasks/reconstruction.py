@@ -10,6 +10,7 @@ from netwright.core.errors import NetwrightError
 from netwright.nn.output import Decoded
 from netwright.tasks._latent import Latent
 
+SLACK = 1e-3  # of rounding, outside of [0, 1]
 LEAST = 1e-10  # mean squared error of a picture, where its PSNR is 100 dB; a perfect one has none
 
 
@@ -43,7 +44,7 @@ class Reconstruction:
             problem = f"reconstruction wants pictures, N C H W, and these are {tuple(image.shape)}"
             raise NetwrightError(problem, "give pictures; features can be kept for classification only")
         if not self.mean:
-            return image.float()
+            return _refuse_outside(image.float())
         mean, std = (torch.tensor(each, device=image.device).view(1, -1, 1, 1) for each in (self.mean, self.std))
         return torch.addcmul(mean, image.float(), std)
 
@@ -93,6 +94,19 @@ class Reconstruction:
     def summary(self) -> Latent:
         """What gathers statistics of codes while a split is evaluated."""
         return Latent()
+
+
+def _refuse_outside(picture: Tensor) -> Tensor:
+    """Pictures of a user's own dataset, if their values are in [0, 1].
+
+    Raises:
+        NetwrightError: they are not.
+    """
+    low, high = picture.amin().item(), picture.amax().item()
+    if low < -SLACK or high > 1 + SLACK:
+        problem = f"reconstruction wants pictures with values in [0, 1], and these have {low:.2g} to {high:.2g}"
+        raise NetwrightError(problem, "give them as bytes, or leave normalising out of your dataset")
+    return picture
 
 
 def squared_error(pixels: Tensor, picture: Tensor) -> Tensor:

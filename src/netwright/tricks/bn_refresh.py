@@ -9,7 +9,7 @@ from torch import nn
 
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
-from netwright.engine.augment import plain_batches
+from netwright.engine.augment import labelled_batches
 from netwright.engine.trick import Card, Trick
 from netwright.nn.norm import batch_norms, refresh_
 
@@ -47,5 +47,5 @@ class BnRefresh(Trick):
             return module
         refreshed = copy.deepcopy(module)
         with self.run.profile.autocast():
-            refresh_(refreshed, islice(plain_batches(self.run), self.batches))
+            refresh_(refreshed, islice(labelled_batches(self.run), self.batches))
         return refreshed

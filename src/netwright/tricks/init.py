@@ -8,7 +8,7 @@ from torch import nn
 
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
-from netwright.engine.augment import plain_batches
+from netwright.engine.augment import labelled_batches, plain_batches
 from netwright.engine.trick import Card, Trick
 from netwright.nn.init import (
     SQUARED_GAIN,
@@ -80,7 +80,7 @@ class Init(Trick):
     def start(self, run: "Run") -> None:
         """What needs pictures: each activation's gain is found by calling the network, and "lsuv" measures."""
         if self.kind == "lsuv":
-            unit_variance_(run.model, next(plain_batches(run)))
+            unit_variance_(run.model, next(labelled_batches(run)))
         elif self.kind in GAINED and self.gain == "auto":
             follow_activations_(run.model, next(plain_batches(run))[:2], SQUARED_GAIN[self.kind] ** 0.5)
 

@@ -1,14 +1,22 @@
 """What the study of anomalies shows: AUROC of each class left out, beside scores that need no network."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from netwright.core.errors import listed
+from netwright.core.errors import NetwrightError, listed
 from netwright.lab._anomaly_baselines import BASELINES
-from netwright.lab._anomaly_numbers import Floats, Separation, mean_interval, separation
+from netwright.lab._anomaly_numbers import (
+    Floats,
+    Separation,
+    difference_interval,
+    mean_interval,
+    separation,
+    threshold_for,
+)
 from netwright.lab._anomaly_scores import KINDS
 from netwright.lab.studies._study import Setting
 from netwright.lab.two_way import above, below
@@ -16,6 +24,7 @@ from netwright.records.intervals import Interval
 
 LOOKS = (("first", False), ("first", True), ("second", False), ("second", True), ("muted", False))
 HALF = 0.5
+FALSE_ALARMS = 0.05
 CONTRAST = "/contrast"
 
 
@@ -75,9 +84,8 @@ class Told:
 
     def ahead(self, other: "Told", place: int | None = None) -> Interval:
         """By how much it is better, of one class or on average, on the same pictures."""
-        some = slice(None) if place is None else [place]
-        difference = (self.values - other.values)[:, some], (self.influence - other.influence)[:, some]
-        return mean_interval(*difference)
+        some = slice(None) if place is None else slice(place, place + 1)
+        return difference_interval([row[some] for row in self.each], [row[some] for row in other.each])
 
 
 def found(setting: Setting, runs: Sequence[Sequence[LeftOut]], left: Sequence[str], limit: int) -> dict[str, Any]:
@@ -85,14 +93,14 @@ def found(setting: Setting, runs: Sequence[Sequence[LeftOut]], left: Sequence[st
     first = runs[0][0]
     told = {name: _told(setting, runs, left, name) for name in first.scores}
     means = {name: each.mean() for name, each in told.items()}
-    own = told[first.kind]
+    own, flagged = told[first.kind], _flagged(setting, runs, left)
     others = [name for name in told if name != first.kind]
     ahead = {name: own.ahead(told[name]) for name in others}
     seconds = float(np.mean([one.seconds for row in runs for one in row]))
     return {
         "title": f"Telling a class that was left out, on {setting.data.name}",
         "seeds": len(runs),
-        "said": [*_said(first, own, left, means), *_compared(first.kind, told, means)],
+        "said": [*_said(first, own, left, means, flagged), *_compared(first.kind, told, means)],
         "legend": _legend(setting, len(runs), limit, first, seconds),
         "panels": [_panel({name: told[name] for name in (first.kind, "relative", "pca", "nearest", "mean")}, left)],
         "tables": [_auroc_table(told, means, left), _ahead_table(first.kind, own, told, ahead, left)],
@@ -106,6 +114,7 @@ def found(setting: Setting, runs: Sequence[Sequence[LeftOut]], left: Sequence[st
                 name: [each.of_class(place).to_json() for place in range(len(left))] for name, each in told.items()
             },
             "by_seed": {name: each.values.tolist() for name, each in told.items()},
+            "flagged": {"false_alarms": FALSE_ALARMS, "shares": flagged},
             "means": {name: each.to_json() for name, each in means.items()},
             "ahead": {name: each.to_json() for name, each in ahead.items()},
         },
@@ -118,7 +127,28 @@ def _told(setting: Setting, runs: Sequence[Sequence[LeftOut]], left: Sequence[st
     return Told([[separation(one.scores[name], own) for one, own in zip(row, odd, strict=True)] for row in runs])
 
 
-def _said(first: LeftOut, own: Told, left: Sequence[str], means: Mapping[str, Interval]) -> list[str]:
+def _flagged(setting: Setting, runs: Sequence[Sequence[LeftOut]], left: Sequence[str]) -> list[float | None]:
+    """The share of each class left out above a threshold that the other measured pictures set, mean over trainings.
+
+    None where these are too few for the rate.
+    """
+    shares: list[float | None] = []
+    for place, name in enumerate(left):
+        other = setting.measured.labels == setting.data.classes.index(name)
+        scores = [row[place].scores[row[place].kind] for row in runs]
+        try:
+            ends = [threshold_for(each[~other], FALSE_ALARMS).value for each in scores]
+        except NetwrightError:
+            shares.append(None)
+            continue
+        above_ = [(each[other] > end).mean() for each, end in zip(scores, ends, strict=True)]
+        shares.append(float(np.mean(above_)))
+    return shares
+
+
+def _said(
+    first: LeftOut, own: Told, left: Sequence[str], means: Mapping[str, Interval], flagged: Sequence[float | None]
+) -> list[str]:
     """What the intervals allow to say."""
     over = "" if len(left) == 1 else f", on average over {len(left)} classes"
     said = [
@@ -129,15 +159,30 @@ def _said(first: LeftOut, own: Told, left: Sequence[str], means: Mapping[str, In
         best, worst = (int(order([one.value for one in each])) for order in (np.argmax, np.argmin))
         said.append(
             f"The class told best is {left[best]}, {each[best].percent()}; the one told worst is {left[worst]}, "
-            f"{each[worst].percent()}."
+            f"{each[worst].percent()}. They are the best and the worst of {len(left)}, so both are a little extreme: "
+            "an interval is for a class named beforehand."
         )
+    known = [share for share in flagged if share is not None]
+    if known:
+        said.append(f"A threshold that flags 5 % of the other pictures flags {_shares(known)} of those left out{over}.")
     blind = [name for name, one in zip(left, each, strict=True) if one.high < HALF]
     if blind:
         said.append(
-            f"Worse than chance: {listed(blind)}. These pictures are easier to give back than those it was trained on, "
-            "so a threshold on this score passes nearly all of them."
+            f"Worse than chance: {listed(blind)}. Pictures of these score lower more often than those of the classes "
+            f"it was trained on{_passed(blind, left, flagged)}."
         )
     return said
+
+
+def _shares(shares: Sequence[float]) -> str:
+    return f"{100 * float(np.mean(shares)):.1f} %"
+
+
+def _passed(blind: Sequence[str], left: Sequence[str], flagged: Sequence[float | None]) -> str:
+    """How many of the pictures of some classes the threshold flags."""
+    seen = [(name, share) for name, share in zip(left, flagged, strict=True) if name in blind and share is not None]
+    told = "; ".join(f"of {name} it flags {_shares([share])}" for name, share in seen)
+    return f"; at that threshold, {told}" if seen else ""
 
 
 def _compared(kind: str, told: Mapping[str, Told], means: Mapping[str, Interval]) -> list[str]:
@@ -150,6 +195,8 @@ def _compared(kind: str, told: Mapping[str, Told], means: Mapping[str, Interval]
 
 def _against(kind: str, name: str, ahead: Interval) -> str:
     points = f"{_points(ahead)} points"
+    if math.isnan(ahead.low):
+        return f"Between {kind} and {name} ({BASELINES[name]}) too few pictures differ for an interval: {points}."
     if above(ahead):
         return f"The score {kind} is ahead of {name} ({BASELINES[name]}): {points}."
     if below(ahead):
@@ -216,9 +263,13 @@ def _at_least(interval: Interval, below: float, above: float) -> Interval:
     return Interval(interval.value, max(0.0, low), min(1.0, high), interval.n, interval.method)
 
 
-def _cell(interval: Interval, unit: str) -> dict[str, Any]:
+def _cell(interval: Interval, unit: str) -> dict[str, Any] | str:
+    if math.isnan(interval.low):
+        return _points(interval)
     return {"interval": interval.to_json(), "unit": unit}
 
 
 def _points(interval: Interval) -> str:
+    if math.isnan(interval.low):
+        return f"{100 * interval.value:+.1f}"
     return f"{100 * interval.value:+.1f} [{100 * interval.low:+.1f}, {100 * interval.high:+.1f}]"

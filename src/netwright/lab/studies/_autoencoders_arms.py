@@ -14,7 +14,13 @@ SPARSE = ("l1", "kl", "topk")
 PIXELS, DRAWN, PLAIN = "raw pixels", "encoder as drawn", "autoencoder"
 BODIES = ("autoencoder", "mlp_autoencoder")
 GREY = 32  # grey pictures up to this side are taken for digits: dense layers suit them
-SHARED = ("upsample", "width", "norm", "activation")  # options of plain ones that variational ones have too
+SHARED = (
+    "upsample",
+    "width",
+    "norm",
+    "activation",
+    "observation",
+)  # options of plain ones that variational ones have too
 SMALL = 64  # larger ones need encoders that halve them five times
 
 
@@ -61,7 +67,7 @@ def arms_of(body: str, latents: Sequence[int], amount: float) -> tuple[Arm, ...]
         amount: of every corruption.
 
     Raises:
-        NetwrightError: another network, or one that says how long its codes are.
+        NetwrightError: another network, one that says how long its codes are, or one with tied weights.
     """
     spec, most = Spec.parse(body), max(latents)
     if spec.name not in BODIES:
@@ -69,6 +75,9 @@ def arms_of(body: str, latents: Sequence[int], amount: float) -> tuple[Arm, ...]
     if "latent" in spec.options:
         fix = f"leave latent out of --model, and give --latent {spec.options['latent']}"
         raise NetwrightError("the study says how long codes are", fix)
+    if spec.options.get("tied"):
+        fix = "leave tied out of --model: then all have the same layers"
+        raise NetwrightError("variational autoencoders have no tied weights, so they would have other layers", fix)
     plain = str(spec.with_options(latent=most))
     controls = (
         Arm(PIXELS, "control"),
@@ -112,7 +121,8 @@ def variational(body: Spec, latent: int) -> str:
     options: dict[str, Any] = {name: value for name, value in body.options.items() if name in SHARED}
     if body.name == "mlp_autoencoder":
         widths = tuple(body.options.get("hidden", (512, 256)))
-        encoder = str(Spec("mlp", {"widths": widths}))
+        own = {name: body.options[name] for name in ("activation",) if name in body.options}
+        encoder = str(Spec("mlp", {"widths": widths, **own}))
     else:
         encoder = str(body.options.get("encoder", "resnet20"))
     return str(Spec("vae", {"encoder": encoder, "latent": latent, **options}))

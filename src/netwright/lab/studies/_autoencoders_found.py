@@ -244,6 +244,8 @@ def _measured(arm: Arm, results: Results, labels: Sequence[int]) -> dict[str, An
             for many in labels
         },
         "codes": {what: results.code(arm.name, what) for what in CODES},
+        "used": [dict(each.used) for each in one],
+        "probes_at_an_edge": {str(many): sum(each.probes[many].edge for each in one) for many in labels},
         "seconds": [each.seconds for each in one],
     }
 

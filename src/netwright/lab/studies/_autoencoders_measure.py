@@ -1,14 +1,9 @@
 """One way to a code with one seed: trained, and measured on the same pictures as all others."""
 
-import io
-from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
-from hashlib import sha256
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, Protocol
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -33,13 +28,12 @@ from netwright.lab.trial import KEPT, Unsaved
 from netwright.nn.output import Decoded
 from netwright.recipes._assemble import Parts, assemble
 from netwright.recipes._recipe import Recipe
-from netwright.records.atomic import write_atomic
 from netwright.tasks._latent import Latent
 from netwright.tasks.reconstruction import squared_error
 
 Floats = NDArray[np.float64]
-FORMAT = 1
 AT_ONCE = 256  # pictures
+POOL = 2000  # training pictures whose codes are kept, so that other numbers of labels want no other training
 SHOWN = 2  # pictures of each corruption that a sheet has
 CLEAN = "clean"
 
@@ -52,9 +46,10 @@ class Bench:
         clean: test pictures.
         noisy: the same, corrupted, by kind.
         truth: their classes.
-        few: training pictures whose labels may be looked at.
+        few: training pictures whose labels may be looked at. P.
         labels: their classes.
-        draws: for each number of labels, which of these it is.
+        places: where they are among all training pictures, rising.
+        draws: for each number of labels, which of these P it is.
     """
 
     clean: Tensor
@@ -62,7 +57,36 @@ class Bench:
     truth: NDArray[np.int64]
     few: Tensor
     labels: NDArray[np.int64]
+    places: NDArray[np.int64]
     draws: Mapping[int, NDArray[np.intp]]
+
+
+@dataclass(frozen=True, eq=False)
+class Codes:
+    """What a probe learns from and is asked.
+
+    Attributes:
+        few: of training pictures whose labels may be looked at. P D.
+        places: where these are among all training pictures. P.
+        asked: of clean test pictures. M D.
+    """
+
+    few: NDArray[np.float32]
+    places: NDArray[np.int64]
+    asked: NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """Of one probe.
+
+    Attributes:
+        right: 1.0 where it was right. M.
+        edge: whether its penalty lies at the end of what was tried.
+    """
+
+    right: Floats
+    edge: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,18 +95,22 @@ class Measured:
 
     Attributes:
         errors: squared error of each test picture, by what was shown: `clean`, or a corruption. M each.
-        right: for each number of labels, 1.0 where the probe was right. M each.
         codes: `active`, `dead`: how many numbers of the code; `zeros`: the share of all entries that are 0; and
             `sparseness`.
         shown: what became of the first pictures, by what was shown; bytes, SHOWN H W C each.
-        seconds: of training and measuring.
+        seconds: of training and measuring, without probes.
+        used: what the machine and the data settled of the recipe, where there is a network.
+        vectors: codes themselves, where they are not pixels.
+        probes: answers, for each number of labels.
     """
 
     errors: Mapping[str, Floats]
-    right: Mapping[int, Floats]
     codes: Mapping[str, float]
     shown: Mapping[str, NDArray[np.uint8]]
     seconds: float
+    used: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    vectors: Codes | None = None
+    probes: Mapping[int, Answers] = field(default_factory=dict[int, Answers])
 
 
 class Coder(Protocol):
@@ -185,14 +213,15 @@ def bench(data: Data, test: Split, sizes: tuple[int, ...], amount: float, seed: 
     clean = pictures_of(test, side)
     noisy = {kind: _corrupted(clean, kind, amount, seed) for kind in CORRUPTIONS}
     chosen = {many: drawn(train.labels, many, seed) for many in sizes}
-    every = np.unique(np.concatenate([*chosen.values(), np.empty(0, np.intp)])).astype(np.int64)
+    known = [drawn(train.labels, min(len(train), max(POOL, *sizes)), seed)] if sizes else []
+    every = np.unique(np.concatenate([*chosen.values(), *known, np.empty(0, np.intp)])).astype(np.int64)
     few = pictures_of(train, side, every) if len(every) else clean[:0]
     draws = {many: np.searchsorted(every, places) for many, places in chosen.items()}
-    return Bench(clean, noisy, test.labels, few, train.labels[every], draws)
+    return Bench(clean, noisy, test.labels, few, train.labels[every], every, draws)
 
 
 def measured(coder: Coder, on: Bench, begun: float) -> Measured:
-    """Everything that is asked of an arm; `begun` is when its clock started."""
+    """Everything that is asked of an arm, but for probes; `begun` is when its clock started."""
     codes, back, known = coder(on.clean)
     errors: dict[str, Floats] = {}
     shown: dict[str, NDArray[np.uint8]] = {}
@@ -202,11 +231,15 @@ def measured(coder: Coder, on: Bench, begun: float) -> Measured:
             errors[name] = squared_error(made, on.clean).double().numpy()
             shown[name] = as_bytes(made[:SHOWN])
     labelled = coder(on.few)[0] if len(on.few) else codes[:0]
-    right = {
-        many: few_labels(labelled[rows], on.labels[rows], codes, on.truth).right.astype(np.float64)
-        for many, rows in on.draws.items()
-    }
-    return Measured(errors, right, known, shown, perf_counter() - begun)
+    vectors = Codes(labelled, on.places, codes)
+    return Measured(errors, known, shown, perf_counter() - begun, vectors=vectors)
+
+
+def probed(codes: Codes, on: Bench, many: int) -> Answers:
+    """What a linear classifier makes of codes when so many of them have labels."""
+    rows = np.searchsorted(codes.places, on.places[on.draws[many]])
+    seen = few_labels(codes.few[rows], on.labels[on.draws[many]], codes.asked, on.truth)
+    return Answers(seen.right.astype(np.float64), seen.edge)
 
 
 def as_bytes(pictures: Tensor) -> NDArray[np.uint8]:
@@ -237,57 +270,8 @@ def network_of(parts: Parts, *, untrained: bool) -> Network:
     return Network(run.predictor(), run.normalise, run.profile, untrained)
 
 
-class Kept:
-    """Remembers in a folder what was measured, so that nothing is trained twice."""
-
-    def __init__(self, folder: Path, made_from: str) -> None:
-        self.folder, self.made_from = folder, made_from
-
-    def place(self, arm: str, recipe: Recipe) -> Path:
-        """The file of an arm."""
-        text = f"{FORMAT} {self.made_from} {arm} {recipe.key}"
-        return self.folder / f"autoencoder-{sha256(text.encode()).hexdigest()[:24]}.npz"
-
-    def __call__(self, arm: str, recipe: Recipe, make: Callable[[], Measured]) -> Measured:
-        """What is remembered, or else what is made now."""
-        place = self.place(arm, recipe)
-        known = _read(place)
-        if known is None:
-            known = make()
-            place.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(place, _written(known))
-        return known
-
-
 def _corrupted(clean: Tensor, kind: str, amount: float, seed: int) -> Tensor:
     parts = clean.split(AT_ONCE)
     return torch.cat(
         [corrupted(part, kind, amount, key(seed, "autoencoders", place)) for place, part in enumerate(parts)]
     )
-
-
-def _written(measured: Measured) -> bytes:
-    arrays: dict[str, Any] = {f"error {name}": values.astype(np.float32) for name, values in measured.errors.items()}
-    arrays |= {f"right {many}": values.astype(bool) for many, values in measured.right.items()}
-    arrays |= {f"shown {name}": values for name, values in measured.shown.items()}
-    arrays |= {f"codes {name}": np.float64(value) for name, value in measured.codes.items()}
-    stream = io.BytesIO()
-    np.savez(stream, seconds=np.float64(measured.seconds), **arrays)
-    return stream.getvalue()
-
-
-def _read(place: Path) -> Measured | None:
-    """What was written; None where nothing was, or it cannot be read."""
-    with (
-        suppress(OSError, ValueError, KeyError, BadZipFile),
-        np.load(io.BytesIO(place.read_bytes()), allow_pickle=False) as held,
-    ):
-
-        def part(prefix: str) -> dict[str, Any]:
-            return {name.removeprefix(prefix): held[name] for name in held.files if name.startswith(prefix)}
-
-        errors = {name: values.astype(np.float64) for name, values in part("error ").items()}
-        right = {int(many): values.astype(np.float64) for many, values in part("right ").items()}
-        codes = {name: float(value) for name, value in part("codes ").items()}
-        return Measured(errors, right, codes, part("shown "), float(held["seconds"]))
-    return None

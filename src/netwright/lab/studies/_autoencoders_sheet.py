@@ -6,6 +6,7 @@ from typing import Any
 from netwright.lab.studies._autoencoders_arms import CORRUPTIONS, PIXELS, Arm
 from netwright.lab.studies._autoencoders_measure import SHOWN, Bench, as_bytes
 from netwright.lab.studies._autoencoders_values import Results
+from netwright.records.atomic import replacing
 from netwright.report.sheet import sheet
 
 SHEET = "corrupted.png"
@@ -34,7 +35,8 @@ def drawn_sheet(seen: Bench, results: Results, path: Path) -> dict[str, Any]:
             names.append(kind.replace("_", " "))
     path.parent.mkdir(parents=True, exist_ok=True)
     heads = ["clean", "corrupted", *(arm.name for arm in shown)]
-    sheet(rows, rows_named=names, columns_named=heads).save(path)
+    with replacing(path) as temporary:
+        sheet(rows, rows_named=names, columns_named=heads).save(temporary, format="PNG")
     says = "Test pictures, the same corrupted, and what each arm makes of the corrupted one, with the first seed."
     return {"file": path.name, "caption": says}
 

@@ -39,7 +39,12 @@ class Results:
 
     def right(self, arm: str, labels: int) -> Floats:
         """Whether the probe was right, by seed and picture. S M."""
-        return np.stack([one.right[labels] for one in self.by_arm[arm]])
+        return np.stack([one.probes[labels].right for one in self.by_arm[arm]])
+
+    def edges(self, labels: int) -> tuple[int, int]:
+        """How many probes chose a penalty at the end of what was tried, and how many there are."""
+        seen = [one.probes[labels].edge for ones in self.by_arm.values() for one in ones]
+        return sum(seen), len(seen)
 
     def code(self, arm: str, what: str) -> list[float]:
         """What is known of an arm's codes, by seed; empty where nothing is."""

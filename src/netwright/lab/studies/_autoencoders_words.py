@@ -17,6 +17,7 @@ from netwright.lab.studies._autoencoders_arms import (
     sparse_name,
 )
 from netwright.lab.studies._autoencoders_values import (
+    Floats,
     Results,
     at_most,
     less_error,
@@ -35,7 +36,18 @@ def said(results: Results, labels: Sequence[int]) -> list[str]:
     words += [_harmless(results), _price(results), _algebra(results)]
     words += [_probe(results, many) for many in labels]
     words += [_controls(results, many) for many in labels]
-    return [*_caution(results), *words, *_codes(results)]
+    words += [each for many in labels for each in _edges(results, many)]
+    return [*_alone(results), *_caution(results), *words, *_codes(results)]
+
+
+def _alone(results: Results) -> list[str]:
+    """What one seed cannot say."""
+    if len(results.by_arm[PLAIN]) > 1:
+        return []
+    return [
+        "All that follows is said for this training, of one seed: intervals hold other pictures only, and another "
+        "training may say otherwise; give more --seeds."
+    ]
 
 
 def _caution(results: Results) -> list[str]:
@@ -46,8 +58,8 @@ def _caution(results: Results) -> list[str]:
         return []
     return [
         f"The plain autoencoder gives clean pictures back worse than {pca_name(plain.latent)} "
-        f"({thousandths(behind, signed=True)} thousandths): it has not trained long enough for what follows to say "
-        "much of kinds; give more --epochs."
+        f"({thousandths(behind, signed=True)} thousandths), so what follows says little of kinds. Why, this does not "
+        "tell: too few steps, a learning rate that does not suit, or too close a fit to few training pictures."
     ]
 
 
@@ -64,14 +76,21 @@ def _mended(results: Results, kind: str) -> str:
             f"no difference larger than {1000 * at_most(less):.2f} thousandths."
         )
     does = f"leaves {left:.0f} % of the plain autoencoder's error ({thousandths(less, signed=True)} thousandths)"
-    best = min(_menders(results), key=lambda arm: results.errors(arm.name, kind).mean())
-    if best.name == name:
-        return f"{words}: the network that learnt to undo it {does}, the least of all."
-    ahead = less_error(results.errors(best.name, kind), own)
-    sure = "clearly" if resolved(ahead) else "not resolved to be"
-    who = "doing nothing" if best.name == PIXELS else best.name
-    more = f"{who} is {sure} better still ({thousandths(ahead, signed=True)})"
-    return f"{words}: the network that learnt to undo it {does}; {more}."
+    others = [arm for arm in _menders(results) if arm.name != name]
+    next_ = min(others, key=lambda arm: results.errors(arm.name, kind).mean())
+    return f"{words}: the network that learnt to undo it {does}; {_beside(results, next_, own, kind, len(others))}."
+
+
+def _beside(results: Results, other: Arm, own: Floats, kind: str, many: int) -> str:
+    """The best of all others against the one that learnt it: chosen for what it reached, and so a little too good."""
+    apart = less_error(own, results.errors(other.name, kind))
+    who = "doing nothing" if other.name == PIXELS else other.name
+    far = f"({thousandths(apart, signed=True)} against it)"
+    if not resolved(apart):
+        return f"whether {who}, the best of the {many} others, is better or worse is not resolved {far}"
+    if apart.high < 0:
+        return f"clearly less than the best of the {many} others, {who} {far}"
+    return f"{who}, the best of the {many} others, leaves clearly less still {far}"
 
 
 def _harmless(results: Results) -> str:
@@ -136,7 +155,8 @@ def _probe(results: Results, many: int) -> str:
 
 def _controls(results: Results, many: int) -> str:
     """The plain codes, and the best, against what has learnt nothing."""
-    best = max((arm for arm in results.arms if arm.trains), key=lambda arm: results.right(arm.name, many).mean())
+    trained = [arm for arm in results.arms if arm.trains]
+    best, second = sorted(trained, key=lambda arm: -results.right(arm.name, many).mean())[:2]
     names = [PIXELS, pca_name(max(arm.latent for arm in results.arms)), DRAWN]
     words: list[str] = []
     for who in dict.fromkeys((PLAIN, best.name)):
@@ -144,8 +164,17 @@ def _controls(results: Results, many: int) -> str:
             f"{name} {_pointed(more_right(results.right(who, many), results.right(name, many)))}" for name in names
         ]
         words.append(f"{who} against {', '.join(parts)}")
-    chosen = f"; {best.name} is the best of many here, and so a little too good" if best.name != PLAIN else ""
-    return f"With {many} labels, in points: {'; '.join(words)}{chosen}."
+    ahead = _pointed(more_right(results.right(best.name, many), results.right(second.name, many)))
+    chosen = f"{best.name} was chosen as the best of {len(trained)}, and so looks a little too good"
+    return f"With {many} labels, in points: {'; '.join(words)}; {chosen}: {ahead} against the next, {second.name}."
+
+
+def _edges(results: Results, many: int) -> list[str]:
+    """Penalties that might have been chosen still weaker or stronger."""
+    there, whole = results.edges(many)
+    if not there:
+        return []
+    return [f"With {many} labels {there} of {whole} probes chose a penalty at the end of what was tried."]
 
 
 def _codes(results: Results) -> list[str]:
@@ -192,8 +221,10 @@ def legend(seeds: int, tested: int, split: str, amount: float, labels: Sequence[
         else (f"{tested:,} {split} pictures with one seed: another seed may say otherwise")
     )
     probes = (
-        "The probe is multinomial logistic regression on standardised codes, its penalty chosen by cross-validation "
-        "among the labelled pictures alone; each seed draws these anew, the same for all arms. "
+        "The probe is multinomial logistic regression, its penalty chosen by cross-validation among the labelled "
+        "pictures alone; each seed draws these anew, the same for all arms. Codes, pixels too, are centred and divided "
+        "by one number for all their dimensions, the root of the mean variance over the labelled pictures: each by its "
+        "own deviation would make the faintest principal components as loud as the first. "
         if labels
         else ""
     )

@@ -8,7 +8,7 @@ the nearest and to the mean training picture.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from time import perf_counter
@@ -21,7 +21,7 @@ from netwright.bundle.autoencoder import autoencoding_of
 from netwright.core.document import parsed
 from netwright.core.errors import Interrupted, NetwrightError
 from netwright.core.options import Between
-from netwright.data.split import Data
+from netwright.data.split import Data, statistics
 from netwright.data.subset import of_classes, some_of_each
 from netwright.engine.loop import Watcher, interruption, train
 from netwright.engine.signals import stops_on_signals
@@ -34,11 +34,14 @@ from netwright.lab.studies._study import Setting, refuse_unmeasured
 from netwright.lab.trial import KEPT, Unsaved
 from netwright.models import create_model
 from netwright.recipes._assemble import Parts, assemble
-from netwright.recipes._recipe import Recipe
+from netwright.recipes._choose import suited
+from netwright.recipes._inputs import read_inputs
+from netwright.recipes._recipe import Recipe, recipe
 from netwright.records.atomic import write_atomic
 
-FORMAT = 1
+FORMAT = 2
 LATENT = 16
+EPOCHS, RATE = 12, 3e-3  # for the network that is chosen here
 FLAT = 4096  # values of a picture up to which dense layers are taken
 SMALL = 64
 VALIDATED = 500  # pictures: only curves come of them
@@ -69,8 +72,10 @@ class Anomaly:
         setting.total = len(left) * self.seeds
         rounds = range(protocol.seed, protocol.seed + self.seeds)
         runs = [[self._without(name, seed, protocol, setting) for name in left] for seed in rounds]
-        document = protocol.model_dump(mode="json", exclude={"name"})
-        return found(setting, runs, left, self.limit) | {"protocol": document}
+        used = resolved(protocol, without(setting.data, left[0], self.limit, protocol.seed))
+        options = asdict(self) | {"classes": list(left)}
+        document = {"options": options, "protocol": used.model_dump(mode="json", exclude={"name"})}
+        return found(setting, runs, left, self.limit) | document
 
     def left_out(self, data: Data) -> tuple[str, ...]:
         """The classes to leave out in turn.
@@ -88,11 +93,12 @@ class Anomaly:
     def _without(self, name: str, seed: int, protocol: Recipe, setting: Setting) -> LeftOut:
         """Scores of the test pictures, by a network trained without a class: computed now, or read."""
         data = without(setting.data, name, self.limit, seed)
-        known = f"{FORMAT} {protocol.changed(seed=seed).key} {data.fingerprint} {setting.data.fingerprint}"
+        own = resolved(protocol.changed(seed=seed), data)
+        known = f"{FORMAT} {own.key} {data.fingerprint} {setting.data.fingerprint}"
         place = setting.networks.folder / f"anomaly-{sha256(known.encode()).hexdigest()[:24]}.json"
         held = _remembered(place)
         if held is None:
-            held = _measured(protocol.changed(seed=seed), data, setting)
+            held = _measured(own, data, setting)
             place.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(place, json.dumps(_as_json(held)))
         other = setting.measured.labels == setting.data.classes.index(name)
@@ -104,9 +110,14 @@ class Anomaly:
 
 
 def without(data: Data, name: str, limit: int, seed: int) -> Data:
-    """The data to train on: no picture of a class in any split, and not more of each of the others than `limit`."""
+    """The data to train on: no picture of a class in any split, and not more of each of the others than `limit`.
+
+    Not even the mean and deviation by which pictures are normalised know the class.
+    """
     rest = of_classes(data, [other for other in data.classes if other != name])
     rest = some_of_each(rest, limit, seed)
+    mean, std = statistics(rest.splits["train"].images)
+    rest = replace(rest, preprocess=replace(rest.preprocess, mean=mean, std=std))
     if "val" not in rest.splits:
         return rest
     val = rest.splits["val"]
@@ -115,7 +126,7 @@ def without(data: Data, name: str, limit: int, seed: int) -> Data:
 
 
 def protocol_of(given: Recipe, data: Data) -> Recipe:
-    """How every network is trained: with a network that suits the pictures where none is named.
+    """How every network is trained: where none is named with one that suits the pictures, and a budget that suits it.
 
     Args:
         given: a recipe for reconstruction.
@@ -128,7 +139,20 @@ def protocol_of(given: Recipe, data: Data) -> Recipe:
         fix = "leave out --weights: every network is trained from its first weights"
         raise NetwrightError(f"{given.weights} may have seen the class that is left out", fix)
     open_ = given.model == "auto" or given.sources["model"] == "auto"
-    return given.changed("auto", model=network_for(data)) if open_ else given
+    if not open_:
+        return given
+    sources, base = given.sources, recipe("autoencode")
+    changes: dict[str, Any] = {"model": network_for(data)}
+    if sources["epochs"] == "recipe" and given.epochs == base.epochs:
+        changes["epochs"] = EPOCHS
+    if sources.get("optimizer.lr", "recipe") == "recipe" and given.optimizer == base.optimizer:
+        changes["lr"] = RATE
+    return given.changed("auto", **changes)
+
+
+def resolved(protocol: Recipe, data: Data) -> Recipe:
+    """With the batch size that training would choose, so that equal keys mean equal trainings."""
+    return suited(protocol, read_inputs(protocol, data, None))
 
 
 def refuse_network(model: str, data: Data) -> None:

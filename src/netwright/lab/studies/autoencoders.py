@@ -6,13 +6,16 @@ they give pictures back, how well they mend corrupted ones, and what a linear cl
 codes. Beside them stand what learns by algebra, what learns nothing, and what does nothing.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Annotated, Any
 
 import numpy as np
+import torch
 
 from netwright.core.errors import NetwrightError
 from netwright.core.options import Between
@@ -21,10 +24,13 @@ from netwright.engine.random import generator
 from netwright.lab.reduction import Components, components
 from netwright.lab.studies._autoencoders_arms import DRAWN, PIXELS, PLAIN, Arm, arms_of, body_for
 from netwright.lab.studies._autoencoders_found import found
+from netwright.lab.studies._autoencoders_kept import Kept
 from netwright.lab.studies._autoencoders_measure import (
     CLEAN,
+    Answers,
     Bench,
-    Kept,
+    Coder,
+    Codes,
     Measured,
     Projection,
     as_they_are,
@@ -34,6 +40,7 @@ from netwright.lab.studies._autoencoders_measure import (
     measured,
     network_of,
     pictures_of,
+    probed,
 )
 from netwright.lab.studies._autoencoders_sheet import SHEET, drawn_sheet
 from netwright.lab.studies._autoencoders_values import Results
@@ -41,12 +48,15 @@ from netwright.lab.studies._parts import trained_on
 from netwright.lab.studies._study import Setting
 from netwright.models import check_model
 from netwright.models._family import Count
-from netwright.recipes._recipe import Recipe
+from netwright.recipes._choose import suited
+from netwright.recipes._inputs import read_inputs
+from netwright.recipes._recipe import LARGEST, Recipe
 from netwright.report.words import duration
 
 TASK = "reconstruction"
 TIMED = 1024  # pictures that one epoch is timed on
 FEWEST = 20  # test pictures
+USED = ("image_size", "channels", "precision", "device", "threads")  # what the data and the machine settle
 
 
 @dataclass
@@ -57,17 +67,20 @@ class Autoencoders:
         latent: numbers of a code: of variational ones each of these, of all others the largest.
         labels: how many labels the linear probe learns from; none where pictures have no classes.
         amount: of each corruption, as of the trick `denoise`.
-        limit: training pictures at most, drawn at random.
-        tested: test pictures at most, drawn at random.
+        limit: training pictures at most, drawn at random by the protocol's seed.
+        tested: test pictures at most, drawn likewise.
         seeds: runs of everything: first weights, order, noise, and whose labels are known.
+        first: the first of these runs, counted from the protocol's seed: parts of one study may run side by side, on
+            the same pictures, into the same folder.
     """
 
     latent: tuple[Count, ...] = (2, 8, 32)
     labels: tuple[Count, ...] = (50, 500)
     amount: Annotated[float, Between(0.01, 1)] = 0.25
-    limit: Annotated[int, Between(10)] = 10_000
+    limit: Annotated[int, Between(10)] = 20_000
     tested: Annotated[int, Between(FEWEST)] = 2000
     seeds: Annotated[int, Between(1, 1000)] = 5
+    first: Annotated[int, Between(0, 1000)] = 0
 
     task = TASK
 
@@ -79,7 +92,18 @@ class Autoencoders:
 
     def __call__(self, setting: Setting) -> dict[str, Any]:
         """Train every network with every seed, and measure all on the same pictures."""
-        return Studied(self, setting).found()
+        with own_threads():
+            return Studied(self, setting).found()
+
+
+@contextmanager
+def own_threads() -> Generator[None]:
+    """Put back how many threads torch has, which training changes."""
+    threads = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 class Studied:
@@ -87,9 +111,9 @@ class Studied:
 
     def __init__(self, study: Autoencoders, setting: Setting) -> None:
         self.study, self.setting = study, setting
-        first = setting.protocol.seed
-        self.seeds = range(first, first + study.seeds)
-        self.data, self.test = self._data(first)
+        drawn_by = setting.protocol.seed
+        self.seeds = range(drawn_by + study.first, drawn_by + study.first + study.seeds)
+        self.data, self.test = self._data(drawn_by)
         self.labels = tuple(sorted(study.labels)) if len(self.data.classes) > 1 else ()
         chosen = setting.protocol.sources.get("model") != "auto"
         self.body = setting.protocol.model if chosen else body_for(self.data.preprocess)
@@ -97,35 +121,53 @@ class Studied:
         for arm in self.arms:
             if arm.model:
                 check_model(arm.model, TASK)
-        made_from = f"{self.data.fingerprint} {self.test.ids.tolist()} {study.labels} {study.amount}"
-        self.kept = Kept(setting.networks.folder, made_from)
+        self.protocol = self._protocol()
+        self.kept = Kept(setting.networks.folder, f"{self.data.fingerprint} {self.test.ids.tolist()} {study.amount}")
         self._components: Components | None = None
+        self._met: tuple[int, Bench] | None = None
 
     def found(self) -> dict[str, Any]:
         """Everything measured, and what the report shows."""
+        first = self._bench(self.seeds[0])  # labels that there are not are refused before anything is trained
+        seen = replace(first, few=first.few[:0], draws={})
         left = sum(not self.kept.place(*known).is_file() for known in self._runs())
         self.setting.total = len(self.arms) * len(self.seeds)
-        self._foretell(left)
+        self._foretell(left, first)
         by_arm: dict[str, list[Measured]] = {arm.name: [] for arm in self.arms}
         for seed in self.seeds:  # a study that is stopped has whole seeds
-            held: list[Bench] = []
             for arm in self.arms:
-                one = self.kept(arm.name, self.recipe(arm, seed), partial(self._measured, arm, seed, held))
-                by_arm[arm.name].append(one)
+                one = self._one(arm, seed)
+                by_arm[arm.name].append(replace(one, vectors=None))
                 self._told(arm, seed, one)
         results = Results(self.arms, by_arm)
-        sheet = self._sheet(results)
-        protocol = self.recipe(self._arm(PLAIN), self.seeds[0]).model_dump(mode="json", exclude={"name"})
+        folder: Path = self.setting.networks.folder.parent
+        plain = self.recipe(self._arm(PLAIN), self.seeds[0]).model_dump(mode="json", exclude={"name"})
         return found(self.study, self.setting, results, self.labels, len(self.test)) | {
-            "sheet": sheet,
-            "protocol": protocol,
+            "sheet": drawn_sheet(seen, results, folder / SHEET),
+            "options": asdict(self.study),
+            "protocol": plain | dict(by_arm[PLAIN][0].used),
             "pictures": {"train": len(self.data.splits["train"]), self.setting.split: len(self.test)},
         }
 
     def recipe(self, arm: Arm, seed: int) -> Recipe:
         """How an arm is trained; of one that is not, where the pictures come from."""
-        plain = self.setting.protocol.changed("recipe", task=TASK, model=arm.model or self.body, seed=seed)
+        plain = self.protocol.changed("recipe", model=arm.model or self.body, seed=seed)
         return plain.with_(arm.trick, origin="recipe") if arm.trick else plain
+
+    def _protocol(self) -> Recipe:
+        """With a batch size that is a number, so that what was trained with another is not taken for it.
+
+        Raises:
+            NetwrightError: what each training would find for itself.
+        """
+        given = self.setting.protocol.changed("recipe", task=TASK, model=self.body)
+        for open_, what, fix in (
+            (given.finds_rate, "learning rate", "--lr 1e-3"),
+            (given.batch_size == LARGEST, "batch size", "--batch-size 64"),
+        ):
+            if open_:
+                raise NetwrightError(f"each training would find a {what} of its own, and none could be compared", fix)
+        return suited(given, read_inputs(given, self.data, None))
 
     def _data(self, seed: int) -> tuple[Data, Split]:
         """Some of the training pictures, without those for validation where there are others; and some to test on."""
@@ -142,18 +184,42 @@ class Studied:
         chosen = np.sort(generator(seed, "tested").permutation(len(whole))[: self.study.tested])
         return data, whole.taken(chosen)
 
-    def _measured(self, arm: Arm, seed: int, held: list[Bench]) -> Measured:
-        """One arm with one seed. The pictures of a seed are made when the first arm asks for them."""
-        if not held:
-            held.append(bench(self.data, self.test, self.labels, self.study.amount, seed))
-        began = perf_counter()
+    def _one(self, arm: Arm, seed: int) -> Measured:
+        """One arm with one seed, and its probes."""
+        recipe = self.recipe(arm, seed)
+        make = partial(self._measured, arm, seed)
+        one = self.kept(arm.name, recipe, make)
+
+        def asked(many: int) -> Answers:
+            on = self._bench(seed)
+            return probed(self._codes(one, on, make), on, many)
+
+        probes = {many: self.kept.answers(arm.name, recipe, many, partial(asked, many)) for many in self.labels}
+        return replace(one, probes=probes)
+
+    def _codes(self, one: Measured, on: Bench, make: Callable[[], Measured]) -> Codes:
+        """Codes of all pictures that probes learn from; made again where fewer were kept."""
+        known = one.vectors
+        if known is not None and not np.isin(on.places, known.places).all():
+            known = make().vectors
+        return known or Codes(flat(on.few), on.places, flat(on.clean))
+
+    def _measured(self, arm: Arm, seed: int) -> Measured:
+        on, began = self._bench(seed), perf_counter()
         if arm.name == PIXELS:
-            return measured(as_they_are, held[0], began)
+            return replace(measured(as_they_are, on, began), vectors=None)  # many numbers, and they are at hand
         if not arm.model:
-            return measured(Projection(self._principal().first(arm.latent)), held[0], began)
+            return measured(Projection(self._principal().first(arm.latent)), on, began)
         untrained = arm.name == DRAWN
         parts = begun(self.recipe(arm, seed), self.data, trained=not untrained)
-        return measured(network_of(parts, untrained=untrained), held[0], began)
+        used = {name: getattr(parts.recipe, name) for name in USED}
+        return replace(measured(network_of(parts, untrained=untrained), on, began), used=used)
+
+    def _bench(self, seed: int) -> Bench:
+        """The pictures of a seed, made when the first arm asks for them."""
+        if self._met is None or self._met[0] != seed:
+            self._met = seed, bench(self.data, self.test, self.labels, self.study.amount, seed)
+        return self._met[1]
 
     def _principal(self) -> Components:
         """The components of the training pictures: no seed changes them."""
@@ -166,7 +232,7 @@ class Studied:
     def _runs(self) -> list[tuple[str, Recipe]]:
         return [(arm.name, self.recipe(arm, seed)) for seed in self.seeds for arm in self.arms if arm.trains]
 
-    def _foretell(self, left: int) -> None:
+    def _foretell(self, left: int, on: Bench) -> None:
         """Say how long it will take, from one epoch of the plain autoencoder on some of the pictures."""
         if not left:
             self.setting.told("everything is trained already")
@@ -175,10 +241,7 @@ class Studied:
         part = trained_on(self.data, np.arange(min(TIMED, len(train))))
         recipe = self.recipe(self._arm(PLAIN), self.seeds[0])
         parts = begun(recipe.changed("recipe", epochs=1), part, trained=True)
-        few = bench(self.data, self.test, self.labels, self.study.amount, self.seeds[0])
-        coder = network_of(parts, untrained=False)
-        measured(coder, few, perf_counter())  # the first time scikit-learn is loaded too
-        beside = measured(coder, few, perf_counter()).seconds
+        beside = min(self._timed(network_of(parts, untrained=False), on) for _ in range(2))  # first, much is loaded
         rate = float(np.median([row["images_per_second"] for row in parts.run.history]))
         each = len(train) * recipe.epochs / rate
         takes = duration(left * (each + beside))
@@ -187,21 +250,21 @@ class Studied:
             f"({duration(each)} each, and {duration(beside)} to measure it)"
         )
 
+    def _timed(self, coder: Coder, on: Bench) -> float:
+        """Seconds that all questions to an arm take."""
+        began = perf_counter()
+        one = measured(coder, on, began)
+        for many in self.labels:
+            probed(self._codes(one, on, lambda: one), on, many)
+        return perf_counter() - began
+
     def _told(self, arm: Arm, seed: int, one: Measured) -> None:
         setting = self.setting
         setting.done += 1
         parts = [f"mse {one.errors[CLEAN].mean():.4f}"] if arm.name != PIXELS and CLEAN in one.errors else []
-        parts += [f"{100 * right.mean():.1f} % right with {many} labels" for many, right in one.right.items()]
+        parts += [f"{100 * each.right.mean():.1f} % right with {many} labels" for many, each in one.probes.items()]
         said = ", ".join(parts)
         setting.told(f"{setting.done} of {setting.total}: {arm.name}, seed {seed}: {said}, {one.seconds:.0f} s")
-
-    def _sheet(self, results: Results) -> dict[str, Any]:
-        """The picture of corrupted inputs and what arms make of them, in a file beside the others."""
-        seen = bench(
-            self.data, self.test.taken(np.arange(min(len(self.test), 256))), (), self.study.amount, self.seeds[0]
-        )
-        folder: Path = self.setting.networks.folder.parent
-        return drawn_sheet(seen, results, folder / SHEET)
 
     def _arm(self, name: str) -> Arm:
         return next(arm for arm in self.arms if arm.name == name)
