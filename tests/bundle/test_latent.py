@@ -27,11 +27,16 @@ from netwright.core.errors import NetwrightError
 from netwright.nn.output import normal_divergence
 from tests.bundle._saved import CONDITIONAL, PLAIN, PLANE, RANDOM, SIDE, kept, saved
 
+OPENED: dict[str, AutoencoderBundle] = {}
 A, B = torch.tensor([3.0, 0.0, 4.0]), torch.tensor([0.0, 2.0, 0.0])
 
 
 def opened(tmp_path: Path, spec: str = RANDOM, **options: Any) -> AutoencoderBundle:
-    return load_autoencoder(saved(tmp_path / f"{len(list(tmp_path.iterdir()))}", spec, **options), device="cpu")
+    """The same one for all tests that ask for the same: nothing changes it."""
+    key = repr((spec, options))
+    if key not in OPENED:
+        OPENED[key] = load_autoencoder(saved(tmp_path / str(len(OPENED)), spec, **options), device="cpu")
+    return OPENED[key]
 
 
 def noise(n: int, seed: int = 0) -> list[np.ndarray]:

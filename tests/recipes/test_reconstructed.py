@@ -166,9 +166,12 @@ def test_traversals_are_centred_on_codes_of_training(tmp_path: Path, monkeypatch
             return PALE
 
     sight: Any = Noting()
-    monkeypatch.setattr(_codes, "as_bytes", lambda picture: np.zeros((len(picture), 4, 4), np.uint8))
-    monkeypatch.setattr(_codes, "_sheet", lambda *_: "x")
-    monkeypatch.setattr(_codes, "keep_picture", lambda *_: "x")
+
+    def named(*_: Any) -> str:
+        return "x"
+
+    monkeypatch.setattr(_codes, "_sheet", named)
+    monkeypatch.setattr(_codes, "keep_picture", named)
     looked: Any = looked_like(torch.tensor([[7.0, 8.0]]))
     latent = {"mean": [1.0, -1.0], "deviation": [0.5, 2.0], "divergence": [0.1, 3.0]}
     found = keep_traversals(RunFolder.create(tmp_path, "x"), sight, looked, latent, 1)

@@ -75,8 +75,8 @@ def test_a_posterior_that_is_the_prior_has_collapsed() -> None:
     flat = gathered(decoded(1e-3 * torch.randn(9, 3, generator=torch.Generator().manual_seed(0)), torch.zeros(9, 3)))
     assert flat.collapsed
     assert flat.to_json()["collapsed"] is True
-    # A posterior that says the same of all pictures, though not what the prior says, is paid for: it is no collapse.
-    assert not gathered(decoded(torch.zeros(9, 3), torch.full((9, 3), -1.0))).collapsed
+    # One that says the same of all pictures, though not what the prior says, is paid for and says nothing of them.
+    assert gathered(decoded(torch.zeros(9, 3), torch.full((9, 3), -1.0))).collapsed
 
 
 def test_codes_without_draws_never_collapse_but_may_be_dead() -> None:

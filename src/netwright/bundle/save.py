@@ -8,10 +8,11 @@ from typing import Any
 from safetensors.torch import save
 from torch import nn
 
+from netwright.tasks._latent import MOST_DIMENSIONS
+
 FORMAT = 1
 WEIGHTS, CARD = "model.safetensors", "bundle.json"
 LARGEST_CODE = 1e6  # of what is kept of codes; of covariances its square
-MOST_COVARIANCE = 256  # dimensions whose covariances are kept; they take two megabytes
 
 
 def save_bundle(
@@ -82,7 +83,7 @@ def _kept(latent: dict[str, Any] | None) -> dict[str, Any] | None:
         return None
     if latent.get("covariance") and max(map(_size, latent["covariance"])) > LARGEST_CODE**2:
         return None
-    if len(latent["mean"]) <= MOST_COVARIANCE:
+    if len(latent["mean"]) <= MOST_DIMENSIONS:
         return latent
     return {**latent, "covariance": None}
 

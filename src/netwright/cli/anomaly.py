@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from netwright.cli import _options as options
 from netwright.core.errors import EXIT_USER
 
 LEFT_OUT = "left out: "  # a file that cannot be read
@@ -33,8 +34,8 @@ def anomaly(
         "anomaly"
     ),
     plain: Annotated[bool, typer.Option("--plain", help="The folders inside PATH are no classes.")] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,
+    device: options.Device = "auto",
+    as_json: options.Json = False,
 ) -> int:
     """Score pictures by what an autoencoder cannot give back of them, and flag odd ones at a false-alarm rate.
 
@@ -44,9 +45,9 @@ def anomaly(
     """
     from netwright.lab.anomaly import anomaly as run_anomaly
 
-    options: dict[str, Any] = {"normal": normal, "normal_classes": tuple(normal_class or ()), "kind": score}
-    options |= {"false_alarms": false_alarms, "plain": plain, "device": device}
-    found = run_anomaly(run, paths, output, **options)
+    wanted: dict[str, Any] = {"normal": normal, "normal_classes": tuple(normal_class or ()), "kind": score}
+    wanted |= {"false_alarms": false_alarms, "plain": plain, "device": device}
+    found = run_anomaly(run, paths, output, **wanted)
     if as_json:
         typer.echo(json.dumps(found, ensure_ascii=False))
     else:

@@ -49,4 +49,4 @@ def _of_codes(latent: dict[str, Any]) -> str:
     if "divergence" not in latent:
         return used
     collapsed = "; the posterior has collapsed" if latent["collapsed"] else ""
-    return f"{used}, {sum(latent['divergence']):.2f} nats together{collapsed}"
+    return f"{used}, {latent['rate']:.2f} nats together{collapsed}"

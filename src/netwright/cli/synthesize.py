@@ -37,7 +37,7 @@ def synthesize(
     page: Annotated[Path | None, typer.Option(help="With --test, also write it as a page.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Of the processor.")] = None,
     device: options.Device = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,
+    as_json: options.Json = False,
 ) -> None:
     """Draw pictures of each class, for `netwright train FOLDER`; with --test, say what training on them is worth.
 

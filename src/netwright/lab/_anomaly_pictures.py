@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netwright.bundle.bundle import find_bundle
-from netwright.bundle.embed import listed_pictures
+from netwright.bundle.embed import listed_pictures, readable
 from netwright.core.errors import NetwrightError, listed, unknown
 from netwright.core.spec import Spec
 from netwright.data.assign import SPLITS
 from netwright.data.listing import Listing, taken
 from netwright.data.preprocess import Preprocess
-from netwright.data.ready import digests_of, looked_at, split_of
-from netwright.data.split import Split, Wanted
+from netwright.data.ready import digests_of, split_of
+from netwright.data.split import Split
 from netwright.lab.trial import data_of
 from netwright.recipes._recipe import read_recipe
 from netwright.records.folder import RunFolder
@@ -164,19 +164,11 @@ def shared(pictures: Pictures, ids: NDArray[np.int64]) -> int:
 def _decoded(listing: Listing, side: str | None, preprocess: Preprocess, paths: Sequence[str]) -> Pictures:
     if side is not None:
         listing = taken(listing, np.flatnonzero(listing.sides == SPLITS.index(side)))
-    wanted = Wanted(preprocess.image_size, preprocess.stored_size, preprocess.fit, preprocess.channels)
-    _, found, _, notes = looked_at(replace(listing, classes=()), wanted)  # nothing to divide by class
-    names = listing.blobs.names
-    bad = [f"{names[place]}: {reason}" for place, reason in sorted(found.unreadable.items())]
-    good = np.array([place for place in range(len(listing)) if place not in found.unreadable], np.int64)
-    if not len(good):
-        problem = f"none of the {len(listing)} pictures in {listing.root} can be read ({listed(bad, 3)})"
-        raise NetwrightError(problem, "replace them with good copies")
+    found, good, notes = readable(listing, preprocess)
     split = split_of(listing, found.images, good, digests_of(found.facts))
     what = paths[0] if len(paths) == 1 else f"{len(paths)} files"
     says = f"{what}, {side} pictures" if side else what
-    told = (*listing.notes, *notes, *found.notes, *(f"left out: {each}" for each in bad))
-    return Pictures(split, _names(split.labels, listing.classes), says, told)
+    return Pictures(split, _names(split.labels, listing.classes), says, tuple(notes))
 
 
 def _names(labels: NDArray[np.int64], classes: Sequence[str]) -> NDArray[np.str_]:
