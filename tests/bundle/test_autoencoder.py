@@ -272,7 +272,7 @@ class TestCard:
         assert _card(bundle(tmp_path, latent=huge))["latent"] is None
 
     def test_covariances_of_many_dimensions_are_not_kept(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("netwright.bundle.save.MOST_COVARIANCE", 2)
+        monkeypatch.setattr("netwright.bundle.save.MOST_DIMENSIONS", 2)
         assert _card(bundle(tmp_path))["latent"] == LATENT | {"covariance": None}
 
 

@@ -29,9 +29,26 @@ def test_json_is_all_that_is_printed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     heard: list[dict[str, Any]] = []
-    monkeypatch.setattr("netwright.lab.anomaly.anomaly", lambda *_, **options: heard.append(options) or {"format": 1})
+    monkeypatch.setattr("netwright.lab.anomaly.anomaly", lambda *_, **options: heard.append(options) or {"notes": []})
     assert code_of(command(tmp_path, tmp_path / "out", "--json", "--normal-class", "a", "--normal-class", "b")) == 0
-    assert json.loads(capsys.readouterr().out) == {"format": 1} and heard[0]["normal_classes"] == ("a", "b")
+    assert json.loads(capsys.readouterr().out) == {"notes": []} and heard[0]["normal_classes"] == ("a", "b")
+
+
+def test_what_could_not_be_read_is_named_and_decides_the_exit_code(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("netwright.lab.anomaly.anomaly", lambda *_, **__: {"notes": ["left out: a.png: no picture"]})
+    assert code_of(command(tmp_path, tmp_path / "out", "--json")) == 2
+    assert "left out: a.png" in capsys.readouterr().err
+
+
+def test_files_that_are_not_ours_are_not_written_over(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "scores.csv").write_text("mine")
+    assert code_of(command(world, tmp_path)) == 2
+    assert "netwright did not write it" in capsys.readouterr().err
+    assert (tmp_path / "scores.csv").read_text() == "mine"
 
 
 @pytest.mark.parametrize(
