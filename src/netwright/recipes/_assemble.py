@@ -21,13 +21,13 @@ from netwright.engine.plans import DataPlan, OptimPlan, Source
 from netwright.engine.random import key
 from netwright.engine.run import Run, Task
 from netwright.engine.trick import Trick, Tricks
-from netwright.models import check_model, create_model, list_models
+from netwright.models import check_model, create_model
 from netwright.models._weights import check_weights, load_weights, model_of
 from netwright.nn.headed import Headed
 from netwright.optim import OPTIMIZERS, SCHEDULES
 from netwright.optim._optimizer import Base
 from netwright.recipes._alarm import alarm
-from netwright.recipes._choose import largest_batch, suited
+from netwright.recipes._choose import largest_batch, sized, suited
 from netwright.recipes._inputs import Inputs, read_inputs
 from netwright.recipes._recipe import FIND, LARGEST, Recipe
 from netwright.recipes._room import AT_A_TIME, OWN_STATE, feature_bytes, refuse_too_large, stands_still
@@ -85,7 +85,7 @@ def assemble(
     refuse_labels(task or task_for(recipe, inputs), inputs)
     torch.manual_seed(key(recipe.seed, "init"))
     # Not "if model": an nn.Sequential has a length, and an empty one would count as none.
-    spec = None if model is not None else _sized(recipe, inputs)
+    spec = None if model is not None else sized(recipe, inputs)
     network, inputs = (model, inputs) if model is not None else _created(recipe, str(spec), inputs, tricks, before)
     refuse_conditions(network, inputs)
     chosen_task = (
@@ -182,20 +182,6 @@ def _with_found_rate(recipe: Recipe, run: Run) -> Recipe:
     rate = lr_find(run).best
     run.optimizer.lr = rate
     return recipe.changed("auto", lr=rate)
-
-
-def _sized(recipe: Recipe, inputs: Inputs) -> str:
-    """The network as a bundle names it: an autoencoder is of the pictures' size, unless the recipe says which."""
-    spec = Spec.parse(recipe.model)
-    if spec.name not in list_models(task="reconstruction"):
-        return recipe.model
-    height, width = inputs.shape[1:]
-    side = height if height == width else (height, width)
-    own = spec.options.get("image_size", side)
-    if own not in (side, (height, width)):
-        fix = f"prepare them so: --image-size {own}" if isinstance(own, int) else "leave image_size out of the model"
-        raise NetwrightError(f"{spec.name} is for pictures of {own} pixels a side, and these have {side}", fix)
-    return str(spec.with_options(image_size=side))
 
 
 def _created(

@@ -11,6 +11,7 @@ from netwright.core.spec import Spec
 from netwright.engine.augment import Augment
 from netwright.engine.loop import step
 from netwright.engine.run import Run
+from netwright.models import list_models
 from netwright.recipes._inputs import Inputs
 from netwright.recipes._memory import forget_peak, free, is_full, peak
 from netwright.recipes._recipe import Recipe
@@ -34,6 +35,24 @@ def suited(recipe: Recipe, inputs: Inputs) -> Recipe:
         model = str(Spec("autoencoder", {"encoder": model}))
         batch_size = min(batch_size, PICTURES)
     return recipe.resolved(model=model, batch_size=batch_size)
+
+
+def sized(recipe: Recipe, inputs: Inputs) -> str:
+    """The network as a bundle names it: an autoencoder's name says for pictures of which size it is.
+
+    Raises:
+        NetwrightError: the recipe says another size than the pictures have.
+    """
+    spec = Spec.parse(recipe.model)
+    if spec.name not in list_models(task="reconstruction"):
+        return recipe.model
+    height, width = inputs.shape[1:]
+    side = height if height == width else (height, width)
+    own = spec.options.get("image_size", side)
+    if own not in (side, (height, width)):
+        fix = f"prepare them so: --image-size {own}" if isinstance(own, int) else "leave image_size out of the model"
+        raise NetwrightError(f"{spec.name} is for pictures of {own} pixels a side, and these have {side}", fix)
+    return str(spec.with_options(image_size=side))
 
 
 def network_suiting(side: int, *, masked: bool = False) -> str:
