@@ -18,11 +18,12 @@ import json
 import logging
 import math
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from _epochs import ours
 from _measure import in_turn, machine, ratio
 from pythae.data.datasets import BaseDataset, collate_dataset_output
 from pythae.models import AE, VAE, AEConfig, VAEConfig
@@ -34,11 +35,9 @@ from torch.utils.data import DataLoader
 
 from netwright.data import Data, open_data
 from netwright.data.loader import epoch_order, repeated
-from netwright.engine.augment import Augment
-from netwright.engine.loop import step
 from netwright.lab._stat_intervals import scalar_interval
 from netwright.nn.output import Decoded
-from netwright.recipes._assemble import Parts, assemble
+from netwright.recipes._assemble import assemble
 from netwright.recipes._recipe import recipe
 from netwright.records.intervals import Interval
 from netwright.tasks.reconstruction import Reconstruction
@@ -108,21 +107,6 @@ def subset(path: str, limit: int, tested: int) -> Data:
 def images_of(data: Data, side: str) -> Tensor:
     """A split in [0, 1]. N C H W."""
     return torch.from_numpy(np.asarray(data.splits[side].images[:])).permute(0, 3, 1, 2).contiguous().float() / 255
-
-
-def ours(parts: Parts) -> Callable[[], None]:
-    """An epoch of netwright at each call."""
-    run = parts.run
-    augment = Augment(run)
-    before, after = run.tricks.at("before_step"), run.tricks.at("after_step")
-
-    def epoch() -> None:
-        run.model.train()
-        for raw in run.loader.epoch(run.epoch):
-            step(run, augment, raw, before, after)
-        run.epoch += 1
-
-    return epoch
 
 
 class Order:

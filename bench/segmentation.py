@@ -10,7 +10,7 @@ metrics on the test pictures, and timed in turn, epoch by epoch. Needs: pip inst
 import argparse
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,14 +18,13 @@ import numpy as np
 import segmentation_models_pytorch as smp
 import torch
 import torch.nn.functional as F
+from _epochs import ours
 from _measure import in_turn, machine, ratio
 from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from netwright.engine.augment import Augment
 from netwright.engine.evaluate import evaluate
-from netwright.engine.loop import step
 from netwright.recipes._assemble import Parts, assemble
 from netwright.recipes._recipe import recipe
 from netwright.records.intervals import of_values
@@ -84,21 +83,6 @@ def rate(time: float) -> float:
     if time < WARMUP:
         return time / WARMUP
     return 0.5 * (1 + math.cos(math.pi * (time - WARMUP) / (1 - WARMUP)))
-
-
-def ours(parts: Parts) -> Callable[[], None]:
-    """An epoch of netwright at each call."""
-    run = parts.run
-    augment = Augment(run)
-    before, after = run.tricks.at("before_step"), run.tricks.at("after_step")
-
-    def epoch() -> None:
-        run.model.train()
-        for raw in run.loader.epoch(run.epoch):
-            step(run, augment, raw, before, after)
-        run.epoch += 1
-
-    return epoch
 
 
 def measured(parts: Parts, network: nn.Module) -> dict[str, dict[str, float]]:

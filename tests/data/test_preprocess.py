@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from netwright.bundle.predictor import _stored
+from netwright.bundle.bundle import stored_of
 from netwright.core.errors import NetwrightError
 from netwright.data.decode import UnreadableImage
 from netwright.data.examine import examine
@@ -151,7 +151,7 @@ def test_an_open_picture_becomes_what_its_file_becomes(tmp_path, mode, channels)
         assert mode in (opened.mode, "EXIF")
         assert (opened.getexif().get(274) == 6) == (mode == "EXIF")
         assert (preprocess.from_picture(opened) == stored).all()
-        assert (_stored(preprocess, opened) == stored).all()
+        assert (stored_of(preprocess, opened) == stored).all()
         assert (preprocess.from_picture(opened) == stored).all()  # the first time left it as it was
 
 

@@ -37,8 +37,9 @@ def test_stages_are_named_for_their_strides_whatever_was_padded() -> None:
 def test_the_list_has_classifiers_first_and_marks_the_others() -> None:
     found = catalogue(Kind.models)
     assert set(found) == set(summaries())
-    marked = ["segmentation: " in line for line in found.values()]
-    assert marked == sorted(marked) and sum(marked) == len(NAMES)
+    marked = [summaries()[name].task for name in found]
+    assert marked == sorted(marked), "classification, reconstruction, segmentation"
+    assert sum("segmentation: " in line for line in found.values()) == len(NAMES)
     assert found["segnet"].startswith("  29.45 M  segmentation: SegNet")
     assert found["resnet18"].startswith("  11.69 M  Residual networks")
 

@@ -59,7 +59,7 @@ def catalogue(kind: Kind, pattern: str = "*") -> dict[str, str]:
     def models() -> dict[str, str]:
         if pattern.startswith("timm/"):
             return dict.fromkeys(list_models(pattern), "")
-        classifiers_first = sorted(families().items(), key=lambda pair: pair[1].task != TASK)
+        classifiers_first = sorted(families().items(), key=lambda pair: (pair[1].task != TASK, pair[1].task))
         return {name: _model_line(row) for name, row in classifiers_first}
 
     listed: dict[Kind, Callable[[], dict[str, str]]] = {

@@ -101,10 +101,10 @@ class Tracer(TorchDispatchMode):
 
 def trace(model: nn.Module, image: Tensor) -> Tracer:
     """What the model does in evaluation mode to an image, 1 C H W, on the model's device."""
-    training = model.training
+    training, label = model.training, torch.zeros(len(image), dtype=torch.long, device=image.device)
     try:
         with torch.no_grad(), Tracer(model.eval(), image) as tracer:
-            given(model, image, torch.zeros(len(image), dtype=torch.long, device=image.device))
+            given(model, image, label)
     finally:
         model.train(training)
     return tracer

@@ -129,16 +129,10 @@ def worth(
         raise NetwrightError(f"{seeds} seeds of {epochs} epochs are no test", "give at least one of each")
     data, notes = real_pictures(bundle, path, seen)
     known = data if seen.data is None else seen.data
-    trials = trials or Trials()
     parts = {number: _arms(made, data, real_per_class, number) for number in range(seed, seed + seeds)}
     n = max(len(part.splits["train"]) for part in parts[seed].values())
     chosen = _recipe(data.preprocess, n, model, epochs, threads)
-    runs: dict[str, list[Trial]] = {name: [] for name in ARMS}
-    for number, arms in parts.items():
-        for name, part in arms.items():
-            done = sum(map(len, runs.values())) + 1
-            told(f"{done} of {len(ARMS) * seeds}: trained on {name} pictures, seed {number}")
-            runs[name].append(trials.run(chosen.changed("auto", seed=number), part))
+    runs = _trained(chosen, parts, trials or Trials(), told)
     held, shown = data.splits["test"], known.splits["train"]
     against = "val" if "val" in known.splits else "test"
     apart = known.splits["val"] if against == "val" else held  # like those trained on, as test pictures need not be
@@ -159,6 +153,19 @@ def worth(
     first = near.closest[:SHOWN].tolist()
     pairs = [(made.images[q], np.asarray(shown.images[near.places[q : q + 1]])[0]) for q in first]
     return Tested(found, near, tuple(pairs))
+
+
+def _trained(
+    chosen: Recipe, parts: Mapping[int, Mapping[str, Data]], trials: Trials, told: Told
+) -> dict[str, list[Trial]]:
+    """A run of each seed and kind of pictures, by kind."""
+    runs: dict[str, list[Trial]] = {name: [] for name in ARMS}
+    for number, arms in parts.items():
+        for name, part in arms.items():
+            done = sum(map(len, runs.values())) + 1
+            told(f"{done} of {len(ARMS) * len(parts)}: trained on {name} pictures, seed {number}")
+            runs[name].append(trials.run(chosen.changed("auto", seed=number), part))
+    return runs
 
 
 def _arm(runs: list[Trial], against: list[Trial] | None) -> dict[str, Any]:

@@ -78,8 +78,6 @@ def assemble(
     _refuse_fresh(recipe, tricks)
     _check(recipe, model, resumed=before is not None)
     inputs = read_inputs(recipe, data, classes, progress)
-    if not len(inputs.splits["train"]):
-        raise NetwrightError("the train split is empty", "give pictures to train on")
     fitting = suited(recipe, inputs)
     recipe = fitting if model is None else recipe.resolved(batch_size=fitting.batch_size)
     refuse_labels(task or task_for(recipe, inputs), inputs)

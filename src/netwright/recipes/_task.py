@@ -55,9 +55,11 @@ def refuse_labels(task: Task, inputs: Inputs) -> None:
     """Refuse labels of another kind than a task of ours wants; a user's own task may want any.
 
     Raises:
-        NetwrightError: the data is for another task.
+        NetwrightError: the data is for another task, or there is none.
     """
     train = inputs.splits["train"]
+    if not len(train):
+        raise NetwrightError("the train split is empty", "give pictures to train on")
     masks, whole = inputs.masks is not None, ("classification", "multi_label")
     if masks and task.name in whole:
         fix = "leave out --recipe and --transfer, which are for whole pictures, or add --task segmentation"
