@@ -68,7 +68,14 @@ def test_active_dimensions_are_those_above_a_hundredth_of_a_nat() -> None:
     assert ACTIVE == 0.01
     assert found.active == 2
     assert found.numbers() == {"active_units": 2, "dead_units": 1}
-    assert not found.collapsed
+
+
+def test_a_code_of_less_than_one_bit_has_collapsed_though_dimensions_are_in_use() -> None:
+    """½ m² nats: of ± 1.17 there are 0.684, of ± 1.19 0.708, and a bit is 0.693."""
+    below, above = (gathered(decoded(torch.tensor([[m], [-m]]), torch.zeros(2, 1))) for m in (1.17, 1.19))
+    assert below.active == above.active == 1
+    assert below.collapsed
+    assert not above.collapsed
 
 
 def test_a_posterior_that_is_the_prior_has_collapsed() -> None:

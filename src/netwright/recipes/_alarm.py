@@ -68,6 +68,10 @@ def alarm(latent: Latent, recipe: Recipe, progress: float, run: Run | None = Non
 def collapse(latent: Latent) -> str:
     """That codes say nothing, with the rate."""
     n, rate = len(latent.mean), latent.rate
+    if latent.active:
+        return (
+            f"the code carries {rate:.2g} nats of a picture, less than one bit, so the decoder looks at next to nothing"
+        )
     if (latent.divergence > ACTIVE).any():
         same = "the code's one dimension is" if n == 1 else f"all of the code's {n} dimensions are"
         return f"{same} the same for every picture, at {rate:.2g} nats, so that the decoder learns nothing of any"

@@ -1,5 +1,6 @@
 """What codes look like over many pictures: which dimensions are used, and how far they are from the prior."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from netwright.nn.output import Decoded
 
+BIT = math.log(2)  # nats
 ACTIVE = 0.01  # nats of divergence from which on a dimension counts as used
 MOVING = 0.01  # of a posterior's variance, that means have to vary by between pictures: half a hundredth of a nat
 MOST_DIMENSIONS = 256  # that are listed one by one, and whose covariance is kept: 65,536 numbers
@@ -83,8 +85,12 @@ class Latent:
 
     @property
     def collapsed(self) -> bool:
-        """Whether no dimension of a random code says anything: the decoder looks at nothing."""
-        return self.random and self.active == 0
+        """Whether a random code says less than one bit of a picture, so that the decoder looks at next to nothing.
+
+        With less, not even two kinds of pictures can be told apart. While a code fades, its dimensions stay above the
+        threshold of use for long.
+        """
+        return self.random and (self.active == 0 or self.rate < BIT)
 
     def numbers(self) -> dict[str, float]:
         """What a row of metrics says."""
