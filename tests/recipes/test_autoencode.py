@@ -177,6 +177,13 @@ class TestAlarm:
         assert made.record["result"]["latent"]["test"]["alarm"] == ""
 
 
+def test_an_arm_with_another_network_is_of_the_pictures_size(photos: Path) -> None:
+    asked = short(photos, model="mlp_autoencoder(hidden=(24,), latent=2)", epochs=1)
+    data = data_of(asked)
+    outcome = measure(Job(asked, data.fingerprint, split="test", like=DENSE), data)
+    assert 0 < outcome.machine["shared_tensors"][0] < outcome.machine["shared_tensors"][1]
+
+
 def test_the_lab_compares_it_in_hundredths_of_100_db(photos: Path) -> None:
     asked = short(photos)
     data = data_of(asked)

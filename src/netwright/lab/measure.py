@@ -113,11 +113,15 @@ def _assembled(job: Job, data: Data) -> tuple[Parts, list[int]]:
     """The run, and how many tensors of its network begin as those of `job.like`, of how many."""
     if job.like in ("", job.recipe.model) or job.recipe.weights is not None:
         return assemble(job.recipe, data=data), []
-    network, shared = network_like(job.like, job.recipe, len(data.classes), data.preprocess.channels)
+    prepared = data.preprocess
+    size = prepared.image_size if job.recipe.task == "reconstruction" else None  # which autoencoders are made for
+    network, shared = network_like(job.like, job.recipe, len(data.classes), prepared.channels, size)
     return assemble(job.recipe, data=data, model=network), shared
 
 
-def network_like(like: str, recipe: Recipe, classes: int, channels: int) -> tuple[Family, list[int]]:
+def network_like(
+    like: str, recipe: Recipe, classes: int, channels: int, image_size: int | None = None
+) -> tuple[Family, list[int]]:
     """A recipe's network which begins as another one does with this seed, wherever names and shapes agree.
 
     Args:
@@ -125,6 +129,7 @@ def network_like(like: str, recipe: Recipe, classes: int, channels: int) -> tupl
         recipe: names the network and the seed.
         classes: of the data.
         channels: of the pictures.
+        image_size: of the pictures, for networks that are made for one size.
 
     Returns:
         The network, and how many of its tensors begin as the other's, of how many.
@@ -132,7 +137,7 @@ def network_like(like: str, recipe: Recipe, classes: int, channels: int) -> tupl
     models: list[Family] = []
     for spec in (like, recipe.model):
         torch.manual_seed(key(recipe.seed, "init"))  # as recipes/_assemble.py
-        models.append(create_model(spec, classes=classes, in_channels=channels))
+        models.append(create_model(spec, classes=classes, in_channels=channels, image_size=image_size))
     known, own = (model.state_dict() for model in models)
     shared = [name for name, tensor in own.items() if name in known and known[name].shape == tensor.shape]
     for name in shared:

@@ -7,13 +7,11 @@ import torch
 
 from netwright.core.options import Between
 from netwright.core.symptoms import Symptom
-from netwright.engine.corruption import Kind, corrupt, corrupted
+from netwright.engine.corruption import Kind, corrupt
 from netwright.engine.trick import Card, Range, Trick
 
 if TYPE_CHECKING:
     from netwright.engine.run import Batch, Run
-
-__all__ = ["Denoise", "Kind", "corrupt", "corrupted"]
 
 
 @dataclass
