@@ -172,7 +172,7 @@ class TestAlarm:
     def test_is_not_raised_of_a_code_that_says_something(self, photos: Path, tmp_path: Path) -> None:
         watcher = Told()
         healthy = "vae(encoder='mlp(widths=(24,))', latent=3, observation='gaussian(sigma=0.1)')"
-        made = fit(short(photos, model=healthy, epochs=8, lr=0.01), output=tmp_path, watcher=watcher)
+        made = fit(short(photos, model=healthy, epochs=16, lr=0.01), output=tmp_path, watcher=watcher)
         assert not [words for words in watcher.words if "collaps" in words]
         assert made.record["result"]["latent"]["test"]["alarm"] == ""
 

@@ -26,6 +26,7 @@ LatentSize = Annotated[int, Between(1, 65_536)]
 MaybeActivation = ActivationKind | Literal["none"]
 
 DENSE = "mlp"  # the classifier without maps that may be an encoder
+QUIET = 0.1  # gain of the last layer: Adam remembers squares for 1,000 steps, and a loud start's would stall it
 
 
 class DenseEncoder(nn.Module):
@@ -76,7 +77,7 @@ class DenseDecoder(nn.Module):
         channels, height, width = shape
         self.head = nn.Linear(widths[-1], channels * height * width)
         self.apply(start_dense)
-        start_linear(self.head)
+        start_linear(self.head, QUIET)
 
     def forward(self, code: Tensor) -> Tensor:
         """N D -> N C H W."""
@@ -123,7 +124,7 @@ class MapDecoder(nn.Module):
         self.head = nn.Conv2d(before, channels, 1)
         self.apply(initialise)
         self.start.apply(start_dense)
-        start_linear(self.head)
+        start_linear(self.head, QUIET)
 
     def forward(self, code: Tensor) -> Tensor:
         """N D -> N C H W, of the padded size."""
@@ -181,9 +182,11 @@ def start_dense(layer: nn.Module) -> None:
         nn.init.zeros_(layer.bias)
 
 
-def start_linear(layer: nn.Linear | nn.Conv2d) -> None:
-    """Weights that keep the scale of what no activation follows; no bias to begin with."""
+def start_linear(layer: nn.Linear | nn.Conv2d, gain: float = 1.0) -> None:
+    """Weights that keep the scale of what no activation follows, or change it by a factor; no bias to begin with."""
     nn.init.kaiming_normal_(layer.weight, nonlinearity="linear")
+    with torch.no_grad():
+        layer.weight.mul_(gain)
     if layer.bias is not None:  # pyright: ignore[reportUnnecessaryComparison]
         nn.init.zeros_(layer.bias)
 

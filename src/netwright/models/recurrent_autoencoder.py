@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from netwright.models._autoencoder import Autoencoding
-from netwright.models._bodies import ImageSize, LatentSize, both_sides, start_linear
+from netwright.models._bodies import QUIET, ImageSize, LatentSize, both_sides, start_linear
 from netwright.models._family import Classes, Count, Variant
 from netwright.nn.observation import make_observation
 
@@ -55,8 +55,8 @@ class RecurrentAutoencoder(Autoencoding):
         self.start = nn.Linear(latent, hidden)
         self.writer = nn.GRU(latent, hidden, batch_first=True)
         self.head = nn.Linear(hidden, in_channels * across)
-        for layer in (self.to_mean, self.start, self.head):
-            start_linear(layer)
+        for layer, gain in ((self.to_mean, 1.0), (self.start, 1.0), (self.head, QUIET)):
+            start_linear(layer, gain)
 
     def maps(self, x: Tensor) -> list[Tensor]:
         """The reader's last state, as maps of one pixel that stands for the whole picture."""

@@ -72,9 +72,7 @@ class VAE(Bodied):
         self.decoder = self.mirror(upsample=upsample, width=width, norm=norm, activation=activation)
         self.beta = beta
         self.to_log_variance = nn.Linear(self.to_mean.in_features, latent)
-        start_linear(self.to_log_variance)
-        with torch.no_grad():
-            self.to_log_variance.weight.mul_(0.01)  # variances near the prior's to begin with
+        start_linear(self.to_log_variance, 0.01)  # variances near the prior's to begin with
 
     def encoded(self, x: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor]:
         """Mean and logarithm of the variance, in float32 under any autocast: N C H W -> N D, N D."""
