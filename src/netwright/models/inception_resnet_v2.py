@@ -57,6 +57,7 @@ class InceptionResNetV2(Family):
     The paper's figures show Inception-v4's stem and widths of 384, 1154 and 2048, of 5, 10 and 5 modules each.
 
     Args:
+        modules: how many for 35x35, 17x17 and 8x8 maps; one more follows the last ones.
         classes: number of class scores.
         in_channels: channels of the images.
         norm: normalisation after each convolution but those before a sum; with none, convolutions get a bias.
@@ -72,6 +73,7 @@ class InceptionResNetV2(Family):
     def __init__(
         self,
         *,
+        modules: tuple[Count, Count, Count] = (10, 20, 9),
         classes: Classes = 1000,
         in_channels: Count = 3,
         norm: NormKind = "batch",
@@ -83,6 +85,7 @@ class InceptionResNetV2(Family):
         super().__init__()
         refuse_nonsense(scales)
         brick = partial(ConvNorm, norm=norm, activation=activation)
+        many_a, many_b, many_c = modules
         scale_a, scale_b, scale_c = scales if skip else (None, None, None)
         self.conv2d_1a = brick(in_channels, 32, 3, 2, padding=0)
         self.conv2d_2a = brick(32, 32, 3, padding=0)
@@ -92,11 +95,11 @@ class InceptionResNetV2(Family):
         self.conv2d_4a = brick(80, 192, 3, padding=0)
         self.maxpool_5a = nn.MaxPool2d(3, 2)
         self.mixed_5b = mixed_5b(brick)
-        self.repeat = nn.Sequential(*(module_a(brick, scale=scale_a, activation=activation) for _ in range(10)))
+        self.repeat = nn.Sequential(*(module_a(brick, scale=scale_a, activation=activation) for _ in range(many_a)))
         self.mixed_6a = reduction_a(320, (256, 256, 384, 384), brick)
-        self.repeat_1 = nn.Sequential(*(module_b(brick, scale=scale_b, activation=activation) for _ in range(20)))
+        self.repeat_1 = nn.Sequential(*(module_b(brick, scale=scale_b, activation=activation) for _ in range(many_b)))
         self.mixed_7a = reduction_b(brick)
-        self.repeat_2 = nn.Sequential(*(module_c(brick, scale=scale_c, activation=activation) for _ in range(9)))
+        self.repeat_2 = nn.Sequential(*(module_c(brick, scale=scale_c, activation=activation) for _ in range(many_c)))
         self.block8 = module_c(brick, scale=1.0 if skip else None, activation=None)
         self.conv2d_7b = brick(2080, 1536, 1)
         self.avgpool = nn.AdaptiveAvgPool2d(1)

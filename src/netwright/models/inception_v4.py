@@ -43,6 +43,7 @@ class InceptionV4(Family):
     """A branching stem without padding, then 4, 7 and 3 alike modules for 35x35, 17x17 and 8x8 maps.
 
     Args:
+        modules: how many for 35x35, 17x17 and 8x8 maps.
         classes: number of class scores.
         in_channels: channels of the images.
         norm: normalisation after each convolution; with none, convolutions get a bias.
@@ -56,6 +57,7 @@ class InceptionV4(Family):
     def __init__(
         self,
         *,
+        modules: tuple[Count, Count, Count] = (4, 7, 3),
         classes: Classes = 1000,
         in_channels: Count = 3,
         norm: NormKind = "batch",
@@ -66,9 +68,9 @@ class InceptionV4(Family):
         brick = partial(ConvNorm, norm=norm, activation=activation)
         half = [brick(in_channels, 32, 3, 2, padding=0), brick(32, 32, 3, padding=0), brick(32, 64, 3)]
         quarter = [mixed_3a(brick), mixed_4a(brick)]
-        eighth = [mixed_5a(brick), *(inception_a(brick) for _ in range(4))]
-        sixteenth = [reduction_a(384, (192, 224, 256, 384), brick), *(inception_b(brick) for _ in range(7))]
-        last = [reduction_b(brick), *(InceptionC(brick) for _ in range(3))]
+        eighth = [mixed_5a(brick), *(inception_a(brick) for _ in range(modules[0]))]
+        sixteenth = [reduction_a(384, (192, 224, 256, 384), brick), *(inception_b(brick) for _ in range(modules[1]))]
+        last = [reduction_b(brick), *(InceptionC(brick) for _ in range(modules[2]))]
         parts = [half, quarter, eighth, sixteenth, last]
         self.features = nn.Sequential(*(layer for part in parts for layer in part))
         self.ends = [sum(map(len, parts[: number + 1])) - 1 for number in range(len(parts))]
