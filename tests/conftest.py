@@ -5,6 +5,8 @@ import os
 if "PYTEST_XDIST_WORKER" in os.environ:  # before torch is imported: threads of two workers would wait for each other
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +14,17 @@ import pytest
 from PIL import Image
 
 
+@pytest.fixture(scope="session")
+def caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Places for caches, none of which is there yet: pytest's own numbering reads a folder of thousands each time."""
+    folder = tmp_path_factory.mktemp("caches")
+    return (folder / str(number) for number in count())
+
+
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+def own_cache(caches: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reads or fills the user's cache."""
-    monkeypatch.setenv("NETWRIGHT_CACHE", str(tmp_path_factory.mktemp("cache")))
+    monkeypatch.setenv("NETWRIGHT_CACHE", str(next(caches)))
 
 
 @pytest.fixture

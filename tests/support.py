@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from netwright.core.errors import EXIT_INTERRUPTED, Interrupted
+from netwright.core.spec import Spec
 from netwright.data.loader import Loader
 from netwright.engine.device import Profile
 from netwright.engine.evaluate import evaluate, predict
@@ -33,6 +34,22 @@ CPU = Profile(torch.device("cpu"), "test", "fp32", channels_last=False, threads=
 NORMALISE = Normalise(mean=(0.5, 0.4, 0.3), std=(0.25, 0.2, 0.3))
 TIMING = ("seconds", "images_per_second")
 CLASSES = 4
+LIGHTER: dict[str, dict[str, Any]] = {  # as many kinds of layers as the smallest of the family, fewer or smaller ones
+    "alexnet": {"hidden": (64, 64)},
+    "attention56": {"width": 16},
+    "convnext_tiny": {"layers": (1, 1, 2, 1), "width": 32},
+    "inception_resnet_v2": {"modules": (1, 2, 1)},
+    "inception_v4": {"modules": (1, 2, 1)},
+    "preact_resnet164": {"layers": (3, 3, 3)},
+    "pyramidnet110_a48": {"depth": 20},
+    "xception": {"middle": 1},
+    "zfnet": {"hidden": (64, 64)},
+}
+
+
+def lighter(name: str) -> str:
+    """A network of the same family with every kind of its layers, for what needs no published size."""
+    return str(Spec(name, LIGHTER.get(name, {})))
 
 
 class Pictures:

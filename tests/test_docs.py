@@ -2,15 +2,21 @@
 
 import os
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from importlib import import_module
+from multiprocessing import get_context
 from pathlib import Path
+from warnings import simplefilter
 
 import pytest
+import torch
 import typer
 import yaml
 
@@ -21,6 +27,7 @@ DOCS = ROOT / "docs"
 ADRS = sorted((DOCS / "adr").glob("*.md"))
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md")), *ADRS]
 NAVIGATION = yaml.safe_load((ROOT / "mkdocs.yml").read_text("utf-8"))["nav"]
+LONGEST = 300  # seconds that a page may take
 
 FENCE = re.compile(
     r"^```(?P<language>\w+)(?: title=\"(?P<title>[^\"]+)\")?\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
@@ -59,25 +66,46 @@ def script(page: Path) -> str:
     return "\n".join(lines)
 
 
-def run(arguments: list[str], folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "NETWRIGHT_CACHE": str(folder / "cache"), **variables}
-    return subprocess.run(
-        [sys.executable, *arguments],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+def imported() -> None:
+    """What pages import, once for all of them; as in the pages, what will not work in future is an error."""
+    simplefilter("error", FutureWarning)
+    torch.set_num_threads(1)
+    for name in ("recipes._fit", "bundle.predictor", "lab.ablate", "report.page", "records.store"):
+        import_module(f"netwright.{name}")
+
+
+def ran(path: Path) -> int | None:
+    """Run a page in a fork of this process, from its folder: the exit code, which is not 0 if it takes too long."""
+    process = get_context("fork").Process(target=run_in_its_folder, args=(path,))
+    process.start()
+    process.join(LONGEST)
+    process.kill()
+    return process.exitcode
+
+
+def run_in_its_folder(path: Path) -> None:
+    """What is printed goes into `out.txt` there, errors into `errors.txt`."""
+    os.chdir(path.parent)
+    os.environ["NETWRIGHT_CACHE"] = str(path.parent / "cache")
+    for stream, name in ((1, "out.txt"), (2, "errors.txt")):
+        os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT), stream)
+    runpy.run_path(path.name, run_name="__main__")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ProcessPoolExecutor]:
+    """A process that has imported torch, and of which pages are forks."""
+    with ProcessPoolExecutor(1, get_context("spawn"), initializer=imported) as pool:
+        yield pool
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if script(page)], ids=named)
-def test_python_blocks_run(page: Path, tmp_path: Path) -> None:
+def test_python_blocks_run(page: Path, server: ProcessPoolExecutor, tmp_path: Path) -> None:
     written = tmp_path / f"{page.stem}.md.py"
     written.write_text(script(page), "utf-8")
-    done = run(["-W", "error::FutureWarning", written.name], tmp_path)
-    assert done.returncode == 0, f"{named(page)} (the lines are the page's):\n{done.stderr}"
+    code = server.submit(ran, written).result()
+    errors = (tmp_path / "errors.txt").read_text("utf-8")
+    assert code == 0, f"{named(page)} (the lines are the page's):\n{errors}"
 
 
 def test_the_contributors_example_passes_the_conformance_tests(tmp_path: Path) -> None:
@@ -92,8 +120,14 @@ def test_the_contributors_example_passes_the_conformance_tests(tmp_path: Path) -
     assert [Path(block.title).name for block in files] == ["tint.py", "test_tint.py"]
     for block in files:
         (tmp_path / block.title).write_text(block.text, "utf-8")
-    done = run(
-        ["-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/tricks", "-k", "tint"], tmp_path, PYTHONPATH="src"
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/tricks", "-k", "tint"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": "src"},
+        capture_output=True,
+        text=True,
+        timeout=LONGEST,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     passed = re.search(r"(\d+) passed", done.stdout)

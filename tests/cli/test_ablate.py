@@ -1,6 +1,8 @@
 """`netwright ablate`, from the command line to the page: on the digits, with few epochs."""
 
 import json
+from contextlib import redirect_stdout
+from io import StringIO
 
 import pytest
 
@@ -8,6 +10,9 @@ from netwright.cli.ablate import seconds_of
 from netwright.cli.main import code_of
 from netwright.core.errors import NetwrightError
 from netwright.records.outcomes import OutcomeStore
+from tests.lab.one_cache import own_cache
+
+__all__ = ["own_cache"]  # a fixture
 
 QUICK = ["--epochs", "1", "--set", "threads=1", "--processes", "1"]
 
@@ -18,6 +23,17 @@ def found(tmp_path_factory):
     output = tmp_path_factory.mktemp("ablate") / "out"
     assert code_of(["ablate", *QUICK, "--seeds", "3", "--tricks", "ema, rotate(degrees=10)", "-o", str(output)]) == 0
     return output
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """What is said of an ablation with one seed, and its folder; the command that it shows has a password."""
+    output = tmp_path_factory.mktemp("alone") / "out"
+    flags = ["--arms", "lr=0.01", "--seeds", "1", "-o", str(output)]
+    with pytest.MonkeyPatch.context() as patched, redirect_stdout(StringIO()) as said:
+        patched.setattr("sys.argv", ["netwright", "ablate", "--store", "postgresql://bob:S3cret@host/lab"])
+        assert code_of(["ablate", *QUICK, *flags]) == 0
+    return said.getvalue(), output
 
 
 def test_every_effect_has_the_contract_of_json(found):
@@ -87,13 +103,11 @@ def test_a_plan_as_json(tmp_path, capsys):
     assert held["smallest_effect"] > 0
 
 
-def test_one_seed_resolves_nothing_and_says_so(tmp_path, capsys):
-    flags = ["--arms", "lr=0.01", "--seeds", "1", "-o", str(tmp_path / "out")]
-    assert code_of(["ablate", *QUICK, *flags]) == 0
-    said = capsys.readouterr().out
+def test_one_seed_resolves_nothing_and_says_so(alone):
+    said, output = alone
     assert "resolves nothing: these are too few seeds" in said
     assert "seed 0, one after the other" in said
-    held = json.loads((tmp_path / "out" / "ablation.json").read_text(), parse_constant=pytest.fail)
+    held = json.loads((output / "ablation.json").read_text(), parse_constant=pytest.fail)
     assert held["arms"][0]["verdict"] == "not resolved"
     assert held["preflight"]["smallest_effect"] is None
 
@@ -109,7 +123,7 @@ def test_an_arm_that_diverges_is_a_result_and_the_others_are_trained(tmp_path):
 
 def test_until_resolved_looks_and_stops(tmp_path, capsys):
     arms = "null: mixup(alpha=0); nan: lr=1e9"
-    flags = ["--arms", arms, "--until-resolved", "--most-seeds", "10", "-o", str(tmp_path / "out"), "--json"]
+    flags = ["--arms", arms, "--until-resolved", "--most-seeds", "6", "-o", str(tmp_path / "out"), "--json"]
     assert code_of(["ablate", *QUICK, *flags]) == 0
     held = json.loads(capsys.readouterr().out)
     by_name = {arm["name"]: arm for arm in held["arms"]}
@@ -119,11 +133,9 @@ def test_until_resolved_looks_and_stops(tmp_path, capsys):
     assert {row["common"]["n"] for row in held["rows"]} == {min(row["n"] for row in held["rows"])}
 
 
-def test_a_password_in_the_address_of_the_store_is_written_nowhere(tmp_path, monkeypatch):
-    monkeypatch.setattr("sys.argv", ["netwright", "ablate", "--store", "postgresql://bob:S3cret@host/lab"])
-    flags = ["--arms", "lr=0.01", "--seeds", "1", "-o", str(tmp_path / "out")]
-    assert code_of(["ablate", *QUICK, *flags]) == 0
-    for path in (tmp_path / "out").glob("ablation.*"):
+def test_a_password_in_the_address_of_the_store_is_written_nowhere(alone):
+    _, output = alone
+    for path in output.glob("ablation.*"):
         assert "bob" in path.read_text()
         assert "S3cret" not in path.read_text()
 

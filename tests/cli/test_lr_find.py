@@ -20,6 +20,8 @@ from netwright.report.rates import visible
 SEARCH = ["--low", "1e-3", "--high", "1", "--steps", "40"]
 QUICK = ["--model", "lenet5(modern=True)", "--device", "cpu", *SEARCH]
 
+pytestmark = pytest.mark.usefixtures("no_reports")
+
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

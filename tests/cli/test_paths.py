@@ -32,6 +32,7 @@ NAMES = {
 
 
 @pytest.mark.fault(33, "a folder may have any name that the disk allows: train, resume and predict work in it")
+@pytest.mark.usefixtures("brief_reports")
 @pytest.mark.parametrize("name", NAMES)
 def test_a_folder_with_any_name(
     name: str, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

@@ -47,13 +47,17 @@ def ended(process: subprocess.Popen[str]) -> int:
 
 def children(pid: int) -> list[int]:
     """The processes that a process started, with theirs."""
-    found: list[int] = []
-    for entry in Path("/proc").iterdir():
-        with suppress(OSError, ValueError):
-            fields = (entry / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()
-            if int(fields[1]) == pid and fields[0] not in "ZX":
-                found += [int(entry.name), *children(int(entry.name))]
-    return found
+    started_by: dict[int, list[int]] = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            state, parent = (entry / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()[:2]
+            if state not in "ZX":
+                started_by.setdefault(int(parent), []).append(int(entry.name))
+    return _with_theirs(pid, started_by)
+
+
+def _with_theirs(pid: int, started_by: dict[int, list[int]]) -> list[int]:
+    return [each for child in started_by.get(pid, []) for each in (child, *_with_theirs(child, started_by))]
 
 
 def until(true: Callable[[], object], seconds: float = PATIENCE) -> None:

@@ -86,9 +86,8 @@ def test_one_study_in_twenty_at_most_names_an_effect_that_is_not_there(seeds: in
         named[name] = np.zeros(2)
         for number in range(rounds):
             found = world.differences((1, place, seeds, number), seeds, 6)
-            named[name] += [
-                min(holm([difference_p(each, test=test) for each in found])) <= 0.05 for test in ("t", "sign_flip")
-            ]
+            parts = [_Part.of("it", each) for each in found]
+            named[name] += [min(holm([part.p(test, 0) for part in parts])) <= 0.05 for test in ("t", "sign_flip")]
         assert (named[name] / rounds <= 0.05 + noise(rounds)).all(), name
     together = sum(named.values()) / (rounds * len(WORLDS))
     assert (together <= 0.05 + noise(rounds * len(WORLDS))).all()

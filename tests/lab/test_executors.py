@@ -4,7 +4,6 @@ import io
 import os
 import signal
 import subprocess
-import sys
 import threading
 from concurrent.futures import Future
 from pathlib import Path
@@ -19,13 +18,17 @@ from netwright.lab.executors import Executor, check, executor_for
 from netwright.lab.executors._executor import Terms, WorkerDiedError, is_gone, new_owner, with_threads
 from netwright.lab.executors._frames import receive, send
 from netwright.lab.executors._worker import answer, exception, outcome_of
-from netwright.lab.executors.processes import Process, Processes, shares
+from netwright.lab.executors.processes import Processes, shares
 from netwright.lab.job import Job
 from netwright.lab.outcome import Outcome
 from netwright.lab.pruning import PRUNED
 from netwright.records.outcomes import OutcomeStore
+from tests.forked import exit_code, forked
 from tests.lab.lab_driver import jobs
+from tests.lab.one_cache import own_cache
 from tests.lab.processes import gone, until
+
+__all__ = ["own_cache"]  # a fixture
 
 MARGIN = 0.4  # seconds after which a worker is in the middle of a run of several
 
@@ -192,25 +195,27 @@ class TestKilled:
         assert pids == [worker.process.pid for worker in workers._workers if worker.process]
 
     def test_a_worker_whose_driver_is_gone_ends_in_the_middle_of_a_run(self) -> None:
-        code = (
-            "import os, sys, time\n"
-            "from tests.lab.lab_driver import jobs\n"
-            "from netwright.lab.executors._executor import Terms\n"
-            "from netwright.lab.executors.processes import Processes\n"
-            "executor = Processes(Terms('me', 1), 1)\n"
-            "executor.submit(jobs(1, 1)[0]).result()\n"
-            "executor.submit(jobs(1, 1000)[0])\n"
-            f"time.sleep({MARGIN})\n"
-            "print(*[worker.process.pid for worker in executor._workers if worker.process], flush=True)\n"
-            "time.sleep(60)\n"
-        )
-        command, root = [sys.executable, "-c", code], Path(__file__).parents[2]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root) as process:
-            assert process.stdout is not None
-            pids = [int(word) for word in process.stdout.readline().split()]
-            assert pids and not gone(pids)
-            process.kill()
-        until(lambda: gone(pids))
+        short, long = jobs(1, 1)[0], jobs(1, 1000)[0]
+        heard, said = os.pipe()
+
+        def drive() -> None:
+            executor = Processes(Terms("me", 1), 1)
+            executor.submit(short).result()
+            executor.submit(long)
+            threading.Event().wait(MARGIN)
+            (worker,) = executor._workers
+            assert worker.process is not None
+            os.write(said, str(worker.process.pid).encode())
+            signal.pause()
+
+        driver = forked(drive)
+        os.close(said)
+        with os.fdopen(heard) as words:
+            pid = int(os.read(words.fileno(), 64) or 0)
+            assert pid and not gone([pid])
+            os.kill(driver, signal.SIGKILL)
+            assert exit_code(driver) == -signal.SIGKILL
+        until(lambda: gone([pid]))
 
 
 class TestStore:
@@ -255,13 +260,11 @@ class TestFrames:
         whole = file.getvalue()
         assert all(receive(io.BytesIO(whole[:cut])) is None for cut in range(len(whole)))
 
-    def test_a_worker_prints_nothing(self) -> None:
-        process = Process(())
-        try:
-            found = process.answer(executor_terms())
-            assert found is not None and found["error"] == "KeyError", "an answer, and nothing else, came by its output"
-        finally:
-            process.close()
+    def test_a_worker_prints_nothing(self, workers: Processes) -> None:
+        workers.submit(jobs(1, 1)[0]).result()
+        process = next(worker.process for worker in workers._workers if worker.process)
+        found = process.answer(executor_terms())
+        assert found is not None and found["error"] == "KeyError", "an answer, and nothing else, came by its output"
 
 
 def executor_terms() -> dict[str, object]:

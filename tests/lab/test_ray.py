@@ -27,9 +27,14 @@ from netwright.lab.outcome import Outcome
 from netwright.lab.run import run_jobs
 from netwright.records.outcomes import DONE, OutcomeStore
 from tests.lab.lab_driver import jobs
+from tests.lab.one_cache import own_cache
 from tests.lab.processes import children, driver, ended, gone, heard, until
 
+__all__ = ["own_cache"]  # a fixture
+
 installed = pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed: pip install 'netwright[ray]'")
+
+COUNT, EPOCHS = 2, 2
 
 
 def computing() -> list[int]:
@@ -49,8 +54,8 @@ def values(found: Mapping[str, Any], wanted: list[Any]) -> list[bytes]:
 
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
-    """What three runs of two epochs give in this process."""
-    wanted = jobs(3, 2)
+    """What the runs give in this process."""
+    wanted = jobs(COUNT, EPOCHS)
     with executor_for("local", threads=1) as executor:
         done = run_jobs(wanted, OutcomeStore.beside(tmp_path_factory.mktemp("whole")), executor)
     return values(done, wanted)
@@ -60,7 +65,7 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
 def test_outcomes_are_those_of_this_process_and_a_killed_worker_is_replaced(
     tmp_path: Path, expected: list[bytes], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    store, wanted = OutcomeStore.beside(tmp_path), jobs(3, 2)
+    store, wanted = OutcomeStore.beside(tmp_path), jobs(COUNT, EPOCHS)
     with executor_for("ray", 2, threads=1, store=store.url) as executor:
         assert executor.slots == 2
         started = children(os.getpid())
@@ -86,26 +91,26 @@ def test_outcomes_are_those_of_this_process_and_a_killed_worker_is_replaced(
 def test_a_driver_that_is_killed_leaves_no_process_and_the_same_call_goes_on(
     tmp_path: Path, expected: list[bytes]
 ) -> None:
-    process = driver(tmp_path, "ray", processes=2, count=3, epochs=2)
+    process = driver(tmp_path, "ray", processes=1, count=COUNT, epochs=EPOCHS)
     heard(process, "1 of")
     started = children(process.pid)
     process.send_signal(signal.SIGKILL)
     assert ended(process) == -signal.SIGKILL
     until(lambda: gone(started))
-    store, wanted = OutcomeStore.beside(tmp_path), jobs(3, 2)
+    store, wanted = OutcomeStore.beside(tmp_path), jobs(COUNT, EPOCHS)
     kept = store.finished(job.key for job in wanted)
     assert kept and started
     with executor_for("local", threads=1) as executor:
         found = run_jobs(wanted, store, executor)
     assert values(found, wanted) == expected
     counts = {row.key: row.attempts for row in store.list()}
-    assert all(counts[key] == 1 for key in kept) and sum(counts.values()) <= 3 + 2
+    assert all(counts[key] == 1 for key in kept) and sum(counts.values()) <= COUNT + 1
 
 
 @installed
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_while_ray_starts_is_not_lost_and_leaves_no_process(tmp_path: Path, number: signal.Signals) -> None:
-    process = driver(tmp_path, "ray", processes=2, count=3, epochs=2)
+    process = driver(tmp_path, "ray", processes=1, count=COUNT, epochs=EPOCHS)
     until(lambda: len(children(process.pid)) >= 2)  # the guard, and the first of Ray's
     guards = [command_of(pid) for pid in children(process.pid) if "_guard" in command_of(pid)]
     process.send_signal(number)
@@ -120,12 +125,13 @@ def test_a_signal_while_ray_starts_is_not_lost_and_leaves_no_process(tmp_path: P
 @installed
 def test_on_a_cluster_that_is_there_already(tmp_path: Path, expected: list[bytes]) -> None:
     with cluster() as address:
-        process = driver(tmp_path, address, processes=2, count=3, epochs=2, RAY_AUTH_MODE="disabled")
+        process = driver(tmp_path, address, processes=1, count=COUNT, epochs=EPOCHS, RAY_AUTH_MODE="disabled")
         words, errors = process.communicate(timeout=120)
         assert process.returncode == 0, errors
     assert "over" in words and "(raylet)" not in words + errors
-    contents = OutcomeStore.beside(tmp_path).contents(job.key for job in jobs(3, 2))
-    assert values({key: Outcome.from_bytes(content) for key, content in contents.items()}, jobs(3, 2)) == expected
+    wanted = jobs(COUNT, EPOCHS)
+    contents = OutcomeStore.beside(tmp_path).contents(job.key for job in wanted)
+    assert values({key: Outcome.from_bytes(content) for key, content in contents.items()}, wanted) == expected
 
 
 @contextmanager
@@ -133,7 +139,7 @@ def cluster() -> Generator[str]:
     """The address of one on this machine alone, with a folder and ports of its own; it ends with the context."""
     folder, (port, client) = tempfile.mkdtemp(prefix="nw-", dir="/tmp"), free_ports(2)  # names of sockets are short
     flags = {"node-ip-address": "127.0.0.1", "port": port, "ray-client-server-port": client, "temp-dir": folder}
-    flags |= {"num-cpus": 2, "include-dashboard": "false", "object-store-memory": 128 * 2**20}
+    flags |= {"num-cpus": 1, "include-dashboard": "false", "object-store-memory": 128 * 2**20}
     script = [sys.executable, "-c", "from ray.scripts.scripts import main; main()", "start", "--head", "--block"]
     command = [*script, "--disable-usage-stats", *(f"--{name}={value}" for name, value in flags.items())]
     environment = os.environ | {"RAY_AUTH_MODE": "disabled"}

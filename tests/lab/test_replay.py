@@ -1,6 +1,7 @@
 """`verify RUN --resume`: steps that are made again are the same, what differs is found, and nothing is written."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,13 @@ def cut(output: Path, steps: int, monkeypatch: pytest.MonkeyPatch, *, seconds: f
     return RunFolder.newest(output).path
 
 
+@pytest.fixture(scope="module")
+def cut_at_seven(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """To be copied by tests that change it."""
+    with pytest.MonkeyPatch.context() as patched:
+        return cut(tmp_path_factory.mktemp("cut"), 7, patched)
+
+
 def rewrite_newest(run: Path, change: Callable[[dict[str, Any]], Any]) -> None:
     """Change what the newest checkpoint says, as a run would have that went another way."""
     memory, _ = read_checkpoint(run / "checkpoints")
@@ -52,13 +60,12 @@ def rewrite_newest(run: Path, change: Callable[[dict[str, Any]], Any]) -> None:
     write_checkpoint(run / "checkpoints", memory, Path.write_bytes, owner=owner)
 
 
-def test_steps_between_two_checkpoints_are_the_same_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = cut(tmp_path, 7, monkeypatch)
-    before = contents(run)
-    found = replay(run, data=small_data())
+def test_steps_between_two_checkpoints_are_the_same_again(cut_at_seven: Path) -> None:
+    before = contents(cut_at_seven)
+    found = replay(cut_at_seven, data=small_data())
     assert (found.first, found.last, found.twice, found.differs, found.otherwise) == (6, 7, False, (), {})
     assert found.holds
-    assert contents(run) == before, "nothing in the run's folder was touched"
+    assert contents(cut_at_seven) == before, "nothing in the run's folder was touched"
 
 
 def test_the_end_of_a_run_is_the_same_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,10 +85,8 @@ def test_the_end_of_a_run_is_the_same_again(tmp_path: Path, monkeypatch: pytest.
         ("sums/loss", lambda memory: memory["sums"]["loss"].add_(1e-9)),
     ],
 )
-def test_the_smallest_difference_is_found(
-    where: str, change: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = cut(tmp_path, 7, monkeypatch)
+def test_the_smallest_difference_is_found(where: str, change: Any, cut_at_seven: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(cut_at_seven, tmp_path / cut_at_seven.name)
     rewrite_newest(run, change)
     found = replay(run, data=small_data())
     assert [place for place in found.differs if place.startswith(where)]
@@ -117,8 +122,8 @@ def test_a_run_that_is_at_its_end_is_tried_from_its_beginning(tmp_path: Path, mo
     assert (found.first, found.last, found.twice, found.holds) == (0, 2, True, True)
 
 
-def test_what_rounds_otherwise_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = cut(tmp_path, 3, monkeypatch)
+def test_what_rounds_otherwise_is_said(cut_at_seven: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(cut_at_seven, tmp_path / cut_at_seven.name)
     rewrite_newest(run, lambda memory: memory["conditions"].update(numpy="1.0"))
     assert list(replay(run, data=small_data()).otherwise) == ["numpy"]
 

@@ -29,9 +29,12 @@ from netwright.recipes._recipe import recipe
 from netwright.records.outcomes import DONE, FAILED, FREE, OutcomeStore
 from netwright.records.process import started
 from tests.lab.lab_driver import jobs as digits
+from tests.lab.one_cache import own_cache
 from tests.lab.processes import children, driver, ended, gone, heard, until
 
-COUNT, EPOCHS = 5, 2  # of runs that somebody kills
+__all__ = ["own_cache"]  # a fixture
+
+COUNT, EPOCHS = 4, 1  # of runs that somebody kills
 
 
 @pytest.fixture(scope="module")
@@ -347,11 +350,12 @@ class TestKilled:
         assert sum(counts.values()) <= COUNT + processes, "those that were being computed, and no other"
 
     def test_sigterm_ends_workers_and_gives_claims_back(self, tmp_path: Path) -> None:
+        store = OutcomeStore.beside(tmp_path)
         process = driver(tmp_path, processes=2, count=4, epochs=30)
-        until(lambda: len(children(process.pid)) == 2 and len(OutcomeStore.beside(tmp_path).list()) == 2)
+        until(lambda: len(children(process.pid)) == 2 and len(store.list()) == 2)
         workers = children(process.pid)
         process.send_signal(signal.SIGTERM)
         assert "are finished and kept" in heard(process, "stopped by")
         assert ended(process) == EXIT_TERMINATED
         until(lambda: gone(workers))
-        assert statuses(OutcomeStore.beside(tmp_path)) == {FREE}
+        assert statuses(store) == {FREE}

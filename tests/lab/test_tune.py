@@ -25,6 +25,9 @@ from netwright.lab.tune_words import confirmed_lines
 from netwright.recipes._recipe import Recipe, recipe
 from netwright.records.outcomes import OutcomeStore
 from tests.forked import exit_code, forked
+from tests.lab.one_cache import own_cache
+
+__all__ = ["own_cache"]  # a fixture
 
 BEST = 0.02  # the learning rate at which the formula has its maximum, half a decade from the recipe's
 PICTURES = 1000
@@ -410,11 +413,11 @@ class TestConfirmation:
 
 
 def test_four_real_trials(tmp_path: Path) -> None:
-    real = recipe("digits", epochs=2, threads=1, device="cpu", precision="fp32")
+    real = recipe("digits", epochs=1, threads=1, device="cpu", precision="fp32")
     told: list[str] = []
     found = tune(real, tricks=True, wanted=Wanted(trials=4, confirm=1), output=tmp_path / "tune", told=told.append)
     assert len(found["trials"]) == 4
-    assert found["fixed"]["epochs"] == 2
+    assert found["fixed"]["epochs"] == 1
     assert any("a trial takes about" in line for line in told)
     assert found["value"] == pytest.approx(max(row["value"] or 0 for row in found["trials"]))
     space = space_of(tune_.settled(real, tune_.data_of(real), None), tricks=True)

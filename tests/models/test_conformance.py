@@ -15,11 +15,13 @@ from torch import Tensor, nn
 import netwright.models
 from netwright.core.errors import NetwrightError
 from netwright.core.options import options_of
+from netwright.core.spec import Spec
 from netwright.models import check_model, create_model, list_models, model_options, summaries, variant
 from netwright.models._family import Family
 from netwright.models._parity import heads, relative_error, spread
 from netwright.nn.activation import ActivationKind, make_activation
 from netwright.nn.norm import NormKind, group_count, make_norm
+from tests.support import lighter
 
 STEPS = 12
 SINGLE_MAP = {"mlp": 1}  # no maps in space: what the last hidden layer says of the whole image
@@ -29,13 +31,17 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "skip": (True, False),
 }
 SMALLEST = {summaries()[name].family: name for name in sorted(list_models(), key=lambda name: -variant(name).params)}
-EACH_FAMILY = pytest.mark.parametrize("name", SMALLEST.values())
+EACH_FAMILY = pytest.mark.parametrize("name", [*map(lighter, SMALLEST.values())])
 EVERY_VARIANT = pytest.mark.parametrize("name", list_models())
 
 
 def choices(name: str) -> list[str]:
     known = options_of(type(meta_model(name)))
-    return [f"{name}({option}={value!r})" for option in CHOICES if option in known for value in CHOICES[option]]
+    return [with_option(name, option, value) for option in CHOICES if option in known for value in CHOICES[option]]
+
+
+def with_option(name: str, option: str, value: Any) -> str:
+    return str(Spec.parse(name).with_options(**{option: value}))
 
 
 def meta_model(name: str, **options: Any) -> Family:
@@ -46,7 +52,7 @@ def meta_model(name: str, **options: Any) -> Family:
 def model_and_images(name: str, *, classes: int = 7, side: int | None = None) -> tuple[Family, Tensor]:
     """A model, and two images with room for maps of some pixels: neither statistics nor gradients of one are any."""
     torch.manual_seed(0)
-    channels = variant(name.split("(")[0]).in_channels
+    channels = variant(Spec.parse(name).name).in_channels
     model = create_model(name, classes=classes, in_channels=channels)
     return model, torch.rand(2, channels, *(2 * (side or max(32, min(2 * model.smallest, model.smallest + 32)),)))
 
@@ -84,15 +90,22 @@ def test_it_has_the_published_number_of_parameters(name: str) -> None:
 
 
 @EVERY_VARIANT
-def test_it_gives_a_score_a_class_and_its_stages_halve(name: str) -> None:
+def test_it_gives_a_score_a_class_or_what_its_head_would_have_seen_and_its_stages_halve(name: str) -> None:
     row = variant(name)
     model = meta_model(name, classes=7, in_channels=row.in_channels).eval()
+    assert model.get_head().weight.shape[0] == 7
+    seen: list[Tensor] = []
+    model.get_head().register_forward_pre_hook(lambda _, given: seen.append(given[0]))
     x = torch.rand(2, row.in_channels, row.image_size, row.image_size, device="meta")
     assert model(x).shape == (2, 7)
     sides = [row.image_size, *(map_.shape[-1] for map_ in model.stages(x))]
     assert len(sides) > 2 or SINGLE_MAP.get(name) == sides[1]
     assert (sides[1] + 1) * 4 >= row.image_size or name in SINGLE_MAP
     assert all(after <= ceil(before / 2) for before, after in pairwise(sides[1:]))
+
+    headless = meta_model(name, classes=0, in_channels=row.in_channels).eval()
+    assert headless(x).shape == (2, seen[0].shape[1])
+    assert not list(headless.get_head().parameters())
 
 
 @EACH_FAMILY
@@ -101,22 +114,6 @@ def test_real_scores_are_finite(name: str) -> None:
     scores = in_use(model, x)(x)
     assert scores.shape == (2, 7)
     assert scores.isfinite().all()
-
-
-@EVERY_VARIANT
-def test_without_classes_it_gives_what_its_head_would_have_seen(name: str) -> None:
-    channels = variant(name).in_channels
-    model = meta_model(name, classes=0, in_channels=channels).eval()
-    side = 2 * model.smallest
-    with_head = meta_model(name, classes=7, in_channels=channels).eval()
-    seen: list[Tensor] = []
-    with_head.get_head().register_forward_pre_hook(lambda _, given: seen.append(given[0]))
-    x = torch.rand(2, channels, side, side, device="meta")
-    with_head(x)
-    embedding = model(x)
-    assert embedding.shape[0] == 2 and embedding.ndim == 2
-    assert embedding.shape[1] == seen[0].shape[1]
-    assert not list(model.get_head().parameters())
 
 
 @EACH_FAMILY
@@ -139,7 +136,7 @@ def test_the_smallest_image_trains_and_a_smaller_one_is_refused(name: str) -> No
 def test_other_sizes_and_oblong_images_pass(name: str) -> None:
     model, _ = model_and_images(name)
     side = model.smallest
-    channels = variant(name).in_channels
+    channels = variant(Spec.parse(name).name).in_channels
     assert model.eval()(torch.rand(1, channels, side + 3, 2 * side + 1)).shape == (1, 7)
 
 
@@ -153,9 +150,8 @@ def test_structural_choices_change_the_function_and_a_gradient_reaches_every_par
         for part, parameter in model.named_parameters():
             assert parameter.grad is not None, (spec, part)
             assert parameter.grad.isfinite().all(), (spec, part)
-    as_it_comes = {name, *(f"{name}({option.name}={option.default!r})" for option in model_options(name))} & set(
-        outputs
-    )
+    defaults = model_options(Spec.parse(name).name)
+    as_it_comes = {name, *(with_option(name, option.name, option.default) for option in defaults)} & set(outputs)
     for spec, output in outputs.items():
         assert torch.equal(output, outputs[name]) == (spec in as_it_comes), spec
     assert len({tuple(output.flatten().tolist()) for output in outputs.values()}) == len(set(outputs) - as_it_comes) + 1
@@ -166,7 +162,7 @@ def test_without_a_norm_the_signal_does_not_die(name: str) -> None:
     if "norm" not in options_of(type(meta_model(name))):
         assert name in ("lenet5", "mlp"), f"{name} has no norm to leave out"
         return
-    model, x = model_and_images(f"{name}(norm='none')", classes=0)
+    model, x = model_and_images(with_option(name, "norm", "none"), classes=0)
     with torch.no_grad():
         size = model.eval()(x).abs().max()
     assert size.isfinite()  # it may grow with depth, as sums of residual branches do: that is what norms are for
@@ -247,14 +243,9 @@ def test_it_refuses_an_unknown_option_and_impossible_values(name: str) -> None:
         create_model(f"{name}(dropout=1.5)")
 
 
-@EVERY_VARIANT
-def test_its_head_is_where_it_says(name: str) -> None:
-    assert meta_model(name, classes=7).get_head().weight.shape[0] == 7
-
-
 @EACH_FAMILY
 def test_dropout_acts_in_training_alone(name: str) -> None:
-    model, x = model_and_images(f"{name}(dropout=0.5)")
+    model, x = model_and_images(with_option(name, "dropout", 0.5))
     in_use(model, x)
     for layer in model.modules():
         layer.train(isinstance(layer, nn.Dropout))

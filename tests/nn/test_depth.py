@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from netwright.core.spec import Spec
 from netwright.models import create_model, variant
 from netwright.models._family import Family
 from netwright.nn.depth import Depths, Segmenting, depths
@@ -22,7 +23,7 @@ WITHOUT_MAPS_IN_SPACE = ("mlp",)
 @cache
 def looked_at(name: str) -> tuple[Family, Depths]:
     """A family's network without values, and its depths."""
-    model = meta_model(name, classes=7, in_channels=variant(name).in_channels).eval()
+    model = meta_model(name, classes=7, in_channels=variant(Spec.parse(name).name).in_channels).eval()
     return model, depths(model)
 
 
@@ -42,7 +43,7 @@ class TestFamilies:
             return
         own = dict(model.named_parameters())
         side = max(model.smallest, 32)
-        maps = model.stages(torch.rand(1, variant(name).in_channels, side, side, device="meta"))
+        maps = model.stages(torch.rand(1, variant(Spec.parse(name).name).in_channels, side, side, device="meta"))
         heads = (model.head_name, *model.auxiliary_names)
         last = len(maps) + isinstance(model, Segmenting)  # the heads', after the maps' and a decoder's
         wanted = dict.fromkeys(own, last)
@@ -66,7 +67,7 @@ class TestFamilies:
             if not list(module.children()) and list(module.parameters()):
                 hooks.append(module.register_forward_pre_hook(lambda *_, layer=layer: order.append(layer)))
         side = max(model.smallest, 32)
-        model(torch.rand(1, variant(name).in_channels, side, side, device="meta"))
+        model(torch.rand(1, variant(Spec.parse(name).name).in_channels, side, side, device="meta"))
         for hook in hooks:
             hook.remove()
         walked = [max(under(found.of, layer)) for layer in dict.fromkeys(order)]

@@ -25,6 +25,7 @@ from tests.conftest import COLOURS, photo
 from tests.recipes.test_fit import StopAfter, pictures, same_weights, small, small_data
 from tests.support import hash_of, tiny_run
 
+pytestmark = pytest.mark.usefixtures("no_reports")
 PLAIN = {"device": "cpu", "threads": 1, "epochs": 1}
 
 

@@ -88,6 +88,7 @@ def test_a_run_learns_and_leaves_everything_behind(tmp_path: Path) -> None:
     assert [(row.name, row.status) for row in stored] == [(result.path.name, "done")]
 
 
+@pytest.mark.usefixtures("no_reports")
 @pytest.mark.fault(41, "the same seed gives the same weights, metrics and history; another seed another run")
 def test_same_seed_same_run_other_seed_another(tmp_path: Path) -> None:
     first, again = (fit(small(seed=3), data=small_data(), output=tmp_path) for _ in range(2))
@@ -100,6 +101,7 @@ def test_same_seed_same_run_other_seed_another(tmp_path: Path) -> None:
 @pytest.mark.fault(
     1, "a run that was interrupted and resumed hands on the same model, bit for bit, and the same results"
 )
+@pytest.mark.usefixtures("no_reports")
 @pytest.mark.parametrize("steps", [3, 4, 7])  # four steps an epoch: inside the first, at its end, inside the second
 def test_resuming_equals_not_stopping(tmp_path: Path, steps: int) -> None:
     tricks = ["ema", "mixup", "early_stopping", "noise", "balanced_sampling"]

@@ -27,6 +27,8 @@ from netwright.tasks.classification import Classification
 from tests.conftest import COLOURS, photo
 from tests.recipes.test_fit import Doubled, Net, pictures, same_history, same_weights, small, small_data, tensors
 
+pytestmark = pytest.mark.usefixtures("no_reports")
+
 
 class Told(Watcher):
     """Keeps what a user is told; stops a run after some steps, if asked."""

@@ -23,6 +23,8 @@ from tests.support import untimed
 
 CLASSES = ("ant", "bee", "cat")
 
+pytestmark = pytest.mark.usefixtures("no_reports")
+
 
 def pictures(n: int, seed: int, size: int = 32) -> tuple[np.ndarray, np.ndarray]:
     draw = np.random.default_rng(seed)

@@ -22,6 +22,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from unittest import mock
 
+import pytest
 import torch
 
 from netwright import fit
@@ -32,6 +33,7 @@ from netwright.engine.run import Batch, Run
 from netwright.engine.saver import Saver
 from netwright.recipes._fit import Result
 from netwright.records.folder import RunFolder
+from tests.brief import without_reports
 from tests.reliability.deaths import Death, Fate, changed
 from tests.reliability.mutants import MUTANTS
 from tests.reliability.problems import RECIPES, arguments, digits
@@ -99,12 +101,13 @@ def fork_server() -> Iterator[ProcessPoolExecutor]:
 
 
 def _prepare(place: str) -> None:
-    """Import and read once what every attempt would, and leave temporary files in one place."""
+    """Import and read once what every attempt would, leave temporary files in one place, and write no reports."""
     torch.set_num_threads(1)
     tempfile.tempdir = place
     digits()
-    for name in ("netwright.report.page", "netwright.records.store", "torch._dynamo"):
+    for name in ("netwright.records.store", "torch._dynamo"):
         import_module(name)
+    without_reports(pytest.MonkeyPatch())
 
 
 def live(folder: Path, lives: list[Life]) -> Story:

@@ -24,7 +24,7 @@ from netwright.tricks.ema import Ema
 from netwright.tricks.spatial_dropout import SpatialDropout
 from netwright.tricks.stochastic_depth import StochasticDepth, linear_decay
 from netwright.tricks.weight_standardisation import WeightStandardisation
-from tests.support import TinyNetwork, digest, outputs, tiny_run, train_tiny
+from tests.support import TinyNetwork, digest, lighter, outputs, tiny_run, train_tiny
 
 WIDE = 4.5  # a mean of independent draws leaves ± 4.5 of its standard deviations once in 150 000 times
 SCORING = [(name, row) for name, row in summaries().items() if row.task != "reconstruction"]
@@ -78,7 +78,7 @@ def usable(trick: Trick, network: nn.Module) -> bool:
 
 @pytest.mark.parametrize("family", SMALLEST)
 def test_every_family_trains_with_each_and_all_and_is_itself_in_evaluation(family: str) -> None:
-    model, x = model_and_images(SMALLEST[family])
+    model, x = model_and_images(lighter(SMALLEST[family]))
     for norm in model.modules():
         if isinstance(norm, nn.BatchNorm2d):
             norm.momentum = 0.0  # that training leaves evaluation as it was
@@ -417,7 +417,7 @@ class TestStochasticDepth:
 
     @pytest.mark.parametrize("family", sorted(RESIDUAL - {"nasnet"}))
     def test_a_branch_that_is_always_left_out_leaves_the_shortcut(self, family: str) -> None:
-        model, x = model_and_images(SMALLEST[family])
+        model, x = model_and_images(lighter(SMALLEST[family]))
         paths = [layer for layer in model.modules() if isinstance(layer, DropPath)]
         model.eval()
         plain = model(x)
