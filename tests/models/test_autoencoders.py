@@ -132,6 +132,17 @@ def test_it_is_quiet_to_begin_with(spec: str) -> None:
 
 
 @EACH
+def test_its_first_pictures_are_near_a_colour(spec: str) -> None:
+    """Its own bias is 0, so that all that is said changes by what stands for the colour, channel by channel."""
+    model, x, label = model_and_batch(spec)
+    model.eval()
+    before = model(x, label).natural
+    model.begin_at([0.2, 0.7])
+    colour = torch.tensor([0.2, 0.7]).view(2, 1, 1).expand_as(before)
+    torch.testing.assert_close(model.observation.pixels(model(x, label).natural - before), colour)
+
+
+@EACH
 def test_it_learns(spec: str) -> None:
     """The codes, that is: with those of other pictures it has to be much worse, as a bias alone would not be."""
     model, x, _ = model_and_batch(spec)

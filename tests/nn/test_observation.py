@@ -38,6 +38,13 @@ def test_a_gaussians_distortion_is_torchs_log_likelihood(sigma: float) -> None:
     torch.testing.assert_close(observation.pixels(natural), natural)
 
 
+@pytest.mark.parametrize("spec", ["gaussian(sigma=0.3)", "bernoulli"])
+def test_what_a_decoder_has_to_say_is_known(spec: str) -> None:
+    observation, picture = make_observation(spec), torch.tensor([0.01, 0.2, 0.5, 0.99])
+    torch.testing.assert_close(observation.pixels(observation.natural(picture)), picture, rtol=8 * F32, atol=0)
+    assert torch.isfinite(observation.natural(torch.tensor([0.0, 1.0]))).all()
+
+
 def test_a_gaussians_likelihood_is_a_density() -> None:
     values = torch.linspace(-3, 4, 7001)
     for sigma in (0.1, 0.35):

@@ -14,6 +14,7 @@ from netwright.engine.loop import Watcher
 from netwright.lab.job import Job
 from netwright.lab.measure import measure
 from netwright.lab.trial import data_of
+from netwright.models._autoencoder import Autoencoding
 from netwright.recipes._assemble import assemble
 from netwright.recipes._choose import suited
 from netwright.recipes._fit import Result
@@ -128,6 +129,21 @@ class TestChoices:
         assert found.model == "autoencoder(encoder='resnet20')"
         assert found.sources["model"] == "auto"
         assert found.batch_size == 16
+
+    @pytest.mark.parametrize("model", [DENSE, "autoencoder(encoder='resnet20', latent=4, observation='bernoulli')"])
+    def test_a_network_begins_with_the_picture_that_normalisation_makes_zero(self, photos: Path, model: str) -> None:
+        run = assemble(short(photos, model=model)).run
+        assert isinstance(run.model, Autoencoding)
+        *_, bias = run.model.decoder.parameters()
+        (mean,) = run.normalise.mean
+        assert 0.1 < mean < 0.9
+        torch.testing.assert_close(run.model.observation.pixels(bias), torch.tensor(mean).expand_as(bias))
+
+    def test_weights_that_were_learnt_keep_where_they_begin(self, photos: Path, run: Result) -> None:
+        network = assemble(short(photos, model="auto", weights=str(run.path / "bundle"))).run.model
+        learnt = load(run.path).network
+        for own, given in zip(network.parameters(), learnt.parameters(), strict=True):
+            torch.testing.assert_close(own, given, rtol=0, atol=0)
 
     def test_a_network_that_wants_classes_is_refused_where_there_are_none(self, photos: Path) -> None:
         with pytest.raises(NetwrightError, match="all are of one"):

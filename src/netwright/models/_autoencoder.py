@@ -1,6 +1,7 @@
 """What every network offers that turns pictures into codes and codes into pictures."""
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -28,6 +29,7 @@ class Autoencoding(Family):
         classes: how many there are of them.
         embeds: whether the network gives mean codes, N D, as one made for no classes does.
         code: what is done to the mean code; nothing, unless a trick puts something there.
+        decoder: makes pictures from codes; its last parameter is the last layer's bias.
     """
 
     head_name = "code"  # an autoencoder has no scores: what is behind its features is the code
@@ -41,6 +43,7 @@ class Autoencoding(Family):
     classes: int = 0
     embeds: bool = False
     code: nn.Module
+    decoder: nn.Module
 
     @abstractmethod
     def encoded(self, x: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor | None]:
@@ -95,6 +98,16 @@ class Autoencoding(Family):
             code = mean + (0.5 * log_variance).exp() * torch.randn_like(mean)
         natural = self.decode(code, label)
         return Decoded(natural, code, mean, log_variance, self.observation, self.beta)
+
+    @torch.no_grad()
+    def begin_at(self, colour: Sequence[float]) -> None:
+        """Let the first pictures be near one colour, rather than black: C values in [0, 1].
+
+        What all pictures have in common is then not what the first hundred updates are about.
+        """
+        *_, bias = self.decoder.parameters()
+        natural = self.observation.natural(torch.tensor(colour)).to(bias)
+        bias.copy_(natural.repeat_interleave(len(bias) // len(natural)))  # of channels, or of all values of each
 
     def with_label(self, x: Tensor, label: Tensor | None) -> Tensor:
         """Features or codes, N F, with a 1 at the place of each picture's class behind them, where it takes classes."""

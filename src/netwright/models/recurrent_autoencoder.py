@@ -52,11 +52,8 @@ class RecurrentAutoencoder(Autoencoding):
         self.reader = nn.GRU(in_channels * across, hidden, batch_first=True)
         self.to_mean = nn.Linear(hidden, latent)
         self.code = nn.Identity()
-        self.start = nn.Linear(latent, hidden)
-        self.writer = nn.GRU(latent, hidden, batch_first=True)
-        self.head = nn.Linear(hidden, in_channels * across)
-        for layer, gain in ((self.to_mean, 1.0), (self.start, 1.0), (self.head, QUIET)):
-            start_linear(layer, gain)
+        start_linear(self.to_mean)
+        self.decoder = RowDecoder(latent, hidden, self.steps, in_channels * across)
 
     def maps(self, x: Tensor) -> list[Tensor]:
         """The reader's last state, as maps of one pixel that stands for the whole picture."""
@@ -69,14 +66,38 @@ class RecurrentAutoencoder(Autoencoding):
 
     def decoded(self, code: Tensor, label: Tensor | None) -> Tensor:
         """N D -> N C H W."""
-        first = torch.tanh(self.start(code))
-        states, _ = self.writer(code[:, None].expand(-1, self.steps, -1), first[None])
-        rows = self.head(states).unflatten(2, (self.in_channels, -1))  # N steps C across
+        rows = self.decoder(code).unflatten(2, (self.in_channels, -1))  # N steps C across
         return rows.permute(0, 2, 1, 3) if self.over == "rows" else rows.permute(0, 2, 3, 1)
 
     def _rows(self, x: Tensor) -> Tensor:
         """N C H W -> N steps C·across."""
         return (x.permute(0, 2, 1, 3) if self.over == "rows" else x.permute(0, 3, 1, 2)).flatten(2)
+
+
+class RowDecoder(nn.Module):
+    """g_0 = tanh(V·code + c), g_t = GRU(code, g_{t-1}), row_t = U·g_t + d.
+
+    Args:
+        latent: numbers of a code.
+        hidden: units of the GRU.
+        steps: rows.
+        values: of each row.
+    """
+
+    def __init__(self, latent: int, hidden: int, steps: int, values: int) -> None:
+        super().__init__()
+        self.steps = steps
+        self.start = nn.Linear(latent, hidden)
+        self.writer = nn.GRU(latent, hidden, batch_first=True)
+        self.head = nn.Linear(hidden, values)
+        start_linear(self.start)
+        start_linear(self.head, QUIET)
+
+    def forward(self, code: Tensor) -> Tensor:
+        """N D -> N steps values."""
+        first = torch.tanh(self.start(code))
+        states, _ = self.writer(code[:, None].expand(-1, self.steps, -1), first[None])
+        return self.head(states)
 
 
 # Counted: 3·(28·128 + 128² + 2·128) in the reader, 3·(32·128 + 128² + 2·128) in the writer, 128·32 + 32 to the code,

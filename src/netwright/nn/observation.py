@@ -12,6 +12,8 @@ from netwright.core.errors import unknown
 from netwright.core.options import Between, check
 from netwright.core.spec import Spec
 
+LEAST = 0.01  # of a probability that a logit is wanted for
+
 
 @dataclass(frozen=True)
 class Observation(ABC):
@@ -24,6 +26,10 @@ class Observation(ABC):
     @abstractmethod
     def pixels(self, natural: Tensor) -> Tensor:
         """The expected picture. Shape: N C H W -> N C H W."""
+
+    @abstractmethod
+    def natural(self, pixels: Tensor) -> Tensor:
+        """What a decoder has to say for `pixels` to be expected: the inverse, of any shape."""
 
     @abstractmethod
     def distortion(self, natural: Tensor, picture: Tensor) -> Tensor:
@@ -44,6 +50,10 @@ class Gaussian(Observation):
     def pixels(self, natural: Tensor) -> Tensor:
         """The decoder's values themselves."""
         return natural
+
+    def natural(self, pixels: Tensor) -> Tensor:
+        """The values themselves."""
+        return pixels
 
     def distortion(self, natural: Tensor, picture: Tensor) -> Tensor:
         """Σ (x − m)² / 2σ² + log σ + ½ log 2π."""
@@ -66,6 +76,10 @@ class Bernoulli(Observation):
     def pixels(self, natural: Tensor) -> Tensor:
         """The probabilities."""
         return natural.float().sigmoid()
+
+    def natural(self, pixels: Tensor) -> Tensor:
+        """Logits, of probabilities from 0.01 to 0.99: beyond, a start would be hard to leave."""
+        return pixels.logit(LEAST)
 
     def distortion(self, natural: Tensor, picture: Tensor) -> Tensor:
         """−Σ x log p + (1 − x) log(1 − p)."""

@@ -22,6 +22,7 @@ from netwright.engine.random import key
 from netwright.engine.run import Run, Task
 from netwright.engine.trick import Trick, Tricks
 from netwright.models import check_model, create_model
+from netwright.models._autoencoder import Autoencoding
 from netwright.models._weights import check_weights, load_weights, model_of
 from netwright.nn.headed import Headed
 from netwright.optim import OPTIMIZERS, SCHEDULES
@@ -190,6 +191,8 @@ def _created(
     A run that goes on (`before` is its record) takes its weights from the checkpoint instead.
     """
     network = create_model(spec, classes=len(inputs.classes), in_channels=inputs.channels)
+    if isinstance(network, Autoencoding):
+        network.begin_at(inputs.normalise.mean)  # their mean colour; black, where nothing is taken off
     if recipe.weights is None:
         return network, inputs
     if before is not None:
