@@ -7,7 +7,7 @@ beta = 1, and a beta * sigma^2 beyond any variance. Two lie near the edge: half 
 training pictures' covariance, which is where a linear VAE stops using its code. Just below the edge a code pays late:
 it first fades, and grows again slowly (half the edge, seed 0: 0.1 nats after 6 epochs, 0.6 after 30; a linear VAE's
 best would be 0.9), so that `--epochs` matters there. Counted is what the record says (`result.latent`), and what was
-told; of healthy runs neither may be there.
+told; at beta = 1 neither may be there.
 """
 
 import argparse

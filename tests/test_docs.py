@@ -85,6 +85,8 @@ def ran(path: Path) -> int | None:
 
 def run_in_its_folder(path: Path) -> None:
     """What is printed goes into `out.txt` there, errors into `errors.txt`."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == "netwright"]:
+        del sys.modules[name]  # so that a page has what it imports, and in its own order
     os.chdir(path.parent)
     os.environ["NETWRIGHT_CACHE"] = str(path.parent / "cache")
     for stream, name in ((1, "out.txt"), (2, "errors.txt")):

@@ -483,11 +483,11 @@ def dies_at(phase: int, work: Callable[[], None]) -> None:
 @pytest.mark.fault(2, "killed in the middle of a save 50 times, there is each time a checkpoint at most one save old")
 def test_50_kills_during_saves(tmp_path: Path) -> None:
     """Each after some whole saves and a part of one, however fast this disk is."""
-    draw, large = random.Random(0), torch.randn(100_000)
-    began = time.monotonic()
-    save_large(tmp_path, 0, large)
-    one = time.monotonic() - began
-    least = 0
+    draw, large = random.Random(0), torch.randn(500_000)
+    for step in range(4):
+        began = time.monotonic()
+        save_large(tmp_path, step, large)
+    one, least = time.monotonic() - began, step  # by the last: one that also retires another
     for _ in range(50):
         begun = read_checkpoint(tmp_path)[0]["step"]
         heard, said = os.pipe()
@@ -500,7 +500,7 @@ def test_50_kills_during_saves(tmp_path: Path) -> None:
         child = forked(saves)
         os.close(said)
         with os.fdopen(heard, "rb") as told:
-            whole = draw.randrange(3)
+            whole = draw.randint(1, 3)
             before = told.read(8 * whole)
             time.sleep(draw.uniform(0, one))
             os.kill(child, signal.SIGKILL)
@@ -511,7 +511,7 @@ def test_50_kills_during_saves(tmp_path: Path) -> None:
         assert found["step"] in (saved, saved + 1)
         assert torch.equal(found["large"], large + found["step"])
         least += whole
-    assert found["step"] >= least > 10
+    assert found["step"] >= least
     drop_orphans(tmp_path)
     save_large(tmp_path, found["step"] + 1, large)
     assert steps_in(tmp_path) == {found["step"], found["step"] + 1}

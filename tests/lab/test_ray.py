@@ -34,7 +34,7 @@ __all__ = ["own_cache"]  # a fixture
 
 installed = pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed: pip install 'netwright[ray]'")
 
-COUNT, EPOCHS = 2, 2
+COUNT, EPOCHS = 3, 2
 
 
 def computing() -> list[int]:
@@ -91,7 +91,7 @@ def test_outcomes_are_those_of_this_process_and_a_killed_worker_is_replaced(
 def test_a_driver_that_is_killed_leaves_no_process_and_the_same_call_goes_on(
     tmp_path: Path, expected: list[bytes]
 ) -> None:
-    process = driver(tmp_path, "ray", processes=1, count=COUNT, epochs=EPOCHS)
+    process = driver(tmp_path, "ray", processes=2, count=COUNT, epochs=EPOCHS)
     heard(process, "1 of")
     started = children(process.pid)
     process.send_signal(signal.SIGKILL)
@@ -99,12 +99,12 @@ def test_a_driver_that_is_killed_leaves_no_process_and_the_same_call_goes_on(
     until(lambda: gone(started))
     store, wanted = OutcomeStore.beside(tmp_path), jobs(COUNT, EPOCHS)
     kept = store.finished(job.key for job in wanted)
-    assert kept and started
+    assert 0 < len(kept) < COUNT and started
     with executor_for("local", threads=1) as executor:
         found = run_jobs(wanted, store, executor)
     assert values(found, wanted) == expected
     counts = {row.key: row.attempts for row in store.list()}
-    assert all(counts[key] == 1 for key in kept) and sum(counts.values()) <= COUNT + 1
+    assert all(counts[key] == 1 for key in kept) and sum(counts.values()) <= COUNT + 2
 
 
 @installed

@@ -21,7 +21,7 @@ from netwright.models._family import Family
 from netwright.models._parity import heads, relative_error, spread
 from netwright.nn.activation import ActivationKind, make_activation
 from netwright.nn.norm import NormKind, group_count, make_norm
-from tests.support import lighter
+from tests.support import LIGHTER, lighter
 
 STEPS = 12
 SINGLE_MAP = {"mlp": 1}  # no maps in space: what the last hidden layer says of the whole image
@@ -157,16 +157,25 @@ def test_structural_choices_change_the_function_and_a_gradient_reaches_every_par
     assert len({tuple(output.flatten().tolist()) for output in outputs.values()}) == len(set(outputs) - as_it_comes) + 1
 
 
-@EACH_FAMILY
-def test_without_a_norm_the_signal_does_not_die(name: str) -> None:
+@pytest.mark.parametrize("name", SMALLEST.values())
+def test_without_a_norm_neither_signal_nor_gradient_dies(name: str) -> None:
+    """At published depths: a factor that each layer loses or gains is not seen in few of them."""
     if "norm" not in options_of(type(meta_model(name))):
         assert name in ("lenet5", "mlp"), f"{name} has no norm to leave out"
         return
     model, x = model_and_images(with_option(name, "norm", "none"), classes=0)
-    with torch.no_grad():
-        size = model.eval()(x).abs().max()
+    size = model.eval()(x).abs().max()
     assert size.isfinite()  # it may grow with depth, as sums of residual branches do: that is what norms are for
     assert size > 1e-6
+    size.backward()
+    assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
+
+
+@pytest.mark.parametrize("name", LIGHTER)
+def test_what_is_lighter_has_the_same_kinds_of_layers(name: str) -> None:
+    assert name in SMALLEST.values()
+    light, whole = ({type(layer) for layer in meta_model(each).modules()} for each in (lighter(name), name))
+    assert light == whole
 
 
 @pytest.mark.parametrize("kind", get_args(ActivationKind))

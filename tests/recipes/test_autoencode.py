@@ -1,5 +1,6 @@
 """Pictures without labels through all layers: opened, trained on, measured, handed on, compared; or refused."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -131,13 +132,26 @@ class TestChoices:
         assert found.batch_size == 16
 
     @pytest.mark.parametrize("model", [DENSE, "autoencoder(encoder='resnet20', latent=4, observation='bernoulli')"])
-    def test_a_network_begins_with_the_picture_that_normalisation_makes_zero(self, photos: Path, model: str) -> None:
-        run = assemble(short(photos, model=model)).run
-        assert isinstance(run.model, Autoencoding)
-        *_, bias = run.model.decoder.parameters()
-        (mean,) = run.normalise.mean
-        assert 0.1 < mean < 0.9
-        torch.testing.assert_close(run.model.observation.pixels(bias), torch.tensor(mean).expand_as(bias))
+    @pytest.mark.parametrize("normalise", ["z_score", "unit", "global"])
+    def test_a_network_begins_at_the_mean_colour(self, photos: Path, model: str, normalise: str) -> None:
+        asked = short(photos, model=model, normalise=normalise)
+        pixels = data_of(asked).splits["train"].images[:] / 255
+        network = assemble(asked).run.model
+        assert isinstance(network, Autoencoding)
+        *_, bias = network.decoder.parameters()
+        mean = torch.tensor(pixels.mean(), dtype=torch.float32).expand_as(bias)
+        torch.testing.assert_close(network.observation.pixels(bias), mean, rtol=0, atol=1e-4)  # of four decimals
+
+    def test_of_pictures_on_a_scale_of_their_own_no_colour_is_known(self) -> None:
+        own = [(torch.full((1, 12, 12), 2.0), label) for label in (0, 1) * 4]
+        network = assemble(recipe("autoencode", model=DENSE, batch_size=4, epochs=1), data=(own, own)).run.model
+        assert isinstance(network, Autoencoding)
+        *_, bias = network.decoder.parameters()
+        assert not bias.any()
+
+    def test_a_network_for_other_channels_says_so(self, photos: Path) -> None:
+        with pytest.raises(NetwrightError, match="takes pictures of 3 channels, and these have 1"):
+            fit(short(photos, model="mlp_autoencoder(hidden=(8,), latent=2, in_channels=3)"))
 
     def test_weights_that_were_learnt_keep_where_they_begin(self, photos: Path, run: Result) -> None:
         network = assemble(short(photos, model="auto", weights=str(run.path / "bundle"))).run.model
@@ -198,6 +212,17 @@ def test_an_arm_with_another_network_is_of_the_pictures_size(photos: Path) -> No
     data = data_of(asked)
     outcome = measure(Job(asked, data.fingerprint, split="test", like=DENSE), data)
     assert 0 < outcome.machine["shared_tensors"][0] < outcome.machine["shared_tensors"][1]
+
+
+def test_an_arm_with_the_same_network_begins_and_ends_as_the_baseline(photos: Path) -> None:
+    asked = short(photos, epochs=1)
+    data = data_of(asked)
+    job = Job(asked, data.fingerprint, split="test")
+    one, other = (
+        measure(replace(job, like=like), data) for like in ("", DENSE.replace("latent=3", "latent=3, tied=False"))
+    )
+    assert other.machine["shared_tensors"][0] == other.machine["shared_tensors"][1]
+    assert np.array_equal(one.values["mse"], other.values["mse"])
 
 
 def test_the_lab_compares_it_in_hundredths_of_100_db(photos: Path) -> None:

@@ -101,7 +101,6 @@ def test_same_seed_same_run_other_seed_another(tmp_path: Path) -> None:
 @pytest.mark.fault(
     1, "a run that was interrupted and resumed hands on the same model, bit for bit, and the same results"
 )
-@pytest.mark.usefixtures("no_reports")
 @pytest.mark.parametrize("steps", [3, 4, 7])  # four steps an epoch: inside the first, at its end, inside the second
 def test_resuming_equals_not_stopping(tmp_path: Path, steps: int) -> None:
     tricks = ["ema", "mixup", "early_stopping", "noise", "balanced_sampling"]
@@ -115,6 +114,8 @@ def test_resuming_equals_not_stopping(tmp_path: Path, steps: int) -> None:
     assert same_weights(whole.path, cut)
     assert same_history(whole.path, cut)
     assert resumed.record["result"]["splits"] == whole.record["result"]["splits"]
+    page = (cut / "report.html").read_text()
+    assert "This run was interrupted" not in page and "could not be drawn" not in page
 
 
 class Net(nn.Module):

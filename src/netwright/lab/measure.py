@@ -24,6 +24,7 @@ from netwright.lab.outcome import Outcome
 from netwright.lab.pruning import Pruning, reporter
 from netwright.lab.trial import KEPT, SEEN, Unsaved, data_of, split_of
 from netwright.models import create_model
+from netwright.models._autoencoder import Autoencoding
 from netwright.models._family import Family
 from netwright.recipes._assemble import Parts, assemble, evaluation_batch
 from netwright.recipes._memory import forget_peak, memory_told, peak
@@ -116,6 +117,8 @@ def _assembled(job: Job, data: Data) -> tuple[Parts, list[int]]:
     prepared = data.preprocess
     size = prepared.image_size if job.recipe.task == "reconstruction" else None  # which autoencoders are made for
     network, shared = network_like(job.like, job.recipe, len(data.classes), prepared.channels, size)
+    if isinstance(network, Autoencoding):
+        network.begin_at(prepared.mean)  # as recipes/_assemble.py
     return assemble(job.recipe, data=data, model=network), shared
 
 

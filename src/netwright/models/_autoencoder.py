@@ -63,9 +63,7 @@ class Autoencoding(Family):
             here, own = (f"{height}x{width}" for height, width in (x.shape[-2:], self.image_size))
             problem = f"this autoencoder takes pictures of {own} pixels, and these have {here}"
             raise NetwrightError(problem, f"prepare them at {own}, or train one with --image-size {x.shape[-1]}")
-        if self.in_channels and x.shape[1] != self.in_channels:
-            problem = f"this autoencoder takes pictures of {self.in_channels} channels, and these have {x.shape[1]}"
-            raise NetwrightError(problem, "prepare them as those that it was trained with, or train one with these")
+        self._require_channels(x.shape[1])
         self._require(label)
         return self.encoded(x, label)
 
@@ -101,10 +99,14 @@ class Autoencoding(Family):
 
     @torch.no_grad()
     def begin_at(self, colour: Sequence[float]) -> None:
-        """Let the first pictures be near one colour, rather than black: C values in [0, 1].
+        """Let the first pictures be near one colour, C values in [0, 1]: the decoder's bias stands for it.
 
         What all pictures have in common is then not what the first hundred updates are about.
+
+        Raises:
+            NetwrightError: the network is for other channels.
         """
+        self._require_channels(len(colour))
         *_, bias = self.decoder.parameters()
         natural = self.observation.natural(torch.tensor(colour)).to(bias)
         bias.copy_(natural.repeat_interleave(len(bias) // len(natural)))  # of channels, or of all values of each
@@ -115,6 +117,11 @@ class Autoencoding(Family):
             return x
         places = torch.arange(self.classes, device=label.device)
         return torch.cat([x, (label[:, None] == places).to(x.dtype)], 1)
+
+    def _require_channels(self, channels: int) -> None:
+        if self.in_channels and channels != self.in_channels:
+            problem = f"this autoencoder takes pictures of {self.in_channels} channels, and these have {channels}"
+            raise NetwrightError(problem, "prepare them as those that it was trained with, or train one with these")
 
     def _require(self, label: Tensor | None) -> None:
         if self.conditional and label is None:

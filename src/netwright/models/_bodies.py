@@ -212,7 +212,6 @@ class Bodied(Autoencoding):
     """
 
     encoder_name = "encoder"  # the submodule that holds a classifier's body
-    decoder: nn.Module
 
     def __init__(
         self,

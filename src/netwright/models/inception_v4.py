@@ -40,7 +40,7 @@ class InceptionC(nn.Module):
 
 
 class InceptionV4(Family):
-    """A branching stem without padding, then 4, 7 and 3 alike modules for 35x35, 17x17 and 8x8 maps.
+    """A branching stem without padding, then alike modules for 35x35, 17x17 and 8x8 maps.
 
     Args:
         modules: how many for 35x35, 17x17 and 8x8 maps.
@@ -66,11 +66,12 @@ class InceptionV4(Family):
     ) -> None:
         super().__init__()
         brick = partial(ConvNorm, norm=norm, activation=activation)
+        many_a, many_b, many_c = modules
         half = [brick(in_channels, 32, 3, 2, padding=0), brick(32, 32, 3, padding=0), brick(32, 64, 3)]
         quarter = [mixed_3a(brick), mixed_4a(brick)]
-        eighth = [mixed_5a(brick), *(inception_a(brick) for _ in range(modules[0]))]
-        sixteenth = [reduction_a(384, (192, 224, 256, 384), brick), *(inception_b(brick) for _ in range(modules[1]))]
-        last = [reduction_b(brick), *(InceptionC(brick) for _ in range(modules[2]))]
+        eighth = [mixed_5a(brick), *(inception_a(brick) for _ in range(many_a))]
+        sixteenth = [reduction_a(384, (192, 224, 256, 384), brick), *(inception_b(brick) for _ in range(many_b))]
+        last = [reduction_b(brick), *(InceptionC(brick) for _ in range(many_c))]
         parts = [half, quarter, eighth, sixteenth, last]
         self.features = nn.Sequential(*(layer for part in parts for layer in part))
         self.ends = [sum(map(len, parts[: number + 1])) - 1 for number in range(len(parts))]

@@ -186,13 +186,14 @@ def _with_found_rate(recipe: Recipe, run: Run) -> Recipe:
 def _created(
     recipe: Recipe, spec: str, inputs: Inputs, tricks: Tricks, before: dict[str, Any] | None
 ) -> tuple[nn.Module, Inputs]:
-    """The recipe's network, with its weights if it names some, and the data as these want it.
+    """The recipe's network, at the pictures' mean colour or with its weights if it names some, and the data as these
+    want it.
 
     A run that goes on (`before` is its record) takes its weights from the checkpoint instead.
     """
     network = create_model(spec, classes=len(inputs.classes), in_channels=inputs.channels)
-    if isinstance(network, Autoencoding):
-        network.begin_at(inputs.normalise.mean)  # their mean colour; black, where nothing is taken off
+    if isinstance(network, Autoencoding) and inputs.colour:
+        network.begin_at(inputs.colour)
     if recipe.weights is None:
         return network, inputs
     if before is not None:

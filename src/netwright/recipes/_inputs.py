@@ -43,6 +43,7 @@ class Inputs:
         channels: of the network's input.
         normalise: how values become the network's input.
         preprocess: how a file becomes a picture; None if the user's own dataset does that.
+        colour: the training pictures' mean, of each channel; nothing where only their own dataset knows their scale.
         ready: whether the user's own dataset gives values as the network is to see them: floats.
         record: what the run's record says of the data.
         masks: what the masks mean; None where pictures have labels as a whole.
@@ -55,6 +56,7 @@ class Inputs:
     normalise: Normalise
     preprocess: Preprocess | None
     record: dict[str, Any]
+    colour: tuple[float, ...] = ()
     ready: bool = False
     masks: Masks | None = None
     opened: dict[str, Source] = field(default_factory=dict[str, Source])
@@ -215,7 +217,10 @@ def _own(data: Data) -> Inputs:
     normalise = Normalise(preprocess.mean, preprocess.std, preprocess.image_size)
     record = data.summary()
     record |= record.pop("preprocess")
-    return Inputs(data.splits, data.classes, preprocess.channels, normalise, preprocess, record, masks=data.masks)
+    return Inputs(
+        data.splits, data.classes, preprocess.channels, normalise, preprocess, record,
+        masks=data.masks, colour=preprocess.mean,
+    )  # fmt: skip
 
 
 def _users(splits: Mapping[str, Any], classes: Sequence[str] | None) -> Inputs:
@@ -243,7 +248,10 @@ def _users(splits: Mapping[str, Any], classes: Sequence[str] | None) -> Inputs:
         "mean": list(mean),
         "std": list(std),
     }
-    return Inputs(splits, tuple(map(str, names)), channels, Normalise(mean, std), None, record, ready=not known)
+    colour = tuple(mean) if known else ()
+    return Inputs(
+        splits, tuple(map(str, names)), channels, Normalise(mean, std), None, record, colour=colour, ready=not known
+    )
 
 
 def _labels(held: Any, *, look: bool) -> NDArray[Any] | None:
