@@ -34,7 +34,7 @@ __all__ = ["own_cache"]  # a fixture
 
 installed = pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed: pip install 'netwright[ray]'")
 
-COUNT, EPOCHS = 3, 2
+COUNT, EPOCHS = 2, 2
 
 
 def computing() -> list[int]:
@@ -91,7 +91,7 @@ def test_outcomes_are_those_of_this_process_and_a_killed_worker_is_replaced(
 def test_a_driver_that_is_killed_leaves_no_process_and_the_same_call_goes_on(
     tmp_path: Path, expected: list[bytes]
 ) -> None:
-    process = driver(tmp_path, "ray", processes=2, count=COUNT, epochs=EPOCHS)
+    process = driver(tmp_path, "ray", processes=1, count=COUNT, epochs=EPOCHS)
     heard(process, "1 of")
     started = children(process.pid)
     process.send_signal(signal.SIGKILL)
@@ -104,7 +104,7 @@ def test_a_driver_that_is_killed_leaves_no_process_and_the_same_call_goes_on(
         found = run_jobs(wanted, store, executor)
     assert values(found, wanted) == expected
     counts = {row.key: row.attempts for row in store.list()}
-    assert all(counts[key] == 1 for key in kept) and sum(counts.values()) <= COUNT + 2
+    assert all(counts[key] == 1 for key in kept) and sum(counts.values()) <= COUNT + 1
 
 
 @installed
@@ -125,8 +125,11 @@ def test_a_signal_while_ray_starts_is_not_lost_and_leaves_no_process(tmp_path: P
 @installed
 def test_on_a_cluster_that_is_there_already(tmp_path: Path, expected: list[bytes]) -> None:
     with cluster() as address:
-        process = driver(tmp_path, address, processes=1, count=COUNT, epochs=EPOCHS, RAY_AUTH_MODE="disabled")
-        words, errors = process.communicate(timeout=120)
+        for _ in range(3):  # Ray gives its own server 30 s to start, which a busy machine may miss
+            process = driver(tmp_path, address, processes=1, count=COUNT, epochs=EPOCHS, RAY_AUTH_MODE="disabled")
+            words, errors = process.communicate(timeout=120)
+            if "Starting Ray client server failed" not in errors:
+                break
         assert process.returncode == 0, errors
     assert "over" in words and "(raylet)" not in words + errors
     wanted = jobs(COUNT, EPOCHS)

@@ -176,7 +176,7 @@ class TestRecurrent:
         model = made("recurrent_autoencoder(hidden=4, latent=2)", in_channels=3, image_size=(5, 6)).eval()
         x = torch.rand(1, 3, 5, 6)
         reader, writer = nn.GRUCell(18, 4), nn.GRUCell(2, 4)
-        for cell, name in ((reader, "reader"), (writer, "writer")):
+        for cell, name in ((reader, "reader"), (writer, "decoder.writer")):
             own = model.get_submodule(name).state_dict()
             cell.load_state_dict({key.removesuffix("_l0"): value for key, value in own.items()})
         state = torch.zeros(1, 4)
@@ -184,10 +184,10 @@ class TestRecurrent:
             state = reader(x[:, :, row].flatten(1), state)
         code = model.get_submodule("to_mean")(state)
         torch.testing.assert_close(model.encode(x)[0], code)
-        state, rows = torch.tanh(model.get_submodule("start")(code)), []
+        state, rows = torch.tanh(model.get_submodule("decoder.start")(code)), []
         for _ in range(5):
             state = writer(code, state)
-            rows.append(model.get_submodule("head")(state).unflatten(1, (3, 6)))
+            rows.append(model.get_submodule("decoder.head")(state).unflatten(1, (3, 6)))
         torch.testing.assert_close(model.decode(code), torch.stack(rows, 2))
 
     def test_columns_are_the_rows_of_the_transposed_picture(self) -> None:
