@@ -1,5 +1,6 @@
 """Going on with a run: what is the same bit for bit, what is refused, and what is said of the rest."""
 
+import itertools
 import json
 import random
 import shutil
@@ -245,18 +246,20 @@ def test_another_task_is_refused(tmp_path: Path) -> None:
 
 
 class Noisy(Dataset):
-    """A dataset that draws, from what is seeded or from what is not."""
+    """A dataset that draws, from what is seeded or from what is not; its pictures are floats, or bytes."""
 
-    def __init__(self, held: TensorDataset, draw: Callable[[], float]) -> None:
+    def __init__(self, held: TensorDataset, draw: Callable[[], float], *, as_bytes: bool = False) -> None:
         self.held = held
         self.draw = draw
+        self.as_bytes = as_bytes
 
     def __len__(self) -> int:
         return len(self.held)
 
-    def __getitem__(self, place: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def __getitem__(self, place: int) -> tuple[Any, torch.Tensor]:
         picture, label = self.held[place]
-        return (picture * (0.5 + 0.5 * self.draw())).clamp(0, 1), label
+        drawn = (picture * (0.5 + 0.5 * self.draw())).clamp(0, 1)
+        return (drawn * 255).byte().permute(1, 2, 0).numpy() if self.as_bytes else drawn, label
 
 
 @pytest.mark.fault(22, "a run on datasets of one's own is not resumed with other pictures or labels")
@@ -272,11 +275,27 @@ def test_other_datasets_are_refused(tmp_path: Path) -> None:
     assert fit(resume=run, data=(train, val), model=Net()).record["resumed"][0]["exact"]
 
 
-@pytest.mark.parametrize("draw", [lambda: torch.rand(()).item(), random.SystemRandom().random])
-def test_datasets_that_draw_can_be_resumed(draw: Callable[[], float], tmp_path: Path) -> None:
-    data = (Noisy(tensors(64, 0), draw), tensors(24, 1))
+def every_fifth() -> Callable[[], float]:
+    """Draws that differ seldom, so that two looks at a picture may well agree and a third not."""
+    return itertools.cycle([0.0, 0.0, 0.0, 0.0, 1.0]).__next__
+
+
+@pytest.mark.parametrize("as_bytes", [False, True], ids=["floats", "bytes"])
+@pytest.mark.parametrize(
+    ("draw", "repeats"),
+    [(lambda: torch.rand(()).item(), True), (random.SystemRandom().random, False), (every_fifth(), False)],
+    ids=["seeded", "unseeded", "seldom"],
+)
+def test_datasets_that_draw_can_be_resumed(
+    draw: Callable[[], float], repeats: bool, as_bytes: bool, tmp_path: Path
+) -> None:
+    data = Noisy(tensors(64, 0), draw, as_bytes=as_bytes), Noisy(tensors(24, 1), lambda: 1.0, as_bytes=as_bytes)
     run = stopped(tmp_path, small(epochs=1), data=data, model=Net())
-    assert fit(resume=run, data=data, model=Net()).record["status"] == "done"
+    began = RunFolder.open(run).record()["data"]
+    assert any("differ although every seed is the same" in note for note in began["notes"]) is not repeats
+    ended = fit(resume=run, data=data, model=Net()).record
+    assert ended["status"] == "done"
+    assert ended["data"]["mean"] == began["mean"], "the network sees pictures as it did before"
 
 
 @pytest.mark.fault(30, "a run that another process has is refused at once, before its record is read")

@@ -79,6 +79,8 @@ def assemble(
     _refuse_fresh(recipe, tricks)
     _check(recipe, model, resumed=before is not None)
     inputs = read_inputs(recipe, data, classes, progress)
+    if before is not None and not inputs.repeats:  # measured again, their moments would be others
+        inputs = inputs.normalised(before["data"]["mean"], before["data"]["std"])
     fitting = suited(recipe, inputs)
     recipe = fitting if model is None else recipe.resolved(batch_size=fitting.batch_size)
     refuse_labels(task or task_for(recipe, inputs), inputs)

@@ -30,6 +30,7 @@ from netwright.recipes._recipe import Recipe
 
 SAMPLE = 512  # for means and deviations
 COMPARED = 16  # of each split, when a run is resumed
+UNSEEDED = "its pictures differ although every seed is the same: a repeat of this run will differ, too"
 SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
 
@@ -45,6 +46,7 @@ class Inputs:
         preprocess: how a file becomes a picture; None if the user's own dataset does that.
         colour: the training pictures' mean, of each channel; nothing where only their own dataset knows their scale.
         ready: whether the user's own dataset gives values as the network is to see them: floats.
+        repeats: whether the same seeds give the same training pictures; a dataset may have a generator of its own.
         record: what the run's record says of the data.
         masks: what the masks mean; None where pictures have labels as a whole.
         opened: the splits that are on a device already.
@@ -58,6 +60,7 @@ class Inputs:
     record: dict[str, Any]
     colour: tuple[float, ...] = ()
     ready: bool = False
+    repeats: bool = True
     masks: Masks | None = None
     opened: dict[str, Source] = field(default_factory=dict[str, Source])
 
@@ -84,7 +87,7 @@ class Inputs:
     def stays(self, split: str) -> bool:
         """Whether a split has the same pictures whenever they are read, as far as a few of them tell."""
         held = self.splits[split]
-        return isinstance(held, Split) or _is_still(held)
+        return isinstance(held, Split) or _is_still(held, range(3))
 
     def source(self, split: str, profile: Profile, workers: int) -> Source:
         """A split on a device; asked again, the same one, since a small split is held in memory there."""
@@ -231,6 +234,7 @@ def _users(splits: Mapping[str, Any], classes: Sequence[str] | None) -> Inputs:
     first = as_tensor(sample)
     names = classes or getattr(train, "classes", None)
     labels = {split: _labels(held, look=names is None) for split, held in splits.items()}
+    still = {split: _is_still(held, (0, 0)) for split, held in splits.items()}
     if names is None:
         names = [str(i) for i in range(_count_classes(labels.values()))]
     bytes_ = first.dtype == torch.uint8
@@ -240,9 +244,9 @@ def _users(splits: Mapping[str, Any], classes: Sequence[str] | None) -> Inputs:
     record = {
         "name": type(train).__name__,
         "classes": list(names),
-        "fingerprint": _fingerprint(splits, labels),
+        "fingerprint": _fingerprint(splits, labels, still),
         "splits": {split: {"n": len(held)} for split, held in splits.items()},
-        "notes": ["your own dataset: its transforms are used as they are"],
+        "notes": ["your own dataset: its transforms are used as they are", *([] if still["train"] else [UNSEEDED])],
         "channels": channels,
         "image_size": list(first.shape[:2] if bytes_ else first.shape[1:]),
         "mean": list(mean),
@@ -250,8 +254,9 @@ def _users(splits: Mapping[str, Any], classes: Sequence[str] | None) -> Inputs:
     }
     colour = tuple(mean) if known else ()
     return Inputs(
-        splits, tuple(map(str, names)), channels, Normalise(mean, std), None, record, colour=colour, ready=not known
-    )
+        splits, tuple(map(str, names)), channels, Normalise(mean, std), None, record,
+        colour=colour, ready=not known, repeats=still["train"],
+    )  # fmt: skip
 
 
 def _labels(held: Any, *, look: bool) -> NDArray[Any] | None:
@@ -280,28 +285,30 @@ def _count_classes(labels: Iterable[NDArray[Any] | None]) -> int:
     return len(counted(highest, sum(map(len, known)), "the dataset"))
 
 
-def _fingerprint(splits: Mapping[str, Any], labels: Mapping[str, NDArray[Any] | None]) -> str:
+def _fingerprint(
+    splits: Mapping[str, Any], labels: Mapping[str, NDArray[Any] | None], still: Mapping[str, bool]
+) -> str:
     """A hash of the labels that are known, and of a spread of samples; other data have another one.
 
     Of a picture it takes each channel's mean to three decimals, which another version of a decoder seldom changes; of
-    a dataset that gives another picture each time, although what it may draw from is seeded, the labels only.
+    a split that is not `still`, which gives other pictures from the same seeds, the labels only.
     """
     found = hashlib.sha256()
     for split, held in splits.items():
         known, seeded = labels[split], Seeded(held, 0)
         found.update(f"{split} {len(held)} {None if known is None else known.tolist()}".encode())
         for place in _spread(len(held), COMPARED):
-            first, second = (_brief(seeded[place]) for _ in range(2))
-            found.update(str(first if first == second else first[1:]).encode())
+            brief = _brief(seeded[place])
+            found.update(str(brief if still[split] else brief[1:]).encode())
     return found.hexdigest()
 
 
-def _is_still(held: Any) -> bool:
-    """Whether a user's dataset gives the same pictures in other epochs: in three that are drawn apart it does."""
-    streams = [Seeded(held, stream) for stream in range(3)]
+def _is_still(held: Any, streams: Iterable[int]) -> bool:
+    """Whether a user's dataset gives the same pictures, to the last bit, each time it draws from these streams."""
+    looks = [Seeded(held, stream) for stream in streams]
     with torch.random.fork_rng([]):  # what is drawn here, the run does not miss
         for place in _spread(len(held), COMPARED):
-            first, *others = (as_tensor(seeded[place][0]) for seeded in streams)
+            first, *others = (as_tensor(seeded[place][0]) for seeded in looks)
             if not all(torch.equal(first, other) for other in others):
                 return False
     return True
