@@ -11,11 +11,12 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 from netwright.core.errors import NetwrightError
 from netwright.models import create_model, summaries
 from netwright.models._encoder import Encoder, make_encoder
+from tests.support import lighter
 
 CLASSIFIERS = [(name, row) for name, row in summaries().items() if row.task == "classification"]
 SMALLEST = {row.family: name for name, row in sorted(CLASSIFIERS, key=lambda item: -item[1].params)}
 TIMM = ("timm/resnet10t", "timm/convnext_atto", "timm/mobilenetv3_small_050")
-EACH_FAMILY = pytest.mark.parametrize("spec", [*(name for name in SMALLEST.values() if name != "mlp"), *TIMM])
+EACH_FAMILY = pytest.mark.parametrize("spec", [*(lighter(name) for name in SMALLEST.values() if name != "mlp"), *TIMM])
 
 
 @cache

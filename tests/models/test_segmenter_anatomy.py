@@ -16,8 +16,9 @@ NAMES = list_models(task="segmentation")
 @pytest.mark.parametrize("name", NAMES)
 def test_parts_add_up_and_show_every_map_and_the_decoder(name: str) -> None:
     row = variant(name)
-    *stages, decoder = [part for part in anatomy(name) if part.shape]
-    assert sum(part.params for part in anatomy(name)) == row.params
+    parts = anatomy(name)
+    *stages, decoder = [part for part in parts if part.shape]
+    assert sum(part.params for part in parts) == row.params
     with torch.device("meta"):
         model = create_model(name, in_channels=row.in_channels).eval()
         maps = model.maps(torch.empty(1, row.in_channels, row.image_size, row.image_size))
