@@ -296,6 +296,8 @@ def test_datasets_that_draw_can_be_resumed(
     ended = fit(resume=run, data=data, model=Net()).record
     assert ended["status"] == "done"
     assert ended["data"]["mean"] == began["mean"], "the network sees pictures as it did before"
+    assert ended["resumed"][0]["exact"] is repeats
+    assert ("dataset" in ended["resumed"][0]["differs"]) is not repeats
 
 
 @pytest.mark.fault(30, "a run that another process has is refused at once, before its record is read")

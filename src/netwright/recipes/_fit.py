@@ -13,7 +13,7 @@ from torch import nn
 from netwright.core.errors import Interrupted, NetwrightError
 from netwright.engine.checkpoint import read_checkpoint
 from netwright.engine.loop import Watcher, train
-from netwright.engine.run import Run, Task
+from netwright.engine.run import Task
 from netwright.engine.saver import Saver
 from netwright.engine.signals import stops_on_signals
 from netwright.recipes._assemble import Parts, assemble, objects
@@ -139,7 +139,7 @@ def _trained(parts: Parts, folder: RunFolder, record: Record, watcher: Watcher, 
     now = {"recipe": parts.recipe.model_dump(), "device": processor(run.profile), "versions": record.versions}
     how = plain(conditions(now))
     if before:
-        _recalled(run, folder, record, watcher, before, how)
+        _recalled(parts, folder, record, watcher, before, how)
     record.write("running")
     try:
         save = Saver(
@@ -178,13 +178,15 @@ def _explained(error: BaseException, parts: Parts, *, resumed: bool) -> BaseExce
 
 
 def _recalled(
-    run: Run, folder: RunFolder, record: Record, watcher: Watcher, before: Before, how: dict[str, Any]
+    parts: Parts, folder: RunFolder, record: Record, watcher: Watcher, before: Before, how: dict[str, Any]
 ) -> None:
     """Put the run where it stopped, and say what is not as it was."""
+    run = parts.run
     memory, skipped = read_checkpoint(folder.checkpoints, owner=record.id)
     go_on(run, memory, before)
     then = memory.get("conditions") or conditions(before.record)
-    record.resumed.append({**resumed(run, memory, then, how), "skipped": skipped})
+    found = resumed(run, memory, then, how, repeats=parts.inputs.repeats)
+    record.resumed.append({**found, "skipped": skipped})
     for words in told(run, record.resumed[-1]):
         watcher.told(words)
     folder.write_metrics(run.history)

@@ -198,7 +198,9 @@ def overrule(run: Run) -> None:
         trick.overruled(run)
 
 
-def resumed(run: Run, memory: Memory, then: Mapping[str, Any], now: Mapping[str, Any]) -> ResumedRecord:
+def resumed(
+    run: Run, memory: Memory, then: Mapping[str, Any], now: Mapping[str, Any], *, repeats: bool
+) -> ResumedRecord:
     """What a run's record keeps of its being resumed, but for checkpoints that were left out.
 
     Args:
@@ -206,9 +208,11 @@ def resumed(run: Run, memory: Memory, then: Mapping[str, Any], now: Mapping[str,
         memory: what its checkpoint holds.
         then: the conditions that the checkpoint was written under.
         now: those of this process.
+        repeats: whether the same seeds give the same training pictures.
     """
     overruled = {"stopped": [memory["stopped"], ""]} if memory["stopped"] and not run.stopped else {}
-    differs = plain(otherwise(then, now) | overruled)
+    drawn = {} if repeats else {"dataset": ["at one draw", "at another, which no seed reaches"]}
+    differs = plain(otherwise(then, now) | overruled | drawn)
     exact = not differs and run.profile.device.type == "cpu"
     return {"step": run.step, "exact": exact, "differs": differs, "skipped": []}
 
