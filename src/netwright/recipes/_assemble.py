@@ -79,15 +79,17 @@ def assemble(
     _refuse_fresh(recipe, tricks)
     _check(recipe, model, resumed=before is not None)
     inputs = read_inputs(recipe, data, classes, progress)
-    if before is not None and not inputs.repeats:  # measured again, their moments would be others
+    if before is not None and (recipe.weights or not inputs.repeats):  # not by what is measured now
         inputs = inputs.normalised(before["data"]["mean"], before["data"]["std"])
     fitting = suited(recipe, inputs)
     recipe = fitting if model is None else recipe.resolved(batch_size=fitting.batch_size)
     refuse_labels(task or task_for(recipe, inputs), inputs)
     torch.manual_seed(key(recipe.seed, "init"))
-    # Not "if model": an nn.Sequential has a length, and an empty one would count as none.
-    spec = None if model is not None else sized(recipe, inputs)
-    network, inputs = (model, inputs) if model is not None else _created(recipe, str(spec), inputs, tricks, before)
+    # Not "if not network": an nn.Sequential has a length, and an empty one would count as none.
+    spec, network = None, model
+    if network is None:
+        spec = sized(recipe, inputs)
+        network, inputs = _created(recipe, str(spec), inputs, tricks, resumed=before is not None)
     refuse_conditions(network, inputs)
     chosen_task = (
         completed(task, inputs) if task else task_for(recipe, inputs)
@@ -185,21 +187,17 @@ def _with_found_rate(recipe: Recipe, run: Run) -> Recipe:
     return recipe.changed("auto", lr=rate)
 
 
-def _created(
-    recipe: Recipe, spec: str, inputs: Inputs, tricks: Tricks, before: dict[str, Any] | None
-) -> tuple[nn.Module, Inputs]:
+def _created(recipe: Recipe, spec: str, inputs: Inputs, tricks: Tricks, *, resumed: bool) -> tuple[nn.Module, Inputs]:
     """The recipe's network, at the pictures' mean colour or with its weights if it names some, and the data as these
     want it.
 
-    A run that goes on (`before` is its record) takes its weights from the checkpoint instead.
+    A run that is resumed takes its weights from the checkpoint instead.
     """
     network = create_model(spec, classes=len(inputs.classes), in_channels=inputs.channels)
     if isinstance(network, Autoencoding) and inputs.colour:
         network.begin_at(inputs.colour)
-    if recipe.weights is None:
+    if recipe.weights is None or resumed:
         return network, inputs
-    if before is not None:
-        return network, inputs.normalised(before["data"]["mean"], before["data"]["std"])
     structure = [str(trick.spec) for trick in tricks if trick.card.structure]
     loaded = load_weights(network, recipe.weights, classes=inputs.classes, tricks=structure)
     told = f"weights from {recipe.weights}: {loaded}"
